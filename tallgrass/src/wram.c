@@ -1,0 +1,3 @@
+/* The one definition of the variables that wram.h lays out. */
+#define WRAM
+#include "wram.h"
