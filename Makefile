@@ -1,0 +1,45 @@
+# `make help` lists what there is. VENV=somewhere-else uses another virtual environment.
+VENV ?= .venv
+PYTHON ?= python3
+PY = $(VENV)/bin/python
+
+.PHONY: help demo test test-fast lint rom expert-table bc-table realisability clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.installed ## collect, train and evaluate on three milestones; prints a table, writes a video
+	$(PY) -m benchmarks.demo
+
+test: $(VENV)/.installed-dev ## the whole suite
+	$(PY) -m pytest
+
+test-fast: $(VENV)/.installed-dev ## what runs in a minute or two
+	$(PY) -m pytest -m "not slow"
+
+lint: $(VENV)/.installed-dev ## ruff
+	$(VENV)/bin/ruff check .
+
+rom: ## rebuild tallgrass/tallgrass.gb (needs sdcc 4.2.0)
+	tallgrass/tools/build_rom.sh
+
+expert-table: $(VENV)/.installed ## success and steps of every scripted expert
+	$(PY) -m benchmarks.expert_table
+
+realisability: $(VENV)/.installed ## share of identical pictures with different labels
+	$(PY) -m benchmarks.realisability
+
+bc-table: $(VENV)/.installed ## behavioural cloning on every milestone, for the README's table
+	$(PY) -m benchmarks.bc_table
+
+clean: ## remove build products and results, not the virtual environment
+	rm -rf tallgrass/build demo results

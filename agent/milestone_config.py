@@ -1,0 +1,84 @@
+"""`milestone_config.json`: the milestones of a game in their order, each with its limits."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MILESTONE_CONFIG = Path("milestone_config.json")
+
+
+class MilestoneConfigError(ValueError):
+    """The file is missing or wrong; the text names it, the entry, and what to do."""
+
+
+@dataclass(frozen=True)
+class MilestoneEntry:
+    """What the file says of one milestone."""
+
+    id: str
+    description: str
+    starting_state: str | None
+    """Path of the state that it starts from (found by its file name), or None for power-on."""
+    max_steps: int
+    """An episode that takes longer has failed."""
+    max_retries: int
+    """How often whoever writes policies may try again."""
+    timeout: int
+    """Seconds that an attempt may take."""
+    stuck_threshold: int
+    """Steps without any change of the state after which an attempt counts as stuck."""
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "description": (str,),
+    "starting_state": (str, type(None)),
+    "max_steps": (int,),
+    "max_retries": (int,),
+    "timeout": (int,),
+    "stuck_threshold": (int,),
+}
+
+
+def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) -> dict[str, MilestoneEntry]:
+    """The entries by id, in the file's order. Raises MilestoneConfigError."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MilestoneConfigError(
+            f"{path}: no such file; the bundled game's stands at the repository's top level"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
+    if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):
+        raise MilestoneConfigError(f'{path}: has no list "milestones"')
+    entries: dict[str, MilestoneEntry] = {}
+    for number, item in enumerate(content["milestones"]):
+        values = _checked(path, number, item)
+        if values["id"] in entries:
+            raise MilestoneConfigError(f"{path}: two milestones have the id {values['id']!r}")
+        entries[values["id"]] = MilestoneEntry(**values)
+    return entries
+
+
+def _checked(path: Path, number: int, item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise MilestoneConfigError(f"{path}: milestone {number} is {item!r}, wanted an object")
+    for key, types in _TYPES.items():
+        if key not in item:
+            raise MilestoneConfigError(f"{path}: milestone {item.get('id', number)} has no {key!r}")
+        if not isinstance(item[key], types) or isinstance(item[key], bool):
+            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
+            raise MilestoneConfigError(
+                f"{path}: milestone {item.get('id', number)} has {key} {item[key]!r}, wanted {wanted}"
+            )
+    if item["max_steps"] < 1:
+        raise MilestoneConfigError(
+            f"{path}: milestone {item['id']} has max_steps {item['max_steps']}, wanted at least 1"
+        )
+    return {key: item[key] for key in _TYPES}

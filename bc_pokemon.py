@@ -1,0 +1,627 @@
+#!/usr/bin/env python3
+"""Behavioural cloning: a network learns to press the buttons that an expert pressed, from pictures of the screen.
+
+    python collect_expert_data.py --milestone RIVAL_HOUSE
+    python bc_pokemon.py --milestone RIVAL_HOUSE --total-steps 2000 --eval-frequency 500
+    python bc_pokemon.py --resume-from models/bc_pokemon_last.pth                 # go on where it stopped
+    python bc_pokemon.py --eval-only --resume-from models/bc_pokemon_best.pth     # evaluate and film
+
+Writes `{model_dir}/{exp_name}_best.pth`, `_{step}.pth`, `_final.pth` and `_last.pth`, and logs to
+`runs/{exp_name}_{seed}_{time}/`.
+"""
+# ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    exp_name: str = "bc_pokemon"
+    """Name of the experiment: checkpoints and the run's folder begin with it."""
+    seed: int = 1
+    """Seed of the network's initial weights, the split, the batches and the augmentation."""
+    torch_deterministic: bool = True
+    """Choose reproducible kernels on a GPU."""
+    cuda: bool = True
+    """Train on a GPU if there is one."""
+    num_threads: int | None = None
+    """CPU threads that torch computes on; None means one per core. Results are the same bit for bit only with the
+    same number.
+    """
+    track: bool = False
+    """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
+    wandb_project_name: str = "pokemon-il"
+    """W&B project."""
+    wandb_entity: str | None = None
+    """W&B entity (user or team)."""
+    model_dir: str = "models"
+    """Folder for checkpoints."""
+    save_frequency: int = 10000
+    """Steps between the checkpoints that are kept, `{exp_name}_{step}.pth`; 0 for none."""
+    last_interval: float = 60.0
+    """Seconds between writes of `{exp_name}_last.pth`, from which a run that was cut off goes on."""
+    save_best: bool = True
+    """Keep the network that played best in `{exp_name}_best.pth`."""
+    overwrite: bool = False
+    """Allow this run to replace the checkpoints of another one with the same name."""
+    resume_from: str | None = None
+    """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them."""
+    eval_only: bool = False
+    """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes."""
+
+    # Algorithm specific arguments
+    expert_data_dir: str = "expert_data"
+    """Folder with demonstrations, `episode_*.npz`."""
+    max_expert_episodes: int | None = None
+    """Use only the first so many of them; None means all."""
+    milestone: str | None = None
+    """Learn, and be evaluated on, this milestone alone. None uses all demonstrations; if they are of one milestone,
+    that is it.
+    """
+    val_fraction: float = 0.1
+    """Share of the episodes that is held out for validation; at least one, unless 0."""
+    total_steps: int = 100000
+    """Training steps, each on one batch."""
+    batch_size: int = 64
+    """Pictures per batch."""
+    learning_rate: float = 1e-4
+    """Adam's learning rate."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the learning rate, or let it fall to 0 along a cosine."""
+    weight_decay: float = 1e-5
+    """L2 penalty on the weights."""
+    hidden_dim: int = 256
+    """Width of the layer before the logits."""
+    frame_stack: int = 1
+    """Pictures that the network sees at once: the present one and those before it."""
+    random_shift: int = 4
+    """Augmentation: shift each picture by up to so many pixels, at random; 0 for none."""
+    change_weight: float = 1.0
+    """Weight in the loss of steps whose label differs from the one before; more than 1 helps against repeating the
+    last button.
+    """
+    bf16: bool = True
+    """Compute in bfloat16 where the hardware does: GPUs, and CPUs with AVX-512 BF16 or AMX."""
+
+    # Evaluation
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """ROM to play for the evaluation; default is the bundled game."""
+    eval_frequency: int = 5000
+    """Steps between evaluations (validation, and play); 0 for none."""
+    eval_episodes: int = 5
+    """Episodes of play per evaluation; 0 only validates."""
+    best_eval_episodes: int = 20
+    """A candidate for the best plays so many more episodes, with seeds that are always the same; what counts is their
+    result.
+    """
+    eval_seed: int = 1000
+    """First seed of the evaluation's episodes."""
+    num_envs: int = 8
+    """Environments that play side by side in an evaluation."""
+    start_states: str | None = None
+    """Folder of `.state` files that evaluation starts from; None takes the milestone's held-out ones, recording them
+    if need be.
+    """
+    max_steps: int | None = None
+    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
+    milestone_config: str = "milestone_config.json"
+    """The milestones with their limits."""
+    video: bool = True
+    """Film the first episode of each new best, and of --eval-only."""
+
+
+def parse_args() -> Args:
+    """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
+    args = tyro.cli(Args, description=__doc__)
+    if args.resume_from is not None:
+        from common.checkpoints import CheckpointError, load_checkpoint
+
+        try:
+            saved = load_checkpoint(args.resume_from).get("args", {})
+        except CheckpointError as error:
+            sys.exit(f"{sys.argv[0]}: {error}")
+        kept = {field.name for field in fields(Args)} - {"resume_from", "eval_only", "overwrite"}
+        args = tyro.cli(Args, description=__doc__, default=Args(**{k: v for k, v in saved.items() if k in kept}))
+    lowest = {"total_steps": 1, "batch_size": 1, "hidden_dim": 1, "frame_stack": 1, "num_envs": 1, "eval_frequency": 0}
+    lowest |= {"eval_episodes": 0, "best_eval_episodes": 1, "save_frequency": 0, "random_shift": 0, "num_threads": 1}
+    lowest |= {"max_expert_episodes": 1, "max_steps": 1, "val_fraction": 0, "learning_rate": 0, "weight_decay": 0}
+    for name, least in lowest.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            sys.exit(f"{sys.argv[0]}: --{name.replace('_', '-')} is {value}, but must be at least {least}")
+    if args.val_fraction >= 1:
+        sys.exit(f"{sys.argv[0]}: --val-fraction is {args.val_fraction}, but must be less than 1")
+    return args
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    # Threads that wait shall sleep: spinning on cores that others need made training three times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.tensorboard import SummaryWriter
+
+from agent.milestone_config import MilestoneConfigError, load_milestone_config
+from agent.policy_expert import PolicyError
+from agent.start_states import StartStateError, ensure_start_states
+from common.buffers import ReplayBuffer, load_expert_data_to_buffer
+from common.checkpoints import (
+    CheckpointError,
+    build_network,
+    check_fits,
+    check_not_of_another_run,
+    load_checkpoint,
+    network_arguments,
+    package_versions,
+    rng_state,
+    save_checkpoint,
+    set_rng_state,
+)
+from common.demonstrations import DemonstrationError, count_steps, select_episodes, split_episodes
+from common.evaluation import EvaluationStopped, Evaluator
+from common.networks import ImpalaCNN
+from common.preprocessing import IMAGE_SIZE, preprocess_uint8, random_shift
+from common.run_logging import (
+    ProgressReport,
+    confusion_figure,
+    finish_run,
+    new_run_name,
+    print_table,
+    results_table,
+    start_run,
+)
+from common.utils import (
+    StopRequest,
+    autocast,
+    seed_everything,
+    select_device,
+    set_threads,
+    sha256_of,
+)
+from pokemon_env.emulator import EmulatorError
+from pokemon_env.milestones import MilestoneAlreadyCompleted
+from pokemon_env.state_files import find_states
+from pokemon_env.vector_env import make_vector_env
+
+CANDIDATE_SEEDS = 10_000
+"""From --eval-seed to the first seed of the episodes that candidates for the best play."""
+EVAL_ONLY_SEEDS = 20_000
+"""From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
+
+
+def load_buffer(args: Args, files: list[Path], n_actions: int, device: torch.device) -> ReplayBuffer:
+    """All steps of the files, their pictures resized, on the device that trains."""
+    buffer = ReplayBuffer(
+        buffer_size=max(sum(map(count_steps, files)), 1),
+        observation_space=gym.spaces.Box(0, 255, (3, IMAGE_SIZE, IMAGE_SIZE), np.uint8),
+        action_space=gym.spaces.Discrete(n_actions),
+        device=device,
+        storage_device=device,
+        frame_stack=args.frame_stack,
+        seed=args.seed,
+    )
+    load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=preprocess_uint8, files=files)
+    return buffer
+
+
+USER_ERRORS = (
+    CheckpointError,
+    DemonstrationError,
+    EmulatorError,
+    FileNotFoundError,
+    MemoryError,
+    MilestoneAlreadyCompleted,
+    MilestoneConfigError,
+    PolicyError,
+    StartStateError,
+)
+"""What a user can mend: the message says how, and a traceback would only hide it."""
+
+
+class BehaviouralCloning:
+    """All that trains: the network, the optimiser, the batches and their generators.
+
+    `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with the same number of threads.
+    """
+
+    def __init__(self, args: Args, data: ReplayBuffer, device: torch.device):
+        self.args, self.data, self.device = args, data, device
+        network = ImpalaCNN(data.n_actions, args.hidden_dim, in_channels=3 * args.frame_stack)
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True
+        )
+        self.shift_rng = torch.Generator().manual_seed(args.seed)
+        self.half_precision = autocast(device, args.bf16)
+        weights = np.where(data.action_changed(), args.change_weight, 1.0).astype(np.float32)
+        self.weights = torch.from_numpy(weights).to(device)
+
+    def sample(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A batch: pictures (B, C, 84, 84) uint8, the expert's buttons (B,) and their weights in the loss (B,)."""
+        slots = self.data.sample_indices(self.args.batch_size)
+        observations, actions = self.data.get_labelled(slots)
+        return observations, actions, self.weights[torch.from_numpy(slots).to(self.device)]
+
+    def update(
+        self, observations: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """One step of gradient descent on the cross-entropy between the network and the expert."""
+        observations = random_shift(observations, self.args.random_shift, self.shift_rng)
+        with self.half_precision():
+            logits = self.network(observations)
+        losses = F.cross_entropy(logits.float(), actions, reduction="none")
+        loss = (losses * weight).sum() / weight.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        hits = logits.detach().argmax(dim=-1) == actions
+        return {"bc_loss": loss.detach(), "accuracy": hits.float().mean()}
+
+    def set_learning_rate(self, step: int) -> float:
+        """Set and return the learning rate of the update after `step` updates."""
+        rate = self.args.learning_rate
+        if self.args.lr_schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * min(step / self.args.total_steps, 1)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model_state_dict": self.network.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "sampler": self.data.state_dict(),
+            "shift_rng": self.shift_rng.get_state(),
+            "rng": rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["model_state_dict"])
+        self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        self.data.load_state_dict(state["sampler"])
+        self.shift_rng.set_state(state["shift_rng"].cpu())
+        set_rng_state(state["rng"])
+
+
+def validate(network: ImpalaCNN, buffer: ReplayBuffer, names: list[str]) -> tuple[dict[str, float], np.ndarray]:
+    """Loss, accuracy and recalls on held-out episodes, and the confusion matrix (rows: labels, columns:
+    predictions).
+    """
+    slots = buffer.labelled_slots()
+    changed = torch.from_numpy(buffer.action_changed()[slots])
+    losses, predictions, labels = [], [], []
+    network.eval()
+    with torch.inference_mode():
+        for chunk in np.array_split(slots, max(len(slots) // 256, 1)):
+            observations, actions = buffer.get_labelled(chunk)
+            logits = network(observations)
+            losses.append(F.cross_entropy(logits, actions, reduction="none").cpu())
+            predictions.append(logits.argmax(dim=-1).cpu())
+            labels.append(actions.cpu())
+    network.train()
+    predicted, wanted, hit = torch.cat(predictions), torch.cat(labels), torch.cat(predictions) == torch.cat(labels)
+    counts = torch.bincount(wanted * len(names) + predicted, minlength=len(names) ** 2).reshape(len(names), -1).numpy()
+    metrics = {"loss": torch.cat(losses).mean().item(), "accuracy": hit.float().mean().item()}
+    if changed.any():
+        metrics["accuracy_at_changes"] = hit[changed].float().mean().item()
+    for number, name in enumerate(names):
+        if counts[number].sum():
+            metrics[f"recall_{name}"] = counts[number, number] / counts[number].sum()
+    return metrics, counts
+
+
+def step_limit(args: Args, milestone: str | None) -> int:
+    """The steps that an episode of the milestone may take; without one, of the whole game."""
+    limits = {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
+    if milestone is not None and milestone not in limits:
+        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --max-steps")
+    return sum(limits.values()) if milestone is None else limits[milestone]
+
+
+def make_evaluator(
+    args: Args, milestone: str | None, buttons: list[str], device: torch.device, videos: Path
+) -> Evaluator:
+    """Open the emulators, and find the held-out start states and the limit of the milestone (None: of the whole
+    game).
+    """
+    if args.start_states is not None:
+        start_states = tuple(find_states(args.start_states))
+    elif milestone is not None:
+        start_states = ensure_start_states(milestone, args.rom_path).files("heldout")
+    else:
+        start_states = (None,)
+    return Evaluator(
+        make_vector_env(args.num_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False),
+        max_steps=args.max_steps or step_limit(args, milestone),
+        start_states=start_states,
+        device=device,
+        frame_stack=args.frame_stack,
+        buttons=buttons,
+        videos=videos if args.video else None,
+    )
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Train (or only evaluate). Returns the run's name, the last step, and the records of the best and last network."""
+    device = select_device(args.cuda)
+    threads = set_threads(args.num_threads)
+    seed_everything(args.seed, args.torch_deterministic)
+    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
+    if args.eval_only:
+        return evaluate_checkpoint(args, checkpoint, device)
+
+    # The expert's steps
+    files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
+    milestone, buttons = facts["milestone"], facts.get("buttons")
+    if buttons is None:
+        raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
+    train_files, val_files = split_episodes(files, args.val_fraction, args.seed)
+    train_data = load_buffer(args, train_files, len(buttons), device)
+    val_data = load_buffer(args, val_files, len(buttons), device) if val_files else None
+    learner = BehaviouralCloning(args, train_data, device)
+
+    # A new run, or an old one that goes on
+    run_name = new_run_name(args.exp_name, args.seed)
+    progress = Progress(data=[path.name for path in files], threads=threads)
+    if checkpoint is not None:
+        if "training_state" not in checkpoint:
+            raise CheckpointError(
+                f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth"
+            )
+        check_fits(
+            checkpoint,
+            args.resume_from,
+            algorithm="bc",
+            network=network_arguments(learner.network),
+            buttons=buttons,
+            milestone=milestone,
+        )
+        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        if checkpoint["args"]["exp_name"] == args.exp_name:
+            run_name = checkpoint["run_name"]
+        before, progress = progress, Progress(**checkpoint["progress"])
+        if (before.data, before.threads) != (progress.data, progress.threads):
+            print("the demonstrations or the number of threads have changed: this will not be the same bit for bit")
+            progress.data, progress.threads = before.data, before.threads
+    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
+    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
+    if facts.get("rom_sha256") is not None and args.eval_frequency > 0 and args.eval_episodes > 0:
+        if facts["rom_sha256"] != sha256_of(args.rom_path):
+            raise DemonstrationError(
+                f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
+                f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
+            )
+    evaluator = None
+    if args.eval_frequency > 0 and args.eval_episodes > 0:
+        evaluator = make_evaluator(args, milestone, buttons, device, Path("runs") / run_name / "videos")
+
+    def save(path: Path, record: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
+        state = learner.state_dict()
+        content = {
+            "algorithm": "bc",
+            "model_state_dict": state.pop("model_state_dict"),
+            "network": network_arguments(learner.network),
+            "frame_stack": args.frame_stack,
+            "args": asdict(args),
+            "run_name": run_name,
+            "global_step": progress.step,
+            "metrics": record or progress.last or {},
+            **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
+            "max_steps": None if evaluator is None else evaluator.max_steps,
+            "versions": package_versions(),
+        }
+        if record is None:
+            content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
+            content |= {"training_state": state, "progress": asdict(progress)}
+        save_checkpoint(path, content)
+
+    writer = start_run(
+        run_name,
+        args,
+        track=args.track,
+        project=args.wandb_project_name,
+        entity=args.wandb_entity,
+        resumed_at=None if checkpoint is None else progress.step,
+    )
+    print(
+        f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
+        f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}"
+    )
+    stop = StopRequest()
+    began, first_step, last_saved = time.monotonic(), progress.step, time.monotonic()
+    with ProgressReport("training", args.total_steps, start=progress.step) as report:
+        while True:
+            # Evaluate: validation, and play
+            finished = progress.step >= args.total_steps
+            if progress.step > progress.evaluated_at and evaluation_is_due(args, progress.step):
+                record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
+                if record is not None:
+                    progress.evaluated_at, progress.last = progress.step, record
+                    report.print(f"step {progress.step:,}: {record['text']}")
+                    if args.save_best and is_better(record, progress.best):
+                        progress.best = record
+                        save(models["best"], record)
+                        report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
+
+            # Save
+            if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
+                save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
+            if finished or stop() or time.monotonic() - last_saved >= args.last_interval:
+                save(models["last"])
+                last_saved = time.monotonic()
+            if finished or stop():
+                break
+
+            # ALGO LOGIC: imitate the expert on one batch
+            rate = learner.set_learning_rate(progress.step)
+            metrics = learner.update(*learner.sample())
+            progress.step += 1
+
+            # Log: the metrics stay on the device until here
+            progress.add(metrics)
+            if progress.step % 100 == 0 or progress.step == args.total_steps:
+                means = progress.take_means()
+                for name, value in means.items():
+                    writer.add_scalar(f"train/{name}", value, progress.step)
+                writer.add_scalar("train/learning_rate", rate, progress.step)
+                speed = (progress.step - first_step) / (time.monotonic() - began)
+                writer.add_scalar("train/steps_per_second", speed, progress.step)
+                report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
+
+    finish_run(writer, args.track)
+    if evaluator is not None:
+        evaluator.close()
+    stop.restore()
+    results = {"run_name": run_name, "step": progress.step, "best": progress.best, "last": progress.last}
+    if not finished:
+        print(f"stopped at step {progress.step:,}; to go on: python bc_pokemon.py --resume-from {models['last']}")
+        return results | {"signal": stop.signal}
+    save(models["final"], progress.last or {})
+    rows = {"best": (progress.best, models["best"]), "final": (progress.last, models["final"])}
+    print_table(results_table({name: row for name, row in rows.items() if row[0]}))
+    return results | {"signal": None}
+
+
+@dataclass
+class Progress:
+    """How far a run has come; checkpoints hold it."""
+
+    data: list[str]
+    """Names of the demonstrations."""
+    threads: int
+    step: int = 0
+    evaluated_at: int = 0
+    best: dict[str, Any] | None = None
+    """Record of the best network so far."""
+    last: dict[str, Any] | None = None
+    """Record of the last evaluation."""
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Metrics added up since they were last logged."""
+    n_summed: int = 0
+
+    def add(self, metrics: dict[str, torch.Tensor]) -> None:
+        for name, value in metrics.items():
+            self.sums[name] = self.sums[name].to(value.device) + value if name in self.sums else value
+        self.n_summed += 1
+
+    def take_means(self) -> dict[str, float]:
+        """The means of what was added, as numbers; and begin anew."""
+        means = {name: value.item() / self.n_summed for name, value in self.sums.items()}
+        self.sums, self.n_summed = {}, 0
+        return means
+
+
+def evaluation_is_due(args: Args, step: int) -> bool:
+    return args.eval_frequency > 0 and (step % args.eval_frequency == 0 or step >= args.total_steps)
+
+
+def evaluate_network(
+    args: Args,
+    network: ImpalaCNN,
+    val_data: ReplayBuffer | None,
+    evaluator: Evaluator | None,
+    progress: Progress,
+    buttons: list[str],
+    writer: SummaryWriter,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """Validate, play, and log both. A network that may be the best plays the longer evaluation as well, and so does
+    the last one.
+
+    Returns a record in plain types (`thorough`: whether it has the longer evaluation's result), or None if it was
+    stopped.
+    """
+    step, best = progress.step, progress.best
+    record: dict[str, Any] = {"step": step, "thorough": False}
+    texts = []
+    if val_data is not None:
+        metrics, counts = validate(network, val_data, buttons)
+        for name, value in metrics.items():
+            writer.add_scalar(f"val/{name}", value, step)
+        writer.add_figure("val/confusion", confusion_figure(counts, buttons, f"step {step}"), step)
+        record |= {"val_loss": metrics["loss"], "val_accuracy": metrics["accuracy"]}
+        texts.append(f"validation loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.3f}")
+
+    if evaluator is not None:
+        try:
+            result = evaluator.play(network, args.eval_episodes, args.eval_seed, should_stop=should_stop)
+            for name, value in result.scalars().items():
+                writer.add_scalar(f"eval/{name}", value, step)
+            texts.append(str(result))
+            # Whoever may be better than the best, as far as a few episodes tell, is looked at closely.
+            candidate = args.save_best and (best is None or result.success_interval[1] >= best.get("success_rate", 0))
+            if candidate or step >= args.total_steps:
+                seed = args.eval_seed + CANDIDATE_SEEDS
+                result = evaluator.play(network, args.best_eval_episodes, seed, f"step{step}", should_stop)
+                for name, value in result.scalars().items():
+                    writer.add_scalar(f"candidate/{name}", value, step)
+                texts.append(f"in {result.n_episodes} episodes {result}")
+                record["thorough"] = True
+        except EvaluationStopped:
+            return None
+        record |= result.record()
+    record["text"] = "; ".join(texts) or "nothing to evaluate on"
+    return record
+
+
+def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """More successes on the fixed seeds; then a higher return; then a lower validation loss, or shorter episodes
+    without one.
+    """
+    if not record["thorough"] and ("successes" in record or "val_loss" not in record):
+        return False
+
+    def score(entry: dict[str, Any]) -> tuple[float, ...]:
+        tie = entry.get("val_loss", entry.get("mean_length", 0.0))
+        return entry.get("successes", 0), entry.get("mean_return", 0.0), -tie
+
+    return best is None or score(record) > score(best)
+
+
+def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:
+    """Play --eval-episodes episodes with a checkpoint, on seeds that training never used to choose by; film the
+    first.
+    """
+    if checkpoint is None:
+        raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
+    milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
+    check_fits(checkpoint, args.resume_from, rom_sha256=sha256_of(args.rom_path))
+    args.frame_stack = checkpoint.get("frame_stack", 1)
+    network = build_network(checkpoint).to(device, memory_format=torch.channels_last)
+    name = Path(args.resume_from).stem
+    videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
+    evaluator = make_evaluator(args, milestone, buttons, device, videos)
+    result = evaluator.play(network, args.eval_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
+    evaluator.close()
+    record = {"step": checkpoint.get("global_step"), **result.record()}
+    print_table(results_table({"checkpoint": (record, args.resume_from)}))
+    if args.video:
+        print(f"video: {', '.join(map(str, videos.glob(f'eval_{name}_ep1_*.mp4')))}")
+    return {"run_name": checkpoint.get("run_name"), "evaluation": record, "signal": None}
+
+
+if __name__ == "__main__":
+    try:
+        results = main(args)
+    except USER_ERRORS as error:
+        sys.exit(f"bc_pokemon.py: {error}")
+    if results["signal"] is not None:
+        sys.exit(128 + results["signal"])

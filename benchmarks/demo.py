@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""The whole way in a few minutes: demonstrations, cloning and a table, on three milestones of Tallgrass.
+
+    make demo
+
+One milestone of walking among people, one with a menu, one battle. Prints random presses, the cloned network and the expert
+beside each other, and says where the films and the TensorBoard runs lie. Run again, it goes on where it was stopped.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass
+class Args:
+    milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "RIVAL_BATTLE_WON")
+    """what to learn"""
+    demonstrations: int = 40
+    """demonstrations for each"""
+    noise: float = 0.2
+    """probability with which a random button is pressed while recording"""
+    total_steps: int = 1200
+    """training steps for each"""
+    test_episodes: int = 50
+    """episodes of the table, from held-out start states"""
+    output_dir: str = "demo"
+    """folder for everything that is made"""
+    fresh: bool = False
+    """throw away what an earlier demo left there"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+from rich.markup import escape
+from rich.table import Table
+
+from agent.start_states import ensure_start_states
+from benchmarks.cloning import Budget, StepFailed, collect, fingerprint, play, train
+from common.run_logging import print_table
+from common.statistics import rate_text
+
+
+def main(args: Args) -> int:
+    began = time.monotonic()
+    output = Path(args.output_dir)
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.total_steps // 3, best_eval_episodes=20)
+    marker, key = output / "settings.txt", fingerprint(budget, list(args.milestones))
+    if args.fresh or (output.is_dir() and (not marker.is_file() or marker.read_text() != key)):
+        shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    marker.write_text(key)
+
+    for milestone in args.milestones:
+        ensure_start_states(milestone)
+    table = Table("milestone", "limit", "random", "BC", "expert", "steps: BC", "steps: expert")
+    films = []
+    for milestone in args.milestones:
+        collect(milestone, output / "expert_data" / milestone, budget, seed=1)
+        checkpoint = train(milestone, output / "expert_data" / milestone, output / "models", budget, seed=1)
+        results = play(milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, video=output / "videos")
+        rates = [escape(rate_text(results[name]["successes"], results[name]["episodes"])) for name in ("random", "bc", "expert")]
+        steps = ["-" if results[name]["mean_steps"] is None else f"{results[name]['mean_steps']:.1f}" for name in ("bc", "expert")]
+        table.add_row(milestone, str(results["max_steps"]), *rates, *steps)
+        films.append(results["bc"]["video"])
+
+    print(f"\nSuccess within the limit, over {args.test_episodes} seeded episodes from held-out start states [95 % interval]:")
+    print_table(table)
+    print("The network at play:")
+    for film in films:
+        print(f"  {film}")
+    print("Curves: .venv/bin/tensorboard --logdir runs")
+    print(f"Networks: {output / 'models'}; it took {(time.monotonic() - began) / 60:.1f} minutes")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (ValueError, OSError, StepFailed) as error:
+        sys.exit(f"demo.py: {error}")

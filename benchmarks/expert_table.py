@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""How well do the scripted experts play? Two tables in one, and gates that they have to pass.
+
+    python -m benchmarks.expert_table
+
+For each milestone, seeded episodes from its held-out start states (success within the milestone's max_steps, mean
+steps), and more of them that begin after up to 300 random presses, as a student's blunders would leave the game. Writes
+`{output_dir}/expert_table.md` and `.json`; milestones that are in the JSON already, played with the same ROM, policy
+and settings, are not played again. Exits with 1 if a gate is missed.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+
+@dataclass
+class Args:
+    milestones: tuple[str, ...] = ()
+    """these alone; default is all, in turn"""
+    episodes: int = 50
+    """episodes from held-out start states"""
+    random_starts: int = 100
+    """episodes that begin after random presses"""
+    max_random_presses: int = 300
+    """at most so many random presses"""
+    max_steps: int | None = None
+    """limit of an episode; default is the milestone's in --milestone-config"""
+    seed: int = 0
+    """seed of the first episode; the others follow by ones"""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game"""
+    policy_dir: str = ".milestone_trainer_cache/successful_policies"
+    """policies that stand in for the game's own"""
+    milestone_config: str = "milestone_config.json"
+    """the milestones' limits"""
+    start_states: int = 20
+    """how many start states to play from; made where missing"""
+    state_dir: str = ".milestone_trainer_cache/milestone_states"
+    """folder of {PREV}_completed.state"""
+    start_states_dir: str = ".milestone_trainer_cache/start_states"
+    """folder of the recorded start states"""
+    output_dir: str = "results"
+    """folder for the tables"""
+    num_envs: int = 2
+    """milestones that are played at once"""
+    fresh: bool = False
+    """play all again"""
+    min_successes: float = 0.9
+    """gate: each milestone's share of successes from the start states"""
+    min_overall: float = 0.98
+    """gate: the share over all milestones together"""
+    min_random_start: float = 0.95
+    """gate: each milestone's share of successes after random presses"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import gymnasium
+import numpy as np
+
+from agent.milestone_config import load_milestone_config
+from agent.policy_expert import PolicyExpert
+from agent.start_states import StartStates, ensure_start_states
+from common.evaluation import Evaluation, StatePolicy, evaluate, seeded_episodes
+from common.files import atomic_write
+from common.run_logging import ProgressReport
+from common.statistics import rate_text
+from pokemon_env import path_finding
+from pokemon_env.gym_env import PokemonEnv
+
+
+class RandomPressStart(gymnasium.Wrapper):
+    """Begins each episode after 0 to `max_presses` random presses, but before the target is reached by them."""
+
+    def __init__(self, env: gymnasium.Env, max_presses: int):
+        super().__init__(env)
+        self.max_presses = max_presses
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """`seed` decides the presses as well; it has to be given."""
+        rng = np.random.default_rng([seed, self.max_presses])
+        presses = rng.integers(self.action_space.n, size=rng.integers(self.max_presses + 1))
+        while True:
+            observation, info = self.env.reset(seed=seed, options=options)
+            for done, action in enumerate(presses):
+                observation, _, terminated, _, info = self.env.step(int(action))
+                if terminated:  # the same again, but for the press that did it
+                    presses = presses[:done]
+                    break
+            else:
+                return observation, info
+
+
+def start_states(args: Args, milestone: str) -> StartStates:
+    return ensure_start_states(
+        milestone,
+        args.rom_path,
+        n_train=0,
+        n_heldout=args.start_states,
+        state_dir=args.state_dir,
+        start_states_dir=args.start_states_dir,
+    )
+
+
+def play(args: Args, milestone: str, states: StartStates, max_steps: int) -> dict[str, Any]:
+    """The record of one milestone: both sets of episodes."""
+    env = PokemonEnv(args.rom_path, target_milestone=milestone)
+    expert = PolicyExpert((args.policy_dir, milestone), env.game)
+    policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
+    heldout = states.files("heldout")[: args.start_states]
+    starts = evaluate(env, policy, seeded_episodes(args.episodes, args.seed, heldout), max_steps)
+    answers, abstentions = expert.answers, expert.abstentions
+    wandering = RandomPressStart(env, args.max_random_presses)
+    after = evaluate(wandering, policy, seeded_episodes(args.random_starts, args.seed + 100_000, heldout), max_steps)
+    env.close()
+    return {
+        "milestone": milestone,
+        "max_steps": max_steps,
+        "policy": str(expert.path.name),
+        "heldout": summary(starts),
+        "random_start": summary(after),
+        "answers": expert.answers,
+        "abstentions": expert.abstentions,
+        "abstentions_heldout": abstentions,
+        "answers_heldout": answers,
+    }
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    lengths = [episode.length for episode in result.episodes if episode.success]
+    return {
+        "episodes": result.n_episodes,
+        "successes": result.successes,
+        "interval": list(result.success_interval),
+        "mean_steps": float(np.mean(lengths)) if lengths else None,
+        "std_steps": float(np.std(lengths)) if lengths else None,
+        "max_steps_taken": max(lengths, default=None),
+        "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
+    }
+
+
+def fingerprint(args: Args, milestone: str, max_steps: int, *sources: bytes) -> str:
+    """Changes when anything does that the result depends on: the settings, or one of the files `sources`."""
+    settings = {
+        key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "start_states")
+    }
+    text = json.dumps([milestone, max_steps, settings], sort_keys=True).encode()
+    return hashlib.sha256(b"".join([text, *(hashlib.sha256(source).digest() for source in sources)])).hexdigest()[:16]
+
+
+def gates(args: Args, records: list[dict[str, Any]]) -> list[str]:
+    """What was missed, in words."""
+    missed = []
+    for record in records:
+        for key, least, where in (
+            ("heldout", args.min_successes, "start states"),
+            ("random_start", args.min_random_start, "states after random presses"),
+        ):
+            part = record[key]
+            if part["successes"] < least * part["episodes"]:
+                missed.append(
+                    f"{record['milestone']}: {part['successes']} of {part['episodes']} from {where}, wanted {least:.0%}"
+                )
+    total, successes = (sum(record["heldout"][key] for record in records) for key in ("episodes", "successes"))
+    if successes < args.min_overall * total:
+        missed.append(f"all together: {successes} of {total}, wanted {args.min_overall:.0%}")
+    return missed
+
+
+def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> str:
+    """The table, with the command that makes it."""
+    lines = [
+        "# The scripted experts",
+        "",
+        f"`python -m benchmarks.expert_table`: for each milestone {args.episodes} episodes from held-out start states "
+        f"and {args.random_starts} after up to {args.max_random_presses} random presses. Success means within the "
+        "limit; intervals are Wilson's (95 %); steps are those of the successes.",
+        "",
+        "| milestone | limit | success | steps, mean ± std | after random presses | steps, mean ± std | abstentions |",
+        "|-|-|-|-|-|-|-|",
+    ]
+    for record in records:
+        cells = [record["milestone"], str(record["max_steps"])]
+        for key in ("heldout", "random_start"):
+            part = record[key]
+            cells.append(rate_text(part["successes"], part["episodes"]))
+            cells.append("" if part["mean_steps"] is None else f"{part['mean_steps']:.1f} ± {part['std_steps']:.1f}")
+        cells.append(str(record["abstentions"]))
+        lines.append(f"| {' | '.join(cells)} |")
+    for key, where in (("heldout", "start states"), ("random_start", "random presses")):
+        total, successes = (sum(record[key][name] for record in records) for name in ("episodes", "successes"))
+        lines.append(f"\nAll together from {where}: {rate_text(successes, total)}.")
+    lines.append("\nGates: " + ("; ".join(missed) if missed else "all passed") + ".")
+    return "\n".join(lines) + "\n"
+
+
+def main(args: Args) -> int:
+    config = load_milestone_config(args.milestone_config)
+    env = PokemonEnv(args.rom_path)
+    game, ids = env.game, [milestone.id for milestone in env.milestones]
+    env.close()
+    if unknown := set(args.milestones) - set(ids):
+        raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
+    chosen = [name for name in ids if name in args.milestones or not args.milestones]
+    states = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
+
+    output = Path(args.output_dir)
+    json_path = output / "expert_table.json"
+    known = (
+        {}
+        if args.fresh or not json_path.exists()
+        else {r["milestone"]: r for r in json.loads(json_path.read_text())["milestones"]}
+    )
+    sources = [Path(file).read_bytes() for file in (args.rom_path, inspect.getfile(type(game)), path_finding.__file__)]
+    keys = {}
+    for name in chosen:
+        limit = args.max_steps or config[name].max_steps
+        policy = PolicyExpert((args.policy_dir, name), game).path.read_bytes()
+        keys[name] = (limit, fingerprint(args, name, limit, *sources, policy))
+    records = {
+        name: known[name] for name in chosen if name in known and known[name].get("fingerprint") == keys[name][1]
+    }
+    todo = [name for name in chosen if name not in records]
+
+    def save() -> list[str]:
+        found = [records[name] for name in chosen if name in records]
+        missed = gates(args, found)
+        with atomic_write(json_path) as temporary:
+            temporary.write_text(
+                json.dumps({"args": asdict(args), "missed": missed, "milestones": found}, indent=2) + "\n"
+            )
+        with atomic_write(output / "expert_table.md") as temporary:
+            temporary.write_text(markdown(args, found, missed))
+        return missed
+
+    with ProgressReport("milestones", len(chosen), len(records)) as report, ThreadPoolExecutor(args.num_envs) as pool:
+        futures = {name: pool.submit(play, args, name, states[name], keys[name][0]) for name in todo}
+        for name, future in futures.items():
+            records[name] = {**future.result(), "fingerprint": keys[name][1]}
+            save()
+            report.update(len(records), name)
+    missed = save()
+    print((output / "expert_table.md").read_text())
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"expert_table.py: {error}")

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Can the experts' labels be learned from pictures at all?
+
+    python -m benchmarks.realisability
+
+An expert sees the game's memory, a network only the screen at 84 x 84. Wherever two states look the same to the
+network but have different labels, no network can be right at both. This plays each expert, with and without random
+presses in between, and counts the steps whose picture also occurs with another label. Writes
+`{output_dir}/realisability.md` and `.json`, and the pictures concerned to `{output_dir}/realisability/`. Exits with 1
+if the share is above --max-share for a milestone.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+
+@dataclass
+class Args:
+    milestones: tuple[str, ...] = ()
+    """these alone; default is all, in turn"""
+    episodes: int = 50
+    """episodes of each kind, from the start states to learn from"""
+    noise: float = 0.2
+    """probability of a random press in the noisy episodes"""
+    max_share: float = 0.01
+    """gate: largest share of steps whose picture occurs with different labels"""
+    seed: int = 0
+    """seed of the first episode; the others follow by ones"""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game"""
+    policy_dir: str = ".milestone_trainer_cache/successful_policies"
+    """policies that stand in for the game's own"""
+    milestone_config: str = "milestone_config.json"
+    """the milestones' limits"""
+    start_states: int = 20
+    """how many start states to play from; made where missing"""
+    state_dir: str = ".milestone_trainer_cache/milestone_states"
+    """folder of {PREV}_completed.state"""
+    start_states_dir: str = ".milestone_trainer_cache/start_states"
+    """folder of the recorded start states"""
+    output_dir: str = "results"
+    """folder for the table"""
+    num_envs: int = 2
+    """milestones that are played at once"""
+    examples: int = 4
+    """pictures with different labels to keep for each milestone"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import numpy as np
+from PIL import Image
+
+from agent.milestone_config import load_milestone_config
+from agent.policy_expert import PolicyExpert
+from agent.rollout import play_episode
+from agent.start_states import ensure_start_states
+from common.files import atomic_write
+from common.preprocessing import preprocess_uint8
+from common.run_logging import ProgressReport
+from pokemon_env.gym_env import PokemonEnv
+
+
+@dataclass
+class LabelledPictures:
+    """Which labels each picture was given; pictures are known by their digests."""
+
+    labels: dict[bytes, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    screens: dict[bytes, np.ndarray] = field(default_factory=dict)
+    """One screen for each picture with different labels."""
+
+    def add(self, screen: np.ndarray, label: int) -> None:
+        """Count the label of a (H, W, 3) uint8 screen."""
+        digest = hashlib.blake2b(preprocess_uint8(screen).tobytes(), digest_size=16).digest()
+        self.labels[digest][label] += 1
+        if len(self.labels[digest]) > 1:
+            self.screens.setdefault(digest, screen)
+
+    @property
+    def steps(self) -> int:
+        return sum(counts.total() for counts in self.labels.values())
+
+    @property
+    def contradictory(self) -> int:
+        """Steps whose picture occurs with different labels."""
+        return sum(counts.total() for counts in self.labels.values() if len(counts) > 1)
+
+    @property
+    def certain_errors(self) -> int:
+        """Steps at which the best function of the picture is wrong: all but the commonest label."""
+        return sum(counts.total() - max(counts.values()) for counts in self.labels.values())
+
+    def worst(self, n: int) -> list[tuple[np.ndarray, Counter[int]]]:
+        """The n pictures with the most certain errors."""
+        several = [(digest, counts) for digest, counts in self.labels.items() if len(counts) > 1]
+        several.sort(key=lambda item: max(item[1].values()) - item[1].total())
+        return [(self.screens[digest], counts) for digest, counts in several[:n]]
+
+
+def start_states(args: Args, milestone: str) -> tuple[Path | None, ...]:
+    states = ensure_start_states(
+        milestone,
+        args.rom_path,
+        n_train=args.start_states,
+        n_heldout=0,
+        state_dir=args.state_dir,
+        start_states_dir=args.start_states_dir,
+    )
+    return states.files("train")[: args.start_states]
+
+
+def look_at(args: Args, milestone: str, starts: tuple[Path | None, ...], max_steps: int) -> dict[str, Any]:
+    """Play a milestone's episodes and count."""
+    env = PokemonEnv(args.rom_path, target_milestone=milestone)
+    expert = PolicyExpert((args.policy_dir, milestone), env.game)
+    pictures = LabelledPictures()
+    for noise in (0.0, args.noise):
+        for i in range(args.episodes):
+            episode = play_episode(env, expert, args.seed + i, starts[i % len(starts)], max_steps, noise)
+            for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
+                if label >= 0:
+                    pictures.add(screen, int(label))
+    env.close()
+    folder = Path(args.output_dir) / "realisability"
+    for old in folder.glob(f"{milestone}_*.png"):
+        old.unlink()
+    for number, (screen, counts) in enumerate(pictures.worst(args.examples)):
+        names = "_".join(f"{env.buttons[label].lower()}{count}" for label, count in counts.most_common())
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(screen).save(folder / f"{milestone}_{number}_{names}.png")
+    return {
+        "milestone": milestone,
+        "steps": pictures.steps,
+        "pictures": len(pictures.labels),
+        "contradictory": pictures.contradictory,
+        "share": pictures.contradictory / max(pictures.steps, 1),
+        "certain_errors": pictures.certain_errors,
+    }
+
+
+def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> str:
+    lines = [
+        "# Realisability",
+        "",
+        f"`python -m benchmarks.realisability`: {args.episodes} episodes without and {args.episodes} with "
+        f"{args.noise:.0%} random presses for each milestone. A contradiction is a step whose picture (84 x 84, as "
+        "networks see it) occurs with another label, too; certain errors are the steps at which even the best function "
+        "of the picture is wrong.",
+        "",
+        "| milestone | steps | different pictures | contradictions | share | certain errors |",
+        "|-|-|-|-|-|-|",
+    ]
+    for r in records:
+        cells = (
+            r["milestone"],
+            r["steps"],
+            r["pictures"],
+            r["contradictory"],
+            f"{r['share']:.2%}",
+            r["certain_errors"],
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines.append(
+        f"\nGate (at most {args.max_share:.0%} each): " + (f"missed by {', '.join(missed)}." if missed else "passed.")
+    )
+    return "\n".join(lines) + "\n"
+
+
+def main(args: Args) -> int:
+    config = load_milestone_config(args.milestone_config)
+    env = PokemonEnv(args.rom_path)
+    game, ids = env.game, [milestone.id for milestone in env.milestones]
+    env.close()
+    if unknown := set(args.milestones) - set(ids):
+        raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
+    chosen = [name for name in ids if name in args.milestones or not args.milestones]
+    starts = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
+    records = []
+    with ProgressReport("milestones", len(chosen)) as report, ThreadPoolExecutor(args.num_envs) as pool:
+        futures = [pool.submit(look_at, args, name, starts[name], config[name].max_steps) for name in chosen]
+        for name, future in zip(chosen, futures, strict=True):
+            records.append(future.result())
+            report.update(len(records), name)
+    missed = [record["milestone"] for record in records if record["share"] > args.max_share]
+    output = Path(args.output_dir)
+    with atomic_write(output / "realisability.json") as temporary:
+        temporary.write_text(
+            json.dumps({"args": asdict(args), "missed": missed, "milestones": records}, indent=2) + "\n"
+        )
+    with atomic_write(output / "realisability.md") as temporary:
+        temporary.write_text(markdown(args, records, missed))
+    print((output / "realisability.md").read_text())
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"realisability.py: {error}")

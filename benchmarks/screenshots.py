@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Play Tallgrass by its experts and draw six of the screens that they see into one picture.
+
+    python -m benchmarks.screenshots
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass
+class Args:
+    output: str = "tallgrass/docs/screens.png"
+    """the picture to write"""
+    seed: int = 4
+    """seed of the run"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import numpy as np
+from PIL import Image
+
+from agent.policy_expert import PolicyExpert
+from common.files import atomic_write
+from pokemon_env.gym_env import PokemonEnv
+
+SCALE, COLUMNS, GAP = 2, 3, 6
+
+
+def wanted(state: dict) -> list[str]:
+    """Which of the six pictures this state would do for."""
+    game, place = state["game"], state["player"]["location"]
+    found = []
+    if game["game_state"] == "title":
+        found.append("title")
+    if game["objective"] == "SET_CLOCK" and game["menu"] and game["menu"]["name"] == "clock":
+        found.append("clock")
+    near = [p for p in state["map"]["people"] if abs(p["x"] - state["player"]["position"]["x"]) < 4]
+    if place == "TOWN" and game["game_state"] == "overworld" and len(near) >= 2:
+        found.append("town")
+    if place == "LAB" and game["menu"] and game["menu"]["name"] == "yes_no":
+        found.append("lab")
+    if game["game_state"] == "battle" and game["menu"] and game["menu"]["name"] == "moves":
+        found.append("battle")
+    if place == "ROUTE_1" and game["game_state"] == "overworld" and state["player"]["position"]["y"] < 19:
+        found.append("grass")
+    return found
+
+
+def main(args: Args) -> None:
+    env = PokemonEnv()
+    picture, state = env.reset(seed=args.seed)
+    pictures: dict[str, np.ndarray] = {}
+    for milestone in env.milestones:
+        expert = PolicyExpert((None, milestone.id), env.game)
+        while not state["milestones"][milestone.id]["completed"]:
+            for name in wanted(state):
+                pictures.setdefault(name, picture)
+            picture, _, _, _, state = env.step(expert.label(state).action)
+    order = [name for name in ("title", "clock", "town", "lab", "battle", "grass") if name in pictures]
+    height, width = picture.shape[0] * SCALE + GAP, picture.shape[1] * SCALE + GAP
+    sheet = Image.new("RGB", (COLUMNS * width - GAP, -(-len(order) // COLUMNS) * height - GAP), (110, 110, 110))
+    for i, name in enumerate(order):
+        image = Image.fromarray(pictures[name])
+        image = image.resize((image.width * SCALE, image.height * SCALE), Image.Resampling.NEAREST)
+        sheet.paste(image, (i % COLUMNS * width, i // COLUMNS * height))
+    with atomic_write(Path(args.output)) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+    print(f"{args.output}: {', '.join(order)}")
+
+
+if __name__ == "__main__":
+    main(args)

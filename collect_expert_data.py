@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+"""Record demonstrations: scripted experts, or a person at the keyboard, play milestones of a game.
+
+    python collect_expert_data.py --milestone RIVAL_HOUSE --n-episodes 50 --noise 0.2
+    python collect_expert_data.py --milestones CLOCK_SET LEAVE_HOUSE
+    python collect_expert_data.py                                          # all milestones in turn
+    python collect_expert_data.py --human --milestone CLOCK_SET            # play it yourself
+    python collect_expert_data.py --human --rom-path my_game.gb            # any game, by its picture
+
+Writes `{expert_data_dir}/episode_0001.npz`, ... (`common/demonstrations.py` says what is in them). A file appears
+whole or not at all, so recording can be stopped at any time; the next run continues the numbering. In the window of
+--human the keys are: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = stop.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    n_episodes: int = 20
+    """episodes to record for each milestone, in this run"""
+    expert_data_dir: str = "expert_data"
+    """folder that the episodes are written to"""
+    milestone: str | None = None
+    """record this milestone"""
+    milestones: tuple[str, ...] = ()
+    """record these milestones; without any, all of the game in turn"""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game; default is the bundled one"""
+    seed: int = 1
+    """what happens in the episodes; the same seed goes on where the folder's last run with it stopped"""
+    num_envs: int = 2
+    """environments that are played in at once, each in a thread"""
+    noise: float = 0.0
+    """probability with which the button that is pressed is a random one; the label stays the expert's (DART)"""
+    max_steps: int | None = None
+    """an episode that takes longer has failed; default is the milestone's limit in --milestone-config"""
+    keep_failures: bool = False
+    """keep episodes that did not reach their milestone as well"""
+    record_video: bool = False
+    """write each recorded episode as {expert_data_dir}/videos/episode_0001.mp4, too (H.264)"""
+    human: bool = False
+    """a person plays, in the emulator's window"""
+    window_speed: float = 1.0
+    """with --human: 1 is the console's own speed, 2 twice that"""
+
+    # Where episodes start, and whose answers they hold
+    start_states: Literal["train", "heldout", "first", "power-on"] = "train"
+    """start in the recorded states to learn from, in those kept for evaluation, in {PREV}_completed.state, or at
+    power-on
+    """
+    load_state: str | None = None
+    """start in this .state file, or in those of this folder in turn, instead"""
+    state_dir: str = ".milestone_trainer_cache/milestone_states"
+    """folder of {PREV}_completed.state; made by playing the experts where missing"""
+    start_states_dir: str = ".milestone_trainer_cache/start_states"
+    """folder of the recorded start states; made by playing the experts where missing"""
+    policy_dir: str = ".milestone_trainer_cache/successful_policies"
+    """folder of experts, {MILESTONE_ID}.py; a milestone without a file there is played by the game's own"""
+    milestone_config: str = "milestone_config.json"
+    """the milestones' limits"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import warnings
+import zlib
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import field
+from importlib.metadata import version
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from agent.human_player import play_by_hand
+from agent.milestone_config import MilestoneConfigError, load_milestone_config
+from agent.policy_expert import PolicyError, PolicyExpert
+from agent.rollout import play_episode
+from agent.start_states import StartStateError, ensure_start_states
+from common.demonstrations import NO_LABEL, DemonstrationError, Episode, episode_files, load_metadata, save_episode
+from common.run_logging import ProgressReport
+from common.video import write_video
+from pokemon_env.emulator import EmulatorError, WindowClosed
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.milestones import MilestoneAlreadyCompleted
+from pokemon_env.state_files import find_states
+
+ATTEMPTS_PER_EPISODE = 4
+"""An expert that fails so often for each episode wanted is given up."""
+DEFAULT_MAX_STEPS = 1000
+"""Where neither --max-steps nor the milestone's entry says otherwise; for a person, ten times that."""
+
+
+@dataclass
+class Tally:
+    """What one milestone's recording came to: a row of the final table."""
+
+    wanted: int
+    saved: int = 0
+    attempts: int = 0
+    successes: int = 0
+    steps: int = 0
+    file_bytes: int = 0
+    answers: int = 0
+    abstentions: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.saved >= self.wanted
+
+
+class Recorder:
+    """Files episodes away, with what is to be known about them."""
+
+    def __init__(self, args: Args, env: PokemonEnv):
+        self.args, self.game = args, env.game
+        self.facts = {
+            "game": env.game.id,
+            "rom_sha256": env.identity.rom_sha256,
+            "buttons": list(env.buttons),
+            "recorder": "human" if args.human else "policy",
+            "run_seed": args.seed,
+            "env": {
+                "hold_frames": env.hold_frames,
+                "release_frames": env.release_frames,
+                "randomize_release_frames": env.randomize_release_frames,
+                "release_frames_range": list(env.release_frames_range),
+                "idle_frames_range": list(env.idle_frames_range),
+            },
+            "versions": {name: version(name) for name in ("pyboy", "numpy", "gymnasium")},
+        }
+
+    def save(self, episode: Episode, milestone: str | None, tally: Tally, **more: Any) -> Path:
+        episode.metadata |= {**self.facts, "milestone": milestone, **more}
+        path = save_episode(self.args.expert_data_dir, episode)
+        tally.saved += 1
+        tally.steps += len(episode)
+        tally.lengths.append(len(episode))
+        tally.file_bytes += path.stat().st_size
+        if self.args.record_video:
+            write_video(path.parent / "videos" / f"{path.stem}.mp4", list(episode.observations))
+        return path
+
+
+def choose_milestones(args: Args, known: Sequence[str], game: str) -> list[str]:
+    """The milestones to record, in the game's order. Raises ValueError for one that the game doesn't have."""
+    wanted = {*args.milestones, *([] if args.milestone is None else [args.milestone])}
+    if unknown := wanted - set(known):
+        has = f"it has {', '.join(known)}" if known else "it has none: record it with --human"
+        raise ValueError(f"{game} has no milestone {', '.join(sorted(unknown))}; {has}")
+    if not wanted and not known:
+        raise ValueError(f"{game} has no milestones, and so no experts: record it with --human")
+    return [name for name in known if name in wanted or not wanted]
+
+
+def limits(args: Args) -> dict[str, int]:
+    """Each milestone's max_steps; those that the file doesn't name are missing."""
+    if args.max_steps is not None and not Path(args.milestone_config).exists():
+        return {}
+    return {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
+
+
+def find_starts(args: Args, milestone: str) -> tuple[Path | None, ...]:
+    """Where the milestone's episodes start, in turn; None is power-on."""
+    if args.load_state is not None:
+        return tuple(find_states(args.load_state))
+    if args.start_states == "power-on":
+        return (None,)
+    states = ensure_start_states(
+        milestone,
+        args.rom_path,
+        state_dir=args.state_dir,
+        start_states_dir=args.start_states_dir,
+        policy_dir=args.policy_dir,
+        num_threads=args.num_envs,
+    )
+    return states.files(args.start_states)
+
+
+def first_attempt(args: Args, milestone: str | None) -> int:
+    """The number of the attempt to begin with: after those that earlier runs with this seed made, so that none is
+    played twice.
+    """
+    if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
+        return 0
+    made = [load_metadata(path) for path in episode_files(args.expert_data_dir)]
+    return max(
+        (m["attempt"] + 1 for m in made if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)), default=0
+    )
+
+
+def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
+    """A seed of its own for each attempt at each milestone."""
+    entropy = [seed, zlib.crc32((milestone or "").encode()), attempt]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+def attempts_in_order(
+    args: Args, milestone: str, starts: Sequence[Path | None], max_steps: int, first: int
+) -> Iterator[tuple[int, Episode, Counter[str]]]:
+    """Play attempt after attempt, `num_envs` at once, and yield them in their order, whichever ends first.
+
+    What is yielded is the attempt's number, the episode, and the reasons for which the expert abstained.
+    """
+    players: SimpleQueue[tuple[PokemonEnv, PolicyExpert]] = SimpleQueue()
+    envs: list[PokemonEnv] = []
+
+    def play(attempt: int) -> tuple[int, Episode, Counter[str]]:
+        env, expert = players.get()
+        try:
+            reasons: Counter[str] = Counter()
+            seed = episode_seed(args.seed, milestone, attempt)
+            start = starts[attempt % len(starts)]
+            episode = play_episode(
+                env, expert, seed, start, max_steps, args.noise, lambda _, answer: reasons.update([answer.reason])
+            )
+            return attempt, episode, reasons
+        finally:
+            players.put((env, expert))
+
+    pool = ThreadPoolExecutor(args.num_envs)
+    pending: deque[Future[tuple[int, Episode, Counter[str]]]] = deque()
+    try:
+        for _ in range(args.num_envs):
+            envs.append(PokemonEnv(args.rom_path, target_milestone=milestone))
+            players.put((envs[-1], PolicyExpert((args.policy_dir, milestone), envs[-1].game)))
+        pending.extend(pool.submit(play, first + i) for i in range(args.num_envs))
+        attempt = first + args.num_envs
+        while True:
+            result = pending.popleft().result()
+            pending.append(pool.submit(play, attempt))
+            attempt += 1
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for env in envs:
+            env.close()
+
+
+def record_experts(
+    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console
+) -> None:
+    """Record each milestone's episodes from its scripted expert."""
+    max_steps = limits(args)
+    for milestone in ids:  # before anything is recorded: is there an expert for each?
+        PolicyExpert((args.policy_dir, milestone), recorder.game)
+    for milestone in reversed(ids):  # the last one's start states take all others along
+        find_starts(args, milestone)
+    for milestone in ids:
+        starts = find_starts(args, milestone)
+        tally = tallies[milestone] = Tally(args.n_episodes)
+        limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
+        first = first_attempt(args, milestone)
+        with ProgressReport(milestone, args.n_episodes, console=console) as report:
+            for attempt, episode, reasons in attempts_in_order(args, milestone, starts, limit, first):
+                labelled = int((episode.actions != NO_LABEL).sum())
+                tally.attempts += 1
+                tally.successes += episode.metadata["success"]
+                tally.answers += len(episode)
+                tally.abstentions += len(episode) - labelled
+                tally.reasons += reasons
+                if labelled and (episode.metadata["success"] or args.keep_failures):
+                    recorder.save(episode, milestone, tally, attempt=attempt)
+                report.update(tally.saved, f"{tally.attempts} attempts")
+                if tally.complete or tally.attempts >= ATTEMPTS_PER_EPISODE * args.n_episodes:
+                    break
+
+
+def record_human(
+    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console
+) -> None:
+    """Record what a person plays. Without milestones the episode ends when the window is closed, and is kept."""
+    max_steps = {} if ids == [None] else limits(args)
+    for milestone in ids:
+        starts = (None,) if milestone is None and args.load_state is None else find_starts(args, milestone)
+        tally = tallies[milestone] = Tally(args.n_episodes)
+        limit = args.max_steps or 10 * max_steps.get(milestone, DEFAULT_MAX_STEPS)
+        first = first_attempt(args, milestone)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the game is unknown has been said
+            env = PokemonEnv(
+                args.rom_path,
+                render_mode="human",
+                target_milestone=milestone,
+                state_in_info=False,
+                window_speed=args.window_speed,
+            )
+        try:
+            for attempt in range(first, first + ATTEMPTS_PER_EPISODE * args.n_episodes):
+                start = starts[attempt % len(starts)]
+                console.print(
+                    f"{milestone or env.game.name}: episode {tally.saved + 1} of {tally.wanted}", markup=False
+                )
+                episode, closed = play_by_hand(env, episode_seed(args.seed, milestone, attempt), start, limit)
+                if len(episode):
+                    tally.attempts += 1
+                    tally.successes += bool(episode.metadata["success"])
+                    tally.answers += len(episode)
+                    if episode.metadata["success"] or args.keep_failures or milestone is None:
+                        recorder.save(episode, milestone, tally, attempt=attempt)
+                if closed:
+                    raise WindowClosed("the window was closed")
+                if tally.complete:
+                    break
+        finally:
+            env.close()
+
+
+def print_table(tallies: dict[str | None, Tally], folder: str, console: Console) -> None:
+    table = Table("milestone", "episodes", "success", "steps, mean", "steps", "abstentions", "MB", title=folder)
+    rows = list(tallies.items())
+    if len(rows) > 1:
+        total = Tally(0, lengths=[length for tally in tallies.values() for length in tally.lengths])
+        for key in ("wanted", "saved", "attempts", "successes", "steps", "file_bytes", "answers", "abstentions"):
+            setattr(total, key, sum(getattr(tally, key) for tally in tallies.values()))
+        rows.append(("all", total))
+    for name, tally in rows:
+        table.add_row(
+            name or "(whole game)",
+            f"{tally.saved}/{tally.wanted}",
+            f"{tally.successes}/{tally.attempts}",
+            f"{np.mean(tally.lengths):.1f}" if tally.lengths else "",
+            f"{tally.steps:,}",
+            f"{tally.abstentions}/{tally.answers}",
+            f"{tally.file_bytes / 1e6:.1f}",
+        )
+    console.print(table)
+    for name, tally in tallies.items():
+        for reason, count in tally.reasons.most_common(3):
+            console.print(f"{name}: abstained {count} times: {reason}", markup=False)
+
+
+def main(args: Args) -> int:
+    """Record; returns the exit code: 0 if all episodes were recorded, 1 if not."""
+    for name, least in (("n_episodes", 1), ("num_envs", 1), ("max_steps", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted at least {least}")
+    if not 0 <= args.noise < 1:
+        raise ValueError(f"--noise is {args.noise}, wanted a probability of 0 or more and less than 1")
+    if args.human and args.noise:
+        raise ValueError(
+            "--noise is for scripted experts: with --human it would press other buttons than the person does"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    env = PokemonEnv(args.rom_path)
+    env.close()
+    known = [milestone.id for milestone in env.milestones]
+    recorder = Recorder(args, env)
+    tallies: dict[str | None, Tally] = {}
+    interrupted = False
+    try:
+        if args.human and not (args.milestone or args.milestones):
+            record_human(args, recorder, tallies, [None], console)
+        elif args.human:
+            record_human(args, recorder, tallies, choose_milestones(args, known, env.game.name), console)
+        else:
+            record_experts(args, recorder, tallies, choose_milestones(args, known, env.game.name), console)
+    except WindowClosed:
+        interrupted = True
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("interrupted; what was recorded is whole")
+    print_table(tallies, args.expert_data_dir, console)
+    short = [name for name, tally in tallies.items() if not tally.complete]
+    if short and not interrupted:
+        names = ", ".join(str(name) for name in short)
+        console.print(
+            f"fewer episodes than wanted: {names}. See the failures with --keep-failures --record-video.", markup=False
+        )
+    if args.human and interrupted:
+        return 0 if any(tally.saved for tally in tallies.values()) else 1
+    return 130 if interrupted else int(bool(short))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (
+        DemonstrationError, EmulatorError, MilestoneAlreadyCompleted, MilestoneConfigError, PolicyError,
+        StartStateError, ValueError,
+    ) as error:  # fmt: skip
+        print(f"collect_expert_data.py: {error}", file=sys.stderr)
+        sys.exit(2)

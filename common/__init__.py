@@ -1,0 +1,1 @@
+"""What the scripts share: networks, buffers, demonstrations, evaluation, checkpoints, logging and video."""

@@ -1,0 +1,364 @@
+"""The replay buffer that behavioural cloning and DAgger train from."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from common.demonstrations import NO_LABEL, Episode, episode_files, load_episode
+
+
+class ReplayBufferSamples(NamedTuple):
+    """A batch of B transitions, as tensors on the buffer's device."""
+
+    observations: torch.Tensor
+    """(B, *shape) in the storage's dtype: uint8 for pictures."""
+    actions: torch.Tensor
+    """(B,) int64."""
+    next_observations: torch.Tensor
+    """(B, *shape), as `observations`."""
+    dones: torch.Tensor
+    """(B,) float32, 1 where the episode ended."""
+    rewards: torch.Tensor
+    """(B,) float32."""
+
+
+class ReplayBuffer:
+    """A ring of transitions, after CleanRL's (and Stable-Baselines3's) buffer.
+
+    Pictures are stored as uint8; float pictures in [0, 1] are scaled to 0..255 when added. With
+    `optimize_memory_usage` a picture is kept once, not as `next_obs` of one step and again as `obs` of the following.
+    Unlike in other buffers with that option, what `sample` returns is exact: pictures that end an episode, which no
+    step follows, are kept aside. (So add steps in the order in which they were played; interleaving several
+    environments makes every picture such an end, and saves nothing.)
+
+    Args:
+        buffer_size: transitions it can hold; when full, the oldest is overwritten.
+        observation_space: a Box. Its shape is what `add` wants.
+        action_space: a Discrete.
+        device: where sampled tensors go.
+        optimize_memory_usage: keep one copy of each picture.
+        storage_device: where the pictures are kept; "cpu" unless told. With the accelerator's name here, sampling
+            copies nothing.
+        frame_stack: pictures per sample: the step's and those before it in its episode, along the channel axis (the
+            first), oldest first; where the episode has just begun, its first picture is repeated.
+        seed: of the sampling. By default it is drawn from numpy's global generator.
+
+    Raises:
+        MemoryError: if it would not fit into the memory that is available now. Nothing is allocated before that is
+            known.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        device: str | torch.device = "cpu",
+        optimize_memory_usage: bool = True,
+        *,
+        storage_device: str | torch.device = "cpu",
+        frame_stack: int = 1,
+        seed: int | None = None,
+    ):
+        if not isinstance(observation_space, gym.spaces.Box) or not isinstance(action_space, gym.spaces.Discrete):
+            raise TypeError(
+                f"wanted a Box of observations and Discrete actions, got {observation_space} and {action_space}"
+            )
+        if buffer_size < 1 or frame_stack < 1:
+            raise ValueError(f"buffer_size and frame_stack must be at least 1, got {buffer_size} and {frame_stack}")
+        self.buffer_size = int(buffer_size)
+        self.shape = tuple(observation_space.shape)
+        self.n_actions = int(action_space.n)
+        self.device = torch.device(device)
+        self.storage_device = torch.device(storage_device)
+        self.optimize_memory_usage = optimize_memory_usage
+        self.frame_stack = frame_stack
+        self.pictures = observation_space.dtype == np.uint8 or (
+            len(self.shape) == 3 and bool((observation_space.low >= 0).all() and (observation_space.high <= 1).all())
+        )
+        self.dtype = np.dtype(np.uint8) if self.pictures else np.dtype(observation_space.dtype)
+        if frame_stack > 1 and len(self.shape) != 3:
+            raise ValueError(f"frames of shape {self.shape} can't be stacked, wanted (channels, height, width)")
+
+        copies = 1 if optimize_memory_usage else 2
+        self._refuse_if_too_large(copies * self.buffer_size * int(np.prod(self.shape)) * self.dtype.itemsize)
+        self.observations = self._zeros()
+        self.next_observations = None if optimize_memory_usage else self._zeros()
+        # The next pictures that aren't the following slot's: slot -> picture, and a flag per slot to find them quickly.
+        self._ends: dict[int, torch.Tensor] = {}
+        self._is_end = np.zeros(self.buffer_size, dtype=bool)
+        self.actions = np.zeros(self.buffer_size, dtype=np.int64)
+        self.rewards = np.zeros(self.buffer_size, dtype=np.float32)
+        self.dones = np.zeros(self.buffer_size, dtype=np.float32)
+        self.episode_step = np.zeros(self.buffer_size, dtype=np.int64)
+        """(buffer_size,): how many steps before each slot belong to its episode."""
+        self.pos = 0
+        self.full = False
+        self._episode_ended = True
+        self._last_next: np.ndarray | None = None
+        self._unlabelled = 0
+        self._labelled_slots: np.ndarray | None = None
+        self.rng = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+
+    def add(
+        self,
+        obs: np.ndarray,
+        next_obs: np.ndarray,
+        action: int,
+        reward: float,
+        done: bool,
+        infos: Any = None,
+    ) -> None:
+        """Store one transition.
+
+        Args:
+            obs, next_obs: pictures in the space's shape, uint8 or float in [0, 1].
+            action: 0..n-1, or -1 if there is no label: such a step is kept (its picture may belong to a stack) but
+                never sampled.
+            reward: of the step.
+            done: whether the episode ended with it.
+            infos: ignored; other buffers take it.
+
+        Raises:
+            ValueError: for a wrong shape, a float picture outside [0, 1], or an unknown action.
+        """
+        obs, next_obs = self._stored_form(obs), self._stored_form(next_obs)
+        if not NO_LABEL <= int(action) < self.n_actions:
+            raise ValueError(f"action {action} is not one of 0..{self.n_actions - 1} (or -1, no label)")
+
+        slot, before = self.pos, self.pos - 1  # slot -1 is the last one, as it should be in a ring
+        follows = not self._episode_ended and np.array_equal(self._last_next, obs)
+        if self.full and self.actions[slot] == NO_LABEL:
+            self._unlabelled -= 1
+        self._unlabelled += int(action) == NO_LABEL
+        self._labelled_slots = None
+
+        self.observations[slot] = torch.from_numpy(obs)
+        if self.next_observations is not None:
+            self.next_observations[slot] = torch.from_numpy(next_obs)
+        else:
+            if follows:
+                self._ends.pop(before % self.buffer_size, None)
+                self._is_end[before] = False
+            self._ends[slot] = torch.from_numpy(next_obs.copy()).to(self.storage_device)
+            self._is_end[slot] = True
+        self.actions[slot] = action
+        self.rewards[slot] = reward
+        self.dones[slot] = done
+        self.episode_step[slot] = self.episode_step[before] + 1 if follows else 0
+
+        self._last_next = next_obs.copy()
+        self._episode_ended = bool(done)
+        self.pos = (slot + 1) % self.buffer_size
+        self.full = self.full or self.pos == 0
+
+    def add_episode(self, episode: Episode, preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None) -> int:
+        """Store all steps of a demonstration, each picture preprocessed once. Returns their number."""
+        pictures = episode.observations
+        if preprocess_fn is not None:
+            pictures = [preprocess_fn(picture) for picture in pictures]
+        self.start_episode()
+        for t in range(len(episode)):
+            self.add(pictures[t], pictures[t + 1], episode.actions[t], episode.rewards[t], episode.dones[t])
+        return len(episode)
+
+    def start_episode(self) -> None:
+        """Say that the next `add` begins an episode, though the one before it did not end with done (it was cut
+        short).
+        """
+        self._episode_ended = True
+
+    def sample(self, batch_size: int) -> ReplayBufferSamples:
+        """Draw a batch, uniformly and with replacement, from the steps that have a label. Raises ValueError if there
+        are none.
+        """
+        return self.get(self.sample_indices(batch_size))
+
+    def sample_indices(self, batch_size: int) -> np.ndarray:
+        """(batch_size,) int64: the slots that `sample` would return, for those who look things up by slot."""
+        if self._unlabelled == self.size():
+            raise ValueError("the buffer holds no step with a label, so nothing can be sampled; add() some first")
+        if self._unlabelled == 0:
+            return self.rng.integers(self.size(), size=batch_size)
+        if self._labelled_slots is None:
+            self._labelled_slots = self.labelled_slots()
+        return self._labelled_slots[self.rng.integers(len(self._labelled_slots), size=batch_size)]
+
+    def labelled_slots(self) -> np.ndarray:
+        """(n,) int64: all slots whose step has a label."""
+        return np.flatnonzero(self.actions[: self.size()] != NO_LABEL)
+
+    def get(self, indices: np.ndarray) -> ReplayBufferSamples:
+        """The transitions in the slots `indices`, (B,) int64."""
+        return ReplayBufferSamples(
+            observations=self._stacks(indices),
+            actions=torch.as_tensor(self.actions[indices], device=self.device),
+            next_observations=self._stacks(indices, after=True),
+            dones=torch.as_tensor(self.dones[indices], device=self.device),
+            rewards=torch.as_tensor(self.rewards[indices], device=self.device),
+        )
+
+    def get_labelled(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Only what cloning needs of the slots `indices`: observations (B, *shape) and actions (B,), on the device."""
+        return self._stacks(indices), torch.as_tensor(self.actions[indices], device=self.device)
+
+    def action_changed(self) -> np.ndarray:
+        """(size,) bool: whether a slot's label differs from that of the step before it in its episode."""
+        slots = np.arange(self.size())
+        has_previous = (self.episode_step[slots] > 0) & (slots != (self.pos if self.full else 0))
+        return has_previous & (self.actions[slots] != self.actions[slots - 1])
+
+    def size(self) -> int:
+        """Transitions that it holds now."""
+        return self.buffer_size if self.full else self.pos
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sampler's state (not the pictures), in types that `torch.load(weights_only=True)` accepts."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue sampling where `state_dict` was called."""
+        self.rng.bit_generator.state = state["rng"]
+
+    def _stacks(self, indices: np.ndarray, after: bool = False) -> torch.Tensor:
+        """(B, *shape) pictures of the slots, or of the moment after them; with frame_stack the channels are those of
+        all frames.
+        """
+        if self.frame_stack == 1:
+            return (self._next(indices) if after else self._rows(self.observations, indices)).to(self.device)
+        oldest = self.pos if self.full else 0
+        reach = np.minimum(
+            self.episode_step[indices], (indices - oldest) % self.buffer_size
+        )  # pictures that are still there
+        frames = []
+        for age in reversed(range(self.frame_stack)):
+            if after and age == 0:
+                frames.append(self._next(indices))
+            else:
+                back = np.minimum(age - after, reach)
+                frames.append(self._rows(self.observations, (indices - back) % self.buffer_size))
+        return torch.cat(frames, dim=1).to(self.device)
+
+    def _next(self, indices: np.ndarray) -> torch.Tensor:
+        if self.next_observations is not None:
+            return self._rows(self.next_observations, indices)
+        following = self._rows(self.observations, (indices + 1) % self.buffer_size)
+        for row in np.flatnonzero(self._is_end[indices]):
+            following[row] = self._ends[int(indices[row])]
+        return following
+
+    def _rows(self, storage: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+        return storage[torch.from_numpy(indices).to(self.storage_device)]
+
+    def _zeros(self) -> torch.Tensor:
+        if self.storage_device.type == "cpu":  # numpy's zeros take no memory until they are written
+            return torch.from_numpy(np.zeros((self.buffer_size, *self.shape), dtype=self.dtype))
+        dtype = torch.from_numpy(np.empty(0, dtype=self.dtype)).dtype
+        return torch.zeros((self.buffer_size, *self.shape), dtype=dtype, device=self.storage_device)
+
+    def _stored_form(self, obs: np.ndarray) -> np.ndarray:
+        obs = np.asarray(obs)
+        if obs.shape != self.shape:
+            raise ValueError(
+                f"an observation has shape {obs.shape}, but the buffer was made for {self.shape}; preprocess "
+                f"before adding, or make the buffer for the shape that preprocessing returns"
+            )
+        if not self.pictures:
+            return np.ascontiguousarray(obs, dtype=self.dtype)
+        if obs.dtype == np.uint8:
+            return np.ascontiguousarray(obs)
+        if not np.issubdtype(obs.dtype, np.floating):
+            raise ValueError(f"a picture has dtype {obs.dtype}, wanted uint8, or float in [0, 1]")
+        low, high = float(obs.min()), float(obs.max())
+        if not (0.0 <= low and high <= 1.0):
+            raise ValueError(f"a float picture has values from {low:g} to {high:g}, wanted [0, 1] (or uint8 in 0..255)")
+        return np.round(obs * 255.0).astype(np.uint8)
+
+    def _refuse_if_too_large(self, needed: int) -> None:
+        available = available_memory(self.storage_device)
+        if available is not None and needed > available:
+            hint = "" if self.optimize_memory_usage else " optimize_memory_usage=True halves it;"
+            raise MemoryError(
+                f"a buffer of {self.buffer_size:,} observations {self.shape} {self.dtype} takes {needed / 1e9:.1f} GB, "
+                f"but only {available / 1e9:.1f} GB are available on {self.storage_device};{hint} choose a smaller "
+                f"buffer_size"
+            )
+
+
+def load_expert_data_to_buffer(
+    expert_data_dir: str | os.PathLike,
+    buffer: ReplayBuffer,
+    max_episodes: int | None = None,
+    preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None,
+    *,
+    files: Iterable[str | os.PathLike] | None = None,
+) -> int:
+    """Add the demonstrations of a folder to the buffer, in the order of their numbers.
+
+    Args:
+        expert_data_dir: folder with `episode_*.npz` (see `common.demonstrations`).
+        buffer: its observation shape must be that of the pictures after preprocessing.
+        max_episodes: read only the first so many.
+        preprocess_fn: (H, W, 3) uint8 -> what the buffer stores, for example `common.utils.preprocess_uint8`.
+        files: read these (the first `max_episodes` of them) instead of all that are in the folder.
+
+    Returns:
+        The number of transitions added.
+
+    Raises:
+        DemonstrationError: if there are none, or one is broken.
+        ValueError: if the pictures or actions don't fit the buffer.
+    """
+    paths = episode_files(expert_data_dir) if files is None else [Path(file) for file in files]
+    loaded = 0
+    for path in paths[:max_episodes]:
+        try:
+            loaded += buffer.add_episode(load_episode(path), preprocess_fn)
+        except ValueError as error:
+            raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
+    if loaded > buffer.buffer_size:
+        warnings.warn(
+            f"{loaded:,} transitions were read from {expert_data_dir} into a buffer of {buffer.buffer_size:,}: the "
+            f"oldest are overwritten; make the buffer larger or set max_episodes",
+            stacklevel=2,
+        )
+    return loaded
+
+
+def available_memory(device: str | torch.device = "cpu") -> int | None:
+    """Bytes that can be allocated now without swapping; None where this can't be found out.
+
+    On Linux the kernel's estimate, or what a container's limit leaves if that is less.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    limits = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    for folder, limit_file, used_file, cached in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        cgroup = Path(folder)
+        if not (cgroup / limit_file).exists():
+            continue
+        limit = (cgroup / limit_file).read_text().strip()
+        if limit != "max":
+            used = int((cgroup / used_file).read_text())
+            statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+            limits.append(max(int(limit) - used + int(statistics[cached]), 0))  # cached files make room when asked to
+    return min(limits, default=None)

@@ -1,0 +1,234 @@
+"""Checkpoints: one dictionary per file, written whole, readable with `torch.load`'s safe default.
+
+Keys of a checkpoint, beside whatever a script adds:
+
+    model_state_dict      the weights
+    network               arguments of ImpalaCNN (see `build_network`)
+    frame_stack           pictures per input
+    args                  the script's flags
+    run_name, global_step, metrics
+    buttons, game, rom_sha256, milestone       what the policy was trained for; None where unknown
+    versions              package -> version
+    optimizer_state_dict, training_state       only in checkpoints that training can be resumed from
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import platform
+import random
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.files import atomic_write
+from common.networks import ImpalaCNN
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that can't be used; the text names the file and what to do."""
+
+
+def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> Path:
+    """Write a checkpoint: whole, or not at all. Numpy values, paths and dataclasses become plain types before.
+
+    Raises TypeError for a value that `torch.load` would refuse to read back.
+    """
+    path = Path(path)
+    plain = to_plain(checkpoint)
+    with atomic_write(path) as temporary:
+        torch.save(plain, temporary)
+    return path
+
+
+def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint, without running any code that it may hold.
+
+    Raises CheckpointError if the file is missing, cut short, holds pickled objects, or is no checkpoint.
+    """
+    path = Path(path)
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint; see what is in {path.parent}/") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path}: is a folder; name the .pth file in it") from None
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"{path}: holds Python objects, which are never loaded because they could run code; "
+                f"save tensors, numbers and text only"
+            ) from error
+        raise CheckpointError(f"{path}: is not a checkpoint, or broken; use an earlier one") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: broken or cut short ({reason}); use an earlier one") from error
+    if not isinstance(checkpoint, dict) or "model_state_dict" not in checkpoint:
+        raise CheckpointError(f"{path}: has no 'model_state_dict', so it is no checkpoint of these scripts")
+    return checkpoint
+
+
+def network_arguments(network: ImpalaCNN) -> dict[str, Any]:
+    """What `build_network` needs to make this network again."""
+    sequences, head = network.conv_sequences, network.head
+    channels, height, width = network.image_shape
+    return {
+        "action_dim": head[-1].out_features,
+        "hidden_dim": head[-1].in_features,
+        "image_size": [height, width],
+        "in_channels": channels,
+        "channels": [sequence.conv.out_channels for sequence in sequences],
+    }
+
+
+def build_network(checkpoint: Mapping[str, Any]) -> ImpalaCNN:
+    """The network of a checkpoint, with its weights, on the CPU. Raises CheckpointError if the weights don't fit."""
+    weights = checkpoint["model_state_dict"]
+    arguments = checkpoint.get("network")
+    if arguments is None:
+        raise CheckpointError(
+            "the checkpoint doesn't say what its network looks like ('network' is missing); load its weights by hand"
+        )
+    network = ImpalaCNN(**arguments)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint's weights don't fit its own network: {error}") from error
+    return network
+
+
+def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted: Any) -> None:
+    """Raise CheckpointError unless the checkpoint was made for what is wanted.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+        wanted: any of `buttons`, `game`, `rom_sha256`, `milestone`, `network`, `algorithm`; None, here or in the
+            checkpoint, means unknown and fits.
+    """
+    hints = {
+        "algorithm": "another script made it, which must go on with it",
+        "buttons": "its outputs would press other buttons than it learned; play the game that it was trained on",
+        "game": "it was trained on another game; give that game's ROM with --rom-path",
+        "rom_sha256": "it was trained on another build of the ROM; use that one, or train again",
+        "milestone": "it was trained for another milestone; choose that one, or another checkpoint",
+        "network": "its weights don't fit; leave --hidden-dim and --frame-stack as they were",
+    }
+    for key, value in wanted.items():
+        has = checkpoint.get(key)
+        if value is None or has is None:
+            continue
+        if key == "buttons":
+            has, value = list(has), list(value)
+        if has != value:
+            raise CheckpointError(f"{path}: has {key} {_short(has)}, here it is {_short(value)}: {hints[key]}")
+
+
+def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str | None, overwrite: bool) -> None:
+    """Refuse to replace the checkpoints of another run.
+
+    Args:
+        paths: files that will be written. Those that don't exist are fine.
+        run_name: the run that will write them, if it is one that is resumed.
+        overwrite: the user said that they may be replaced.
+
+    Raises CheckpointError that names the first such file and the ways out.
+    """
+    if overwrite:
+        return
+    for path in map(Path, paths):
+        if not path.exists():
+            continue
+        owner = load_checkpoint(path).get("run_name", "an unknown run")
+        if owner != run_name:
+            raise CheckpointError(
+                f"{path} already exists (run {owner}). Choose another --exp-name or --model-dir; continue that run "
+                f"with --resume-from {path.with_name(path.name.rsplit('_', 1)[0] + '_last.pth')}; "
+                f"or replace it with --overwrite"
+            )
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of Python's, numpy's and torch's global generators, in types that `torch.load` accepts."""
+    numpy_state = np.random.get_state(legacy=False)
+    state = {
+        "python": random.getstate(),
+        "numpy": {
+            **numpy_state,
+            "state": {**numpy_state["state"], "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))},
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Put all global generators back to where `rng_state` found them."""
+    random.setstate(_tuples(state["python"]))
+    inner = state["numpy"]["state"]
+    np.random.set_state({**state["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+def package_versions(
+    names: Sequence[str] = ("torch", "torchvision", "numpy", "pillow", "gymnasium", "pyboy"),
+) -> dict[str, str]:
+    """Version of Python and of each package that is installed."""
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def to_plain(value: Any) -> Any:
+    """`value` in types that `torch.load(weights_only=True)` accepts: tensors, numbers, text, None, and containers of
+    them.
+
+    Numpy scalars and arrays become numbers and tensors, paths text, dataclasses dictionaries. Raises TypeError for
+    anything else.
+    """
+    if value is None or isinstance(value, bool | int | float | str | bytes | torch.Tensor):
+        # Subclasses such as np.float64 (a float) and enums are refused by torch.load.
+        if isinstance(value, np.generic):
+            return value.item()
+        return torch.Tensor(value.detach()) if type(value) is torch.nn.Parameter else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(to_plain(item) for item in value)
+    if isinstance(value, list | set | frozenset):
+        return [to_plain(item) for item in value]
+    raise TypeError(
+        f"a checkpoint can't hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors"
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

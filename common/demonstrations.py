@@ -1,0 +1,329 @@
+"""Demonstrations on disk: one recorded episode per `episode_0001.npz`.
+
+Arrays of a file (T steps):
+
+    observations      (T+1, H, W, 3) uint8   the screens before each step, and the one after the last
+    actions           (T,) int64             the label: the expert's button for that screen, -1 where it abstained
+    executed_actions  (T,) int64             the button pressed; only there if it can differ (noise, a student)
+    rewards           (T,) float32
+    dones             (T,) bool              True at the step that ended the episode (target reached)
+    episode_return    () float64
+    episode_length    () int64
+    metadata          () str                 JSON text: where the episode comes from (see `Episode.metadata`)
+
+Nothing is pickled, and readers never allow pickles, so a file from a stranger can do no harm. Files of older tools
+that hold T observations instead of T+1 are read as well; their last action is dropped, since the picture after it is
+missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NO_LABEL = -1
+"""The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
+
+_FILE_NAME = re.compile(r"episode_(\d+)\.npz")
+
+
+class DemonstrationError(ValueError):
+    """A demonstration, or a folder of them, that can't be used; the text names the file, the value and what to do."""
+
+
+@dataclass
+class Episode:
+    """One recorded episode of T steps.
+
+    `metadata` is plain JSON data. The recorder writes these keys, and readers treat each as optional: `milestone`
+    (ID), `seed`, `game` (id), `rom_sha256`, `buttons` (list of names, in the order of the action numbers), `noise`
+    (probability of a random action), `env` (the settings of the environment), `start_state` (file name or null),
+    `success` (bool), `versions` (package to version) and `recorder` (who played).
+    """
+
+    observations: np.ndarray
+    """(T+1, H, W, 3) uint8 screens."""
+    actions: np.ndarray
+    """(T,) int64 labels; -1 (`NO_LABEL`) where the expert abstained."""
+    rewards: np.ndarray
+    """(T,) float32."""
+    dones: np.ndarray
+    """(T,) bool."""
+    executed_actions: np.ndarray | None = None
+    """(T,) int64, the buttons that were pressed; None means the same as `actions`."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """JSON data about the recording."""
+
+    def __len__(self) -> int:
+        """The number of steps, T."""
+        return len(self.actions)
+
+    @property
+    def episode_return(self) -> float:
+        return float(np.sum(self.rewards, dtype=np.float64))
+
+    @property
+    def pressed(self) -> np.ndarray:
+        """(T,) int64: the actions that were executed, whatever the labels say."""
+        return self.actions if self.executed_actions is None else self.executed_actions
+
+
+def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
+    """All `episode_*.npz` of a folder, sorted by number.
+
+    Raises DemonstrationError if the folder is missing or holds none.
+    """
+    folder = Path(expert_data_dir)
+    if not folder.is_dir():
+        raise DemonstrationError(f"{folder}: no such folder of demonstrations; record some with collect_expert_data.py")
+    files = sorted(folder.glob("episode_*.npz"), key=lambda path: (_number(path), path.name))
+    if not files:
+        raise DemonstrationError(f"{folder}: holds no episode_*.npz; record some with collect_expert_data.py")
+    return files
+
+
+def next_episode_number(expert_data_dir: str | os.PathLike) -> int:
+    """The number after the highest one in the folder (which need not exist): 1 for the first."""
+    folder = Path(expert_data_dir)
+    return max((_number(path) for path in folder.glob("episode_*.npz")), default=0) + 1
+
+
+def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
+    """Write `episode` under the next free number and return the file's path.
+
+    The file appears whole or not at all, and never replaces another, even when two processes record into one folder.
+    Raises DemonstrationError if the episode's arrays don't fit together.
+    """
+    folder = Path(expert_data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check(episode, "the episode to be saved")
+    arrays = {
+        "observations": np.asarray(episode.observations, dtype=np.uint8),
+        "actions": np.asarray(episode.actions, dtype=np.int64),
+        "rewards": np.asarray(episode.rewards, dtype=np.float32),
+        "dones": np.asarray(episode.dones, dtype=bool),
+        "episode_return": np.float64(episode.episode_return),
+        "episode_length": np.int64(len(episode)),
+        "metadata": np.array(json.dumps(episode.metadata, sort_keys=True)),
+    }
+    if episode.executed_actions is not None:
+        arrays["executed_actions"] = np.asarray(episode.executed_actions, dtype=np.int64)
+
+    temporary = folder / f".recording.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        while True:
+            path = folder / f"episode_{next_episode_number(folder):04d}.npz"
+            try:
+                os.link(temporary, path)  # fails if the name is taken, which os.replace would not
+                return path
+            except FileExistsError:
+                continue
+            except OSError:  # a file system without hard links
+                os.replace(temporary, path)
+                return path
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_episode(path: str | os.PathLike) -> Episode:
+    """Read and check one file.
+
+    Raises DemonstrationError (with the file's name) if it is missing, broken or not an episode.
+    """
+    path = Path(path)
+    with _opened(path) as data:
+        missing = [key for key in ("observations", "actions", "rewards", "dones") if key not in data]
+        if missing:
+            raise DemonstrationError(
+                f"{path}: lacks {', '.join(missing)}; it is not an episode of collect_expert_data.py"
+            )
+        episode = Episode(
+            observations=data["observations"],
+            actions=data["actions"],
+            rewards=data["rewards"],
+            dones=data["dones"],
+            executed_actions=data["executed_actions"] if "executed_actions" in data else None,
+            metadata=_metadata(data, path),
+        )
+
+    if len(episode.observations) == len(episode.actions) and len(episode) > 0:  # an older tool's file: T observations
+        for name in ("actions", "rewards", "dones", "executed_actions"):
+            values = getattr(episode, name)
+            setattr(episode, name, None if values is None else values[:-1])
+    _check(episode, str(path))
+    episode.actions = episode.actions.astype(np.int64)
+    episode.rewards = episode.rewards.astype(np.float32)
+    episode.dones = episode.dones.astype(bool)
+    if episode.executed_actions is not None:
+        episode.executed_actions = episode.executed_actions.astype(np.int64)
+    return episode
+
+
+def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """Read only a file's metadata, without its pictures; {} if it has none.
+
+    Raises DemonstrationError as `load_episode` does.
+    """
+    with _opened(Path(path)) as data:
+        return _metadata(data, Path(path))
+
+
+def count_steps(path: str | os.PathLike) -> int:
+    """The number of steps in a file, read without its pictures. Raises DemonstrationError as `load_episode` does."""
+    path = Path(path)
+    with _opened(path) as data:
+        if "actions" not in data:
+            raise DemonstrationError(f"{path}: lacks actions; it is not an episode of collect_expert_data.py")
+        return len(data["actions"])
+
+
+def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: Iterable[str]) -> dict[str, Any]:
+    """The values of `keys` that a set of episodes agrees on; files that don't carry a key are ignored.
+
+    Args:
+        metadata: pairs of file and its metadata.
+        keys: for example `("game", "rom_sha256", "buttons")`.
+
+    Raises DemonstrationError naming the first two files that disagree.
+    """
+    found: dict[str, tuple[Path, Any]] = {}
+    for path, entries in metadata:
+        for key in keys:
+            if key not in entries:
+                continue
+            first_path, first = found.setdefault(key, (path, entries[key]))
+            if first != entries[key]:
+                raise DemonstrationError(
+                    f"{first_path.name} has {key} {first!r}, {path.name} has {entries[key]!r}: demonstrations of "
+                    f"different games can't be mixed; put them into folders of their own"
+                )
+    return {key: value for key, (_, value) in found.items()}
+
+
+def select_episodes(
+    expert_data_dir: str | os.PathLike, milestone: str | None = None, max_episodes: int | None = None
+) -> tuple[list[Path], dict[str, Any]]:
+    """The demonstrations to learn from, and what is known about them.
+
+    Args:
+        expert_data_dir: folder with `episode_*.npz`.
+        milestone: only those of this milestone.
+        max_episodes: only the first so many (of this milestone).
+
+    Returns:
+        The files in order, and a dict with `milestone` (None if there are several) and, where the files tell, `game`,
+        `rom_sha256` and `buttons`.
+
+    Raises DemonstrationError if there are none, or they are of different games.
+    """
+    entries = [(path, load_metadata(path)) for path in episode_files(expert_data_dir)]
+    if milestone is not None:
+        present = sorted({str(metadata.get("milestone")) for _, metadata in entries})
+        entries = [(path, metadata) for path, metadata in entries if metadata.get("milestone") == milestone]
+        if not entries:
+            raise DemonstrationError(
+                f"{expert_data_dir}: no demonstrations of {milestone}, only of {', '.join(present)}; record some with "
+                f"collect_expert_data.py --milestone {milestone}"
+            )
+    entries = entries[:max_episodes]
+    facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
+    found = {metadata.get("milestone") for _, metadata in entries}
+    return [path for path, _ in entries], {**facts, "milestone": found.pop() if len(found) == 1 else None}
+
+
+def split_episodes(files: Sequence[Path], val_fraction: float, seed: int) -> tuple[list[Path], list[Path]]:
+    """Files for training and for validation, drawn by episode: pictures of one episode are too alike to be on both
+    sides.
+
+    At least one file is for training, and at least one for validation if there are two and `val_fraction` is not 0.
+    Raises ValueError unless 0 <= val_fraction < 1.
+    """
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"val_fraction is {val_fraction}, wanted 0 or more and less than 1")
+    n_val = min(max(round(val_fraction * len(files)), 1), len(files) - 1) if val_fraction > 0 else 0
+    held_out = set(random.Random(seed).sample(range(len(files)), n_val))
+    return [f for i, f in enumerate(files) if i not in held_out], [f for i, f in enumerate(files) if i in held_out]
+
+
+def _number(path: Path) -> int:
+    match = _FILE_NAME.fullmatch(path.name)
+    return int(match.group(1)) if match else 0
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """Open a file; whatever goes wrong while it is read becomes a DemonstrationError."""
+    broken = "delete it and record it again"
+    try:
+        data = np.load(path, allow_pickle=False)
+        if not isinstance(data, np.lib.npyio.NpzFile):
+            raise DemonstrationError(f"{path}: is a single array, not an episode; {broken}")
+        with data:
+            yield data
+    except DemonstrationError:
+        raise
+    except FileNotFoundError:
+        raise DemonstrationError(f"{path}: no such file") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if "Object arrays" in str(error):
+            raise DemonstrationError(
+                f"{path}: holds pickled Python objects, which are never loaded because they could run code; {broken}"
+            ) from error
+        reason = "no .npz file" if "pickled" in str(error) else str(error)  # what numpy takes any other file for
+        raise DemonstrationError(f"{path}: broken or cut short ({reason}); {broken}") from error
+
+
+def _metadata(data: np.lib.npyio.NpzFile, path: Path) -> dict[str, Any]:
+    if "metadata" not in data:
+        return {}
+    text = str(data["metadata"])
+    try:
+        metadata = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DemonstrationError(f"{path}: its metadata is not JSON ({error}); record it again") from error
+    if not isinstance(metadata, dict):
+        raise DemonstrationError(f"{path}: its metadata is {text[:40]!r}, not a JSON object; record it again")
+    return metadata
+
+
+def _check(episode: Episode, name: str) -> None:
+    """Raise DemonstrationError unless the arrays of `episode` fit together; `name` says which episode."""
+    steps = len(episode.actions)
+    pictures = episode.observations
+    if steps == 0:
+        raise DemonstrationError(f"{name}: has no steps")
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8:
+        raise DemonstrationError(
+            f"{name}: observations are {pictures.dtype} {pictures.shape}, wanted uint8 (T+1, height, width, 3)"
+        )
+    if len(pictures) != steps + 1:
+        raise DemonstrationError(f"{name}: has {len(pictures)} observations for {steps} actions, wanted {steps + 1}")
+    for key in ("actions", "rewards", "dones", "executed_actions"):
+        values = getattr(episode, key)
+        if values is not None and np.shape(values) != (steps,):
+            raise DemonstrationError(f"{name}: {key} has shape {np.shape(values)}, wanted ({steps},)")
+    for key in ("actions", "executed_actions"):
+        values = getattr(episode, key)
+        if values is None:
+            continue
+        lowest = NO_LABEL if key == "actions" else 0
+        if not np.issubdtype(np.asarray(values).dtype, np.integer) or np.min(values) < lowest:
+            raise DemonstrationError(f"{name}: {key} must be whole numbers from {lowest} (button numbers)")
+        buttons = episode.metadata.get("buttons")
+        if buttons and np.max(values) >= len(buttons):
+            raise DemonstrationError(
+                f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons"
+            )

@@ -1,0 +1,59 @@
+"""From the emulator's screen to what the network sees: the only place where pictures are resized or moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+IMAGE_SIZE = 84
+"""Height and width of the pictures that the networks see."""
+
+
+def preprocess_uint8(obs: np.ndarray | Image.Image, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Resize a screen: (H, W, 3) uint8 RGB, or a PIL image of any mode -> (3, size, size) uint8.
+
+    This is the one place where pictures are resized, with PIL's bilinear filter: recording, training and play must
+    see the same pixels, and other libraries' filters give other pictures.
+
+    Raises ValueError for an array of another shape or dtype.
+    """
+    if isinstance(obs, Image.Image):
+        image = obs.convert("RGB")
+    else:
+        obs = np.asarray(obs)
+        if obs.ndim != 3 or obs.shape[-1] != 3 or obs.dtype != np.uint8:
+            raise ValueError(f"a screen is {obs.dtype} {obs.shape}, wanted uint8 (height, width, 3) RGB")
+        image = Image.fromarray(obs)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def preprocess_observation(obs: np.ndarray | Image.Image) -> np.ndarray:
+    """A screen of any size, (H, W, 3) uint8 RGB or a PIL image -> (3, 84, 84) float32 in [0, 1].
+
+    The same picture as `preprocess_uint8`, scaled. Raises ValueError for an array of another shape or dtype.
+    """
+    return preprocess_uint8(obs).astype(np.float32) / np.float32(255)
+
+
+def random_shift(pictures: torch.Tensor, pad: int, generator: torch.Generator) -> torch.Tensor:
+    """Move each picture by up to `pad` pixels up, down, left and right; what comes in at an edge repeats the edge's
+    pixels.
+
+    The augmentation of DrQ (Kostrikov et al., 2020). Pictures are never mirrored, since LEFT and RIGHT are labels.
+
+    Args:
+        pictures: (B, C, H, W), any dtype.
+        pad: the largest move, in pixels; 0 does nothing.
+        generator: on the CPU, whatever the device of the pictures; it draws two numbers per picture.
+    """
+    if pad == 0:
+        return pictures
+    batch, channels, height, width = pictures.shape
+    shifts = torch.randint(-pad, pad + 1, (2, batch, 1), generator=generator).to(pictures.device)
+    rows = (torch.arange(height, device=pictures.device) + shifts[0]).clamp_(0, height - 1)
+    columns = (torch.arange(width, device=pictures.device) + shifts[1]).clamp_(0, width - 1)
+    pictures = pictures.gather(2, rows[:, None, :, None].expand(batch, channels, height, width))
+    return pictures.gather(3, columns[:, None, None, :].expand(batch, channels, height, width))

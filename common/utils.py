@@ -1,0 +1,157 @@
+"""Preprocessing, the environment, seeds, and evaluation as one call."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from common.evaluation import NetworkPolicy, evaluate, seeded_episodes
+from common.preprocessing import preprocess_observation, preprocess_uint8, random_shift
+
+__all__ = [
+    "StopRequest",
+    "autocast",
+    "evaluate_policy",
+    "make_env",
+    "preprocess_observation",
+    "preprocess_uint8",
+    "random_shift",
+    "seed_everything",
+    "select_device",
+    "set_threads",
+    "sha256_of",
+]
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    from pokemon_env.gym_env import PokemonEnv
+
+
+def evaluate_policy(
+    env: gym.Env | gym.vector.VectorEnv,
+    policy_net: torch.nn.Module,
+    n_episodes: int,
+    device: torch.device | str,
+    max_steps: int = 10000,
+    deterministic: bool = True,
+    *,
+    seed: int | None = None,
+    frame_stack: int = 1,
+) -> tuple[float, float, dict[str, Any]]:
+    """Play whole episodes with a network and report how they went.
+
+    Args:
+        env: one environment, or a vector of them made by `pokemon_env.vector_env.make_vector_env`, which is faster; its
+            observations are (H, W, 3) uint8 screens.
+        policy_net: takes (B, 3, 84, 84) uint8 pictures, returns (B, actions) logits. It is in its old mode afterwards.
+        n_episodes: how many.
+        device: where the network is.
+        max_steps: an episode ends there at the latest.
+        deterministic: press the likeliest button, or else draw from the softmax.
+        seed: episodes are reset with seed, seed+1, ...; without it the environment goes on drawing from its own
+            generator.
+        frame_stack: pictures per input, as in training.
+
+    Returns:
+        Mean and standard deviation of the return, and a dict: `episode_lengths`, `mean_length`, `milestones_reached`
+        (per episode), `mean_milestones`; further `episode_returns`, `successes` (the episode terminated: its target
+        was reached), `success_rate`, `success_interval` (Wilson, 95 %), `seeds` and `steps_per_second`.
+    """
+    policy = NetworkPolicy(policy_net, device, deterministic=deterministic, frame_stack=frame_stack)
+    result = evaluate(env, policy, seeded_episodes(n_episodes, seed), max_steps)
+    return result.mean_return, result.std_return, result.as_info()
+
+
+def make_env(rom_path: str | os.PathLike | None = None, headless: bool = True, **settings: Any) -> PokemonEnv:
+    """One PokemonEnv. Without a ROM's path, the game that is bundled; `settings` go to PokemonEnv as they are."""
+    from pokemon_env.gym_env import PokemonEnv  # only who plays needs an emulator
+
+    if rom_path is not None:
+        settings["rom_path"] = rom_path
+    return PokemonEnv(headless=headless, **settings)
+
+
+def seed_everything(seed: int, torch_deterministic: bool = True) -> None:
+    """Seed Python's, numpy's and torch's global generators; with `torch_deterministic` choose reproducible GPU
+    kernels too.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if torch_deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+
+def select_device(cuda: bool = True) -> torch.device:
+    """The GPU if it is wanted and there is one, else the CPU."""
+    return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
+
+
+def set_threads(n_threads: int | None) -> int:
+    """Let torch compute on so many CPU threads (None: as many as it likes, which is one per core). Returns the
+    number.
+    """
+    if n_threads is not None:
+        if n_threads < 1:
+            raise ValueError(f"{n_threads} threads: choose at least 1")
+        torch.set_num_threads(n_threads)
+    return torch.get_num_threads()
+
+
+def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.autocast]:
+    """A maker of the autocast context for training on this device: bfloat16 on a GPU and on CPUs that compute in it,
+    else nothing.
+
+    On other CPUs bfloat16 is emulated, and slower than float32.
+    """
+    if device.type == "cpu":
+        enabled = enabled and bool(
+            torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+        )
+    elif device.type == "cuda":
+        enabled = enabled and torch.cuda.is_bf16_supported()
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+class StopRequest:
+    """Turns the first SIGINT or SIGTERM into a wish that a loop can look at; a second one ends the process as usual.
+
+    Calling it says whether it is time to stop. Works in the main thread only, as signal handlers do.
+
+    Attributes:
+        signal: the number of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def restore(self) -> None:
+        """Put the handlers back that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self.restore()
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    import hashlib
+
+    with open(Path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,14 @@
+"""Game Boy games as Gymnasium environments."""
+
+import gymnasium
+
+from pokemon_env.gym_env import PokemonEnv
+
+__all__ = ["PokemonEnv"]
+
+if "Tallgrass-v0" not in gymnasium.registry:
+    gymnasium.register(
+        "Tallgrass-v0",
+        entry_point="pokemon_env.gym_env:PokemonEnv",
+        vector_entry_point="pokemon_env.vector_env:make_vector_env",
+    )

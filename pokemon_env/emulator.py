@@ -1,0 +1,183 @@
+"""What an emulator must offer, how a ROM's header is read, and which emulator plays which ROM.
+
+Everything above this module (the environment, the games) sees an emulator only through `Emulator`, so that another
+console's emulator can stand beside the Game Boy one: write a class with these methods, name it in `open_emulator`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+class EmulatorError(RuntimeError):
+    """The emulator could not be started, or refused what it was asked for."""
+
+
+class RomError(EmulatorError):
+    """A ROM file is missing, damaged, or not a ROM that can be played here."""
+
+
+class WindowClosed(EmulatorError):
+    """The person closed the emulator's window (or pressed Escape in it)."""
+
+
+class Memory(Protocol):
+    """The console's address space, as games read it."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return `length` bytes from `address` on."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write `data` from `address` on. Only a game's `seed` uses this."""
+
+
+class Emulator(Memory, Protocol):
+    """One running console with one ROM."""
+
+    name: str  # "pyboy"; stands in the sidecar of each saved state, with the version and the mode
+    version: str
+    mode: str  # what the console pretends to be, "dmg" or "cgb": states of one do not load in the other
+    screen_shape: tuple[int, int, int]  # (H, W, 3)
+
+    def press(self, button: str, hold_frames: int, release_frames: int) -> None:
+        """Hold `button` (upper case, as in `Game.buttons`), let go, and run on; only the last frame is drawn."""
+
+    def tick(self, frames: int) -> None:
+        """Run `frames` (at least 1) frames without a button; only the last one is drawn."""
+
+    def screen(self) -> np.ndarray:
+        """Return the picture of the last drawn frame: (H, W, 3) uint8 RGB, the caller's own copy."""
+
+    def save_state(self) -> bytes:
+        """Return the whole state of the console."""
+
+    def load_state(self, state: bytes) -> None:
+        """Return to a state; raises EmulatorError if these bytes are none, after which another one must be loaded."""
+
+    def poll_button(self) -> str | None:
+        """Return the button that the person at the window pressed or holds, if any; raises WindowClosed."""
+
+    def close(self) -> None:
+        """Stop. May be called again; writes nothing to disk."""
+
+
+@dataclass(frozen=True)
+class RomHeader:
+    """What a ROM says about itself, by which a game is recognised."""
+
+    system: str  # "gb" (Game Boy and Game Boy Color) or "gba"
+    title: str  # as in the header, without the padding
+    sha256: str  # of the whole file
+    size: int  # bytes in the file
+    color: bool = False  # made for (or able to use) a Game Boy Color
+    cartridge_type: int = 0  # the byte at 0x147: which memory controller, with RAM or battery or not
+    ram_size_code: int = 0  # the byte at 0x149
+    code: str = ""  # a GBA game's four letters
+    version: int = 0
+    header_checksum: int = 0
+    global_checksum: int = 0
+
+    @classmethod
+    def parse(cls, data: bytes, name: str = "ROM") -> RomHeader:
+        """Read the header of a ROM image; `name` is what an error calls it.
+
+        Raises RomError if this is neither a Game Boy nor a Game Boy Advance ROM, or not all of one.
+        """
+        if len(data) >= 0xC0 and _is_gba(data):
+            return cls(
+                system="gba",
+                title=_text(data[0xA0:0xAC]),
+                code=_text(data[0xAC:0xB0]),
+                version=data[0xBC],
+                header_checksum=data[0xBD],
+                sha256=hashlib.sha256(data).hexdigest(),
+                size=len(data),
+            )
+        if len(data) < 0x8000:
+            raise RomError(
+                f"{name} is too short for a Game Boy ROM: {len(data)} bytes, the smallest has 32768. "
+                "Is the file cut off, or is it something else?"
+            )
+        checksum = 0
+        for byte in data[0x134:0x14D]:
+            checksum = (checksum - byte - 1) & 0xFF
+        if checksum != data[0x14D]:
+            raise RomError(
+                f"{name} is not a Game Boy ROM: its header checksum is 0x{data[0x14D]:02X}, computed 0x{checksum:02X}. "
+                "Give an uncompressed .gb or .gbc file."
+            )
+        if data[0x148] > 8:
+            raise RomError(f"{name} has an unknown ROM size code in its header: 0x{data[0x148]:02X}, known are 0 to 8.")
+        size = 0x8000 << data[0x148]
+        if len(data) < size:
+            raise RomError(f"{name} is cut off: {len(data)} bytes, and its header says {size}. Copy the file again.")
+        color = bool(data[0x143] & 0x80)
+        return cls(
+            system="gb",
+            title=_text(data[0x134 : 0x143 if color else 0x144]),
+            color=color,
+            cartridge_type=data[0x147],
+            ram_size_code=data[0x149],
+            version=data[0x14C],
+            header_checksum=data[0x14D],
+            global_checksum=data[0x14E] << 8 | data[0x14F],
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+        )
+
+
+@dataclass(frozen=True)
+class Rom:
+    """A ROM's bytes with its header read."""
+
+    path: Path
+    header: RomHeader
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Rom:
+        """Read a ROM file. Raises RomError if it is missing, unreadable or not a ROM."""
+        path = Path(path)
+        if path.is_dir():
+            raise RomError(f"the ROM {path} is a folder: give the .gb file itself.")
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise RomError(f"there is no ROM file {path}: check the path (`make rom` makes the bundled one).") from None
+        except OSError as error:
+            raise RomError(f"the ROM file {path} cannot be read: {error.strerror}.") from error
+        if path.suffix.lower() == ".gba" and not (len(data) >= 0xC0 and _is_gba(data)):
+            raise RomError(f"{path} is no Game Boy Advance ROM, though its name ends in .gba: its header is damaged.")
+        return cls(path, RomHeader.parse(data, str(path)), data)
+
+
+def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Emulator:
+    """Start the emulator for this ROM's console.
+
+    window: show the game on the desktop and read the keyboard there; otherwise nothing is shown and nothing waits.
+    window_speed: with a window, 1 is the console's own speed, 2 twice that, 0 as fast as it can.
+    Raises EmulatorError if there is no emulator for this console, or it does not start.
+    """
+    if rom.header.system == "gb":
+        # Imported here, for PyBoy takes a third of a second to load and scripts must answer --help at once.
+        from pokemon_env.pyboy_emulator import PyBoyEmulator
+
+        return PyBoyEmulator(rom, window, window_speed)
+    raise EmulatorError(
+        f"{rom.path} is a ROM for the system {rom.header.system!r} ({rom.header.title}), and there is no emulator "
+        "for it here yet: only Game Boy ROMs (.gb, .gbc) can be played."
+    )
+
+
+def _is_gba(data: bytes) -> bool:
+    """The fixed byte and the checksum over the header, which together one file in 65536 has by chance."""
+    return data[0xB2] == 0x96 and (-sum(data[0xA0:0xBD]) - 0x19) & 0xFF == data[0xBD]
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0")[0].decode("ascii", "replace").strip()

@@ -1,0 +1,96 @@
+"""What a game says about itself. A game is one module in this folder with a `GAME`, of a subclass of `Game`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pokemon_env import path_finding
+from pokemon_env.emulator import Memory, RomHeader
+from pokemon_env.milestones import Milestone
+
+GB_BUTTONS = ("A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT")
+GBA_BUTTONS = (*GB_BUTTONS, "L", "R")
+
+
+class Game:
+    """Base of all games: a Game Boy game of which nothing is known. A subclass overrides what it knows better."""
+
+    id: ClassVar[str]  # names the game in saved states and checkpoints
+    name: ClassVar[str]  # for people
+    system: ClassVar[str] = "gb"  # as in RomHeader.system
+    buttons: ClassVar[tuple[str, ...]] = GB_BUTTONS  # the actions, in their order
+    # Defaults of PokemonEnv's arguments of the same names, in frames (60 a second).
+    hold_frames: ClassVar[int] = 12
+    release_frames: ClassVar[int] = 12
+    release_frames_range: ClassVar[tuple[int, int]] = (12, 20)
+    idle_frames_range: ClassVar[tuple[int, int]] = (0, 60)
+    boot_frames: ClassVar[int] = 120  # after power-on, wait at most this long for the game to be at rest
+    settle_frames: ClassVar[int] = 0  # after a reset, wait at most this long for the game to be at rest
+    milestones: ClassVar[tuple[Milestone, ...]] = ()  # in the order in which they are reached
+    policy_dir: ClassVar[Path | None] = None  # the folder with the game's own {MILESTONE_ID}.py, if it brings any
+
+    def matches(self, header: RomHeader) -> bool:
+        """Whether this ROM is this game."""
+        raise NotImplementedError
+
+    def at_rest(self, memory: Memory) -> bool:
+        """Whether the game waits for a button and nothing moves; without this knowledge, never."""
+        return False
+
+    def watch(self, memory: Memory) -> bytes:
+        """Return the bytes from which `milestones` are decided. Read at every step, so they should be few.
+
+        They are the first bytes of `snapshot`, so that milestones can be decided from stored snapshots as well.
+        """
+        return b""
+
+    def snapshot(self, memory: Memory) -> bytes:
+        """Return all bytes from which `decode` makes the state."""
+        return b""
+
+    def decode(self, snapshot: bytes) -> dict[str, Any]:
+        """Return the state in a snapshot: "player", "game" and "map" as in `empty_state`, new objects each time."""
+        return empty_state()
+
+    def seed(self, memory: Memory, seed: int) -> None:
+        """Set the game's random number generator, and nothing else, from a number of 32 bits."""
+
+    def tools(self, state: dict[str, Any] | None = None) -> dict[str, Callable[..., Any]]:
+        """Return the functions that expert policies may call by name. Each takes the state as its first argument."""
+        return dict(path_finding.TOOLS)
+
+
+def empty_state() -> dict[str, Any]:
+    """Return a state's three parts with nothing known: the shape that every game fills (and may add to)."""
+    return {
+        "player": {
+            "name": "",
+            "position": {"x": None, "y": None},
+            "location": "",
+            "facing": None,
+            "money": 0,
+            "party": [],
+        },
+        "game": {
+            "game_state": "unknown",
+            "is_in_battle": False,
+            "dialog_text": None,
+            "badges": 0,
+            "items": {},
+            "battle_info": None,
+            "menu": None,
+        },
+        "map": {
+            "location": "",
+            "player_coords": None,
+            "width": 0,
+            "height": 0,
+            "ascii_map": [],
+            "legend": {},
+            "warps": [],
+            "people": [],
+            "signs": [],
+        },
+    }

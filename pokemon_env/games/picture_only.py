@@ -1,0 +1,20 @@
+"""Any ROM that is no known game: it can be played, recorded and cloned, and that is all."""
+
+from __future__ import annotations
+
+from pokemon_env.emulator import RomHeader
+from pokemon_env.games.base import GB_BUTTONS, GBA_BUTTONS, Game
+
+
+class PictureOnly(Game):
+    """No state, no milestones, no seed: episodes end by truncation only, and differ by the release's jitter alone."""
+
+    id = "picture_only"
+    name = "unknown game"
+
+    def __init__(self, system: str = "gb") -> None:
+        self.system = system
+        self.buttons = GBA_BUTTONS if system == "gba" else GB_BUTTONS
+
+    def matches(self, header: RomHeader) -> bool:
+        return False

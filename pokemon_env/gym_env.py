@@ -1,0 +1,303 @@
+"""A Game Boy game as a Gymnasium environment: one step is one press of a button."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from pokemon_env import state_files
+from pokemon_env.emulator import EmulatorError, Rom, open_emulator
+from pokemon_env.games import find_game
+from pokemon_env.milestones import MilestoneAlreadyCompleted, MilestoneTracker
+
+BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
+
+_RESET_OPTIONS = {"load_state", "idle_frames"}
+_REST_CHECK_FRAMES = 4
+_PICTURE_FRAMES = 2  # what memory says is on the screen one frame later, and whole after another
+
+
+class PokemonEnv(gymnasium.Env[np.ndarray, int]):
+    """Play a ROM by its picture.
+
+    A step presses one button, holds it for `hold_frames`, lets go, runs on for the release frames, and takes the
+    picture. In the bundled game that is one tile or one cursor position, and the game is at rest again when the
+    picture is taken.
+
+    - Action: index into `buttons`; A, B, START, SELECT, UP, DOWN, LEFT, RIGHT on a Game Boy (8), then L, R on an
+      Advance (10).
+    - Observation: the screen, (144, 160, 3) uint8 RGB (Game Boy).
+    - Reward: 1.0 for each milestone newly completed.
+    - Terminated when the target milestone is completed; without a target, when the game's last one is.
+    - Info: "player", "game", "map" (the state, plain JSON data, read from the game's memory), "milestones"
+      {id: {"completed": bool}} and "prev_action" (the press just made, in lower case; "no_op" after a reset). With
+      `state_in_info=False` only the last two, and nothing is read from memory that the milestones do not need;
+      `get_state` and `snapshot` are there for the steps at which a state is wanted.
+
+    The same seed and the same actions give the same pictures and infos, whatever the environment did before. The
+    seed sets the game's own random numbers, the start state drawn, its idle frames and the jitter of the release. A
+    reset without a seed goes on drawing from the same generator, as Gymnasium has it.
+
+    Args:
+        rom_path: the ROM; default is the bundled game. A ROM that no module in `pokemon_env/games/` knows runs by
+            its picture alone.
+        headless: False opens the emulator's window, as render_mode="human" does.
+        render_mode: None, "rgb_array" (`render()` returns the screen) or "human" (a window, at the console's own
+            speed).
+        start_state: None for power-on, the path of a .state file, or a folder of them or a list of paths, of which
+            each reset draws one.
+        target_milestone: id of the milestone that ends the episode; default is the game's last.
+        max_episode_steps: truncate after so many steps; None for never.
+        hold_frames, release_frames: frames (60 a second) for which a button is down, and up, in a step. Default: the
+            game's (12 and 12).
+        randomize_release_frames: draw the release frames for each step from `release_frames_range` (both ends
+            included; default: the game's, 12 to 20) instead.
+        state_in_info: whether infos hold the state.
+        idle_frames_range: how many frames pass without a button after a start state was loaded; drawn at each reset
+            (both ends included; default: the game's, 0 to 60). At least one does, so that there is a picture.
+        window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as it can.
+
+    Raises RomError, StateFileError, EmulatorError (`pokemon_env.emulator`, `.state_files`) and ValueError, each with
+    what to do.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        rom_path: str | Path = BUNDLED_ROM,
+        headless: bool = True,
+        render_mode: str | None = None,
+        start_state: str | Path | Sequence[str | Path] | None = None,
+        target_milestone: str | None = None,
+        max_episode_steps: int | None = None,
+        hold_frames: int | None = None,
+        release_frames: int | None = None,
+        randomize_release_frames: bool = True,
+        release_frames_range: tuple[int, int] | None = None,
+        state_in_info: bool = True,
+        idle_frames_range: tuple[int, int] | None = None,
+        window_speed: float = 1,
+    ) -> None:
+        self._emulator = None  # close() may be called on what could not be built
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode is {render_mode!r}, but can be None, 'human' or 'rgb_array'.")
+        if render_mode is None and not headless:
+            render_mode = "human"
+        self.render_mode = render_mode
+        rom = Rom.read(rom_path)
+        self.game = find_game(rom)
+        self.buttons = self.game.buttons
+        self.milestones = self.game.milestones
+        self.hold_frames = _at_least_one("hold_frames", _or(hold_frames, self.game.hold_frames))
+        self.release_frames = _at_least_one("release_frames", _or(release_frames, self.game.release_frames))
+        self.randomize_release_frames = randomize_release_frames
+        self.release_frames_range = _range(
+            "release_frames_range", _or(release_frames_range, self.game.release_frames_range), least=1
+        )
+        self.idle_frames_range = _range(
+            "idle_frames_range", _or(idle_frames_range, self.game.idle_frames_range), least=0
+        )
+        self.state_in_info = state_in_info
+        if max_episode_steps is not None:
+            _at_least_one("max_episode_steps", max_episode_steps)
+        self.max_episode_steps = max_episode_steps
+        self.target_milestone = target_milestone
+        ids = [milestone.id for milestone in self.milestones]
+        if target_milestone is not None and target_milestone not in ids:
+            raise ValueError(
+                f"{self.game.name} has no milestone {target_milestone!r}; it has "
+                f"{', '.join(ids) if ids else 'none at all'}."
+            )
+        self._goal = target_milestone or (ids[-1] if ids else None)
+        self._start_states = None if start_state is None else state_files.find_states(start_state)
+
+        window = render_mode == "human" or not headless
+        self._emulator = open_emulator(rom, window, window_speed)
+        self.action_space = spaces.Discrete(len(self.buttons))
+        self.observation_space = spaces.Box(0, 255, self._emulator.screen_shape, np.uint8)
+        self.identity = state_files.StateIdentity(
+            game=self.game.id,
+            rom_title=rom.header.title,
+            rom_sha256=rom.header.sha256,
+            emulator=self._emulator.name,
+            emulator_version=self._emulator.version,
+            mode=self._emulator.mode,
+        )
+        self._tracker = MilestoneTracker(self.milestones)
+        self._step_count = 0
+        self._prev_action = "no_op"
+        self._ready = False  # reset() was called, and worked
+        self._rest(self.game.boot_frames)
+        # Loading this is quicker than booting again, and no less a power-on.
+        self._power_on = self._emulator.save_state()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode.
+
+        options: {"load_state": path of the .state file to start from, instead of `start_state`; None for power-on} and
+            {"idle_frames": how many frames pass after loading it, instead of a drawn number}.
+        Raises StateFileError if the state cannot be used, MilestoneAlreadyCompleted if the target is reached in it.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        if unknown := options.keys() - _RESET_OPTIONS:
+            raise ValueError(f"unknown reset options {sorted(unknown)}; known are {sorted(_RESET_OPTIONS)}.")
+        emulator = self._running()
+        self._ready = False
+        path = options["load_state"] if "load_state" in options else self._draw_start_state()
+        game_seed = int(self.np_random.integers(1, 1 << 32))
+        already: tuple[str, ...] = ()
+        if path is None:
+            emulator.load_state(self._power_on)
+            self.game.seed(emulator, game_seed)
+        else:
+            already = self._load(path)
+            self.game.seed(emulator, game_seed)
+            low, high = self.idle_frames_range
+            idle_frames = options.get("idle_frames")
+            emulator.tick(max(1, int(self.np_random.integers(low, high + 1)) if idle_frames is None else idle_frames))
+            self._rest(self.game.settle_frames)
+        self._tracker.reset(self.game.watch(emulator), already)
+        if self.target_milestone is not None and self._tracker.completed[self.target_milestone]:
+            start = "power-on" if path is None else f"the state {path}"
+            raise MilestoneAlreadyCompleted(
+                f"the target milestone {self.target_milestone} is completed already in {start}. Start from an "
+                "earlier state, or choose a later milestone."
+            )
+        self._step_count = 0
+        self._prev_action = "no_op"
+        self._ready = True
+        return emulator.screen(), self._info()
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Press the button `buttons[action]`; see the class for what comes back."""
+        emulator = self._running()
+        if not self._ready:
+            raise gymnasium.error.ResetNeeded("reset() must be called before step(), and must have worked.")
+        if not 0 <= action < len(self.buttons):
+            raise ValueError(
+                f"action is {action!r}, but must be 0 to {len(self.buttons) - 1} ({', '.join(self.buttons)})."
+            )
+        button = self.buttons[action]
+        release_frames = self.release_frames
+        if self.randomize_release_frames:
+            low, high = self.release_frames_range
+            release_frames = int(self.np_random.integers(low, high + 1))
+        emulator.press(button, self.hold_frames, release_frames)
+        self._step_count += 1
+        self._prev_action = button.lower()
+        reached = self._tracker.update(self.game.watch(emulator))
+        terminated = self._goal in reached
+        truncated = self.max_episode_steps is not None and self._step_count >= self.max_episode_steps
+        return emulator.screen(), float(len(reached)), terminated, truncated, self._info()
+
+    def render(self) -> np.ndarray | None:
+        """Return the screen, (H, W, 3) uint8 RGB, in render mode "rgb_array"; otherwise None."""
+        return self._running().screen() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Stop the emulator. May be called again; nothing is written to disk."""
+        if self._emulator is not None:
+            self._emulator.close()
+            self._emulator = None
+
+    def snapshot(self) -> bytes:
+        """Return the bytes of memory that the state is read from now, for `decode_state` later."""
+        return self.game.snapshot(self._running())
+
+    def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
+        """Return the state in a snapshot, all five keys of `info`; milestones are those that the memory tells of."""
+        milestones = {
+            milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones
+        }
+        return {**self.game.decode(snapshot), "milestones": milestones, "prev_action": prev_action}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the state now, all five keys of `info`, whatever `state_in_info` says."""
+        return {
+            **self.game.decode(self.snapshot()),
+            "milestones": self._tracker.info(),
+            "prev_action": self._prev_action,
+        }
+
+    def save_state(self, path: str | Path, details: dict[str, Any] | None = None) -> Path:
+        """Write the emulator's state now to `path` (.state), with the sidecar that says what it belongs to.
+
+        details: anything to remember beside it, as JSON data. Raises StateFileError if it cannot be written.
+        """
+        completed = [name for name, done in self._tracker.completed.items() if done]
+        return state_files.write_state(path, self._running().save_state(), self.identity, completed, details)
+
+    def poll_button(self) -> int | None:
+        """Return the action that the person at the window has typed or holds, None if there is none.
+
+        The keys are arrows, A = A, S = B, Return = START, Backspace = SELECT. Raises WindowClosed on Escape or when
+        the window is closed, EmulatorError if there is no window.
+        """
+        button = self._running().poll_button()
+        return None if button is None else self.buttons.index(button)
+
+    def _running(self):
+        if self._emulator is None:
+            raise EmulatorError("this environment was closed: make another one.")
+        return self._emulator
+
+    def _draw_start_state(self) -> Path | None:
+        if self._start_states is None:
+            return None
+        if len(self._start_states) == 1:
+            return self._start_states[0]
+        return self._start_states[int(self.np_random.integers(len(self._start_states)))]
+
+    def _load(self, path: str | Path) -> tuple[str, ...]:
+        """Load a state file; return the milestones that it says were completed."""
+        saved = state_files.read_state(path, self.identity)
+        try:
+            self._emulator.load_state(saved.data)
+        except EmulatorError as error:
+            raise state_files.StateFileError(
+                f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record "
+                "it again."
+            ) from error
+        return saved.milestones
+
+    def _rest(self, frames: int) -> None:
+        """Run until the game is at rest, at most `frames`, and the screen shows it."""
+        if self.game.at_rest(self._emulator):
+            return
+        while frames > 0 and not self.game.at_rest(self._emulator):
+            self._emulator.tick(min(_REST_CHECK_FRAMES, frames))
+            frames -= _REST_CHECK_FRAMES
+        self._emulator.tick(_PICTURE_FRAMES)
+
+    def _info(self) -> dict[str, Any]:
+        if self.state_in_info:
+            return self.get_state()
+        return {"milestones": self._tracker.info(), "prev_action": self._prev_action}
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name} is {value}, but must be at least 1.")
+    return value
+
+
+def _range(name: str, value: tuple[int, int], least: int) -> tuple[int, int]:
+    low, high = value
+    if not least <= low <= high:
+        raise ValueError(
+            f"{name} is {low} to {high}, but must be two numbers, at least {least}, the smaller one first."
+        )
+    return low, high

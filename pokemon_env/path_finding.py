@@ -1,0 +1,242 @@
+"""Shortest ways over a state's map, for any game whose state has one.
+
+A state's "map" holds `ascii_map`, one string per row, and `warps`, a list of {"x", "y", ...}. In the ascii map
+
+    #  ~   solid                       P   a person: solid, too
+    v < >  a ledge: one press from the tile before it hops over it (down, left, right) to the tile beyond it, and
+           there is no other way onto it or across it
+    others can be walked on: floor, grass, warps, the player's own tile
+
+Every press costs the same, so a breadth-first search from the goal finds what A* would, and finds it for all tiles
+at once.
+Ties are broken in one fixed order (up, down, left, right), so that an expert gives the same label for the same picture.
+
+- A warp takes the player away from the map, so no way leads across one, unless it is the goal.
+- If `map["view"]` = [left, top, right, bottom] says which tiles are on the screen, people outside it are ignored: a
+  label must follow from what can be seen.
+- Where people block every way, the way leads through them as if they were not there: the press is a wait in front of
+  them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+Tile = tuple[int, int]
+State = dict[str, Any]
+
+_DIRECTIONS = ("up", "down", "left", "right")  # ties are broken in this order
+_BLOCKED, _FLOOR, _PERSON = ord("#"), ord("."), ord("P")
+_HOPS = {"up": -1, "down": ord("v"), "left": ord("<"), "right": ord(">")}  # the ledge that each direction hops over
+_CODES = bytes(
+    code if chr(code) in "#Pv<>" else _BLOCKED if chr(code) == "~" or code > 127 else _FLOOR for code in range(256)
+)
+_STANDABLE = {
+    people_block: bytes(code == _FLOOR or (code == _PERSON and not people_block) for code in range(256))
+    for people_block in (True, False)
+}
+
+
+def find_path_action(state: State, x: int, y: int) -> str | None:
+    """Return the first press of a shortest way to the tile (x, y): 'up', 'down', 'left' or 'right'.
+
+    If the tile is solid (a person, a sign, a wall), the way leads beside it, and there the press is toward it.
+    None if the player is at the goal already, or no way leads there even without people.
+    Raises ValueError if there is no map or the tile is not on it.
+    """
+    actions = shortest_path_actions(state, x, y)
+    return actions[0] if actions else None
+
+
+def shortest_path_actions(state: State, x: int, y: int) -> list[str]:
+    """Return all presses that begin a shortest way to the tile (x, y), in the fixed order; [] where `find_path_action`
+    returns None."""
+    return shortest_path_actions_to_any(state, [(x, y)])
+
+
+def find_path_action_to_any(state: State, tiles: Iterable[Tile]) -> str | None:
+    """`find_path_action` to whichever of several tiles is nearest. None also if there are no tiles."""
+    actions = shortest_path_actions_to_any(state, tiles)
+    return actions[0] if actions else None
+
+
+def shortest_path_actions_to_any(state: State, tiles: Iterable[Tile]) -> list[str]:
+    """`shortest_path_actions` to whichever of several tiles is nearest."""
+    grid = _Grid(state)
+    goals = [grid.index(tile) for tile in tiles]
+    for people_block in (True, False):
+        actions = grid.actions_to(goals, people_block)
+        if actions is not None:
+            return actions
+    return []
+
+
+def face_and_press(state: State, x: int, y: int, button: str = "a") -> str | None:
+    """Walk beside the tile (x, y), turn toward it, and then press `button`. None if no way leads there.
+
+    Raises ValueError if there is no map or the tile is not on it.
+    """
+    grid = _Grid(state)
+    goal = grid.index((x, y))
+    grid.cells[goal] = _BLOCKED  # even if nobody stands there: one goes beside it
+    for people_block in (True, False):
+        actions = grid.actions_to([goal], people_block)
+        if actions:
+            beside = grid.start + grid.offsets[actions[0]] == goal
+            return button if beside and state["player"]["facing"] == actions[0] else actions[0]
+    return None
+
+
+def distances_to(state: State, tiles: Iterable[Tile], people_block: bool = True) -> list[list[int]]:
+    """Return for each tile how many presses lead from there to the nearest of `tiles`, as rows: [y][x], -1 for no way.
+
+    A solid tile among `tiles` is reached beside it. People block as in `find_path_action`, or not at all.
+    """
+    grid = _Grid(state)
+    ends, _ = grid.ends([grid.index(tile) for tile in tiles], people_block)
+    distance = grid.distances(ends, people_block)
+    stride = grid.stride
+    return [distance[row * stride + 1 : row * stride + 1 + grid.width] for row in range(1, grid.height + 1)]
+
+
+def path_length(state: State, x: int, y: int) -> int | None:
+    """Return how many presses lead to the tile (x, y), or beside it if it is solid; None if there is no way at all."""
+    px, py = state["map"]["player_coords"]
+    for people_block in (True, False):
+        distance = distances_to(state, [(x, y)], people_block)[py][px]
+        if distance >= 0:
+            return distance
+    return None
+
+
+def nearest(state: State, tiles: Sequence[Tile]) -> Tile | None:
+    """Return the tile of `tiles` that the fewest presses lead to (of equals the first), None if there is no way."""
+    lengths = [path_length(state, *tile) for tile in tiles]
+    reachable = [(length, place) for place, length in enumerate(lengths) if length is not None]
+    return tuple(tiles[min(reachable)[1]]) if reachable else None
+
+
+def find_tiles(state: State, kind: str) -> list[Tile]:
+    """Return all tiles (x, y) that the ascii map shows as `kind`, row by row."""
+    return [(x, y) for y, row in enumerate(state["map"]["ascii_map"]) for x, char in enumerate(row) if char == kind]
+
+
+def in_view(state: State, x: int, y: int) -> bool:
+    """Whether the tile (x, y) is on the screen; always, if the state does not say what is."""
+    view = state["map"].get("view")
+    return view is None or (view[0] <= x <= view[2] and view[1] <= y <= view[3])
+
+
+class _Grid:
+    """The map as one flat list of codes with a border of blocked tiles, so that a step is one addition.
+
+    Public tiles are (x, y); in here a cell is an index into `cells`.
+    """
+
+    def __init__(self, state: State) -> None:
+        world = state["map"]
+        rows = world["ascii_map"]
+        if not rows or world["player_coords"] is None:
+            raise ValueError("there is no map here to find a way on: the game is not in its world now.")
+        self.width = len(rows[0])
+        self.height = len(rows)
+        self.stride = self.width + 2
+        edge = "#" * self.stride
+        self.cells = bytearray(f"{edge}#{'##'.join(rows)}#{edge}".encode("ascii").translate(_CODES))
+        self.offsets = {"up": -self.stride, "down": self.stride, "left": -1, "right": 1}
+        self.start = self.index(world["player_coords"])
+        self.cells[self.start] = _FLOOR
+        self.warps = {self.index((warp["x"], warp["y"])) for warp in world["warps"]} - {self.start}
+        person = self.cells.find(_PERSON)
+        while person >= 0:
+            if not in_view(state, person % self.stride - 1, person // self.stride - 1):
+                self.cells[person] = _FLOOR
+            person = self.cells.find(_PERSON, person + 1)
+
+    def index(self, tile: Sequence[int]) -> int:
+        x, y = tile
+        if not (0 <= x < self.width and 0 <= y < self.height):
+            raise ValueError(f"there is no tile ({x}, {y}) on this map of {self.width} x {self.height} tiles.")
+        return (y + 1) * self.stride + x + 1
+
+    def ends(self, goals: list[int], people_block: bool) -> tuple[set[int], dict[int, list[str]]]:
+        """Return where ways to `goals` may end, and for ends beside a solid goal the presses toward it."""
+        ends: set[int] = set()
+        toward: dict[int, list[str]] = {}
+        for goal in goals:
+            # A person who is the goal stays solid, also when people are walked through.
+            if self.cells[goal] == _FLOOR:
+                ends.add(goal)
+                continue
+            for action in _DIRECTIONS:
+                beside = goal - self.offsets[action]
+                if _STANDABLE[people_block][self.cells[beside]] and beside not in self.warps:
+                    ends.add(beside)
+                    toward.setdefault(beside, []).append(action)
+        return ends, toward
+
+    def distances(self, ends: Iterable[int], people_block: bool, stop_at: int = -1) -> list[int]:
+        """Return the presses from each cell to the nearest end, -1 for none; cells beyond `stop_at` are left out."""
+        cells = self.cells
+        standable = bytearray(cells.translate(_STANDABLE[people_block]))
+        distance = [-1] * len(cells)
+        frontier = sorted(ends)
+        for cell in frontier:
+            distance[cell] = 0
+        for cell in self.warps:
+            standable[cell] = 0  # an end may be a warp, but no way leads across one
+        moves = [(self.offsets[action], _HOPS[action]) for action in _DIRECTIONS]
+        steps = 0
+        while frontier and distance[stop_at] < 0:
+            steps += 1
+            reached = []
+            for cell in frontier:
+                # Backward over the moves that end here: a step from the tile before, or a hop over a ledge before.
+                can_land = standable[cell]
+                for offset, hop in moves:
+                    source = cell - offset
+                    if can_land and cells[source] == hop:
+                        source -= offset
+                    if standable[source] and distance[source] < 0:
+                        distance[source] = steps
+                        reached.append(source)
+            frontier = reached
+        return distance
+
+    def actions_to(self, goals: list[int], people_block: bool) -> list[str] | None:
+        """Return the first presses of all shortest ways from the player to a goal; [] at one, None without a way."""
+        ends, toward = self.ends(goals, people_block)
+        if self.start in ends:
+            return toward.get(self.start, [])
+        distance = self.distances(ends, people_block, stop_at=self.start)
+        length = distance[self.start]
+        if length < 0:
+            return None
+        actions = []
+        for action in _DIRECTIONS:
+            offset = self.offsets[action]
+            target = self.start + offset
+            if self.cells[target] == _HOPS[action]:
+                target += offset
+                if target in self.warps:
+                    continue
+            if distance[target] == length - 1:
+                actions.append(action)
+        return actions
+
+
+TOOLS: dict[str, Callable[..., Any]] = {
+    tool.__name__: tool
+    for tool in (
+        find_path_action,
+        find_path_action_to_any,
+        shortest_path_actions,
+        face_and_press,
+        path_length,
+        nearest,
+        find_tiles,
+        in_view,
+    )
+}
+"""The functions of this module that expert policies may call; each takes the state first."""

@@ -1,0 +1,175 @@
+"""Game Boy and Game Boy Color through PyBoy."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import deque
+from importlib.metadata import version
+
+import cv2
+import numpy as np
+
+from pokemon_env.emulator import EmulatorError, Rom, WindowClosed
+
+with warnings.catch_warnings():
+    # PySDL2 announces at import which copy of SDL it took; nobody asked.
+    warnings.filterwarnings("ignore", message="Using SDL2 binaries")
+    from pyboy import PyBoy
+    from pyboy.utils import PyBoyException
+
+_MEMORY_END = 0x10000
+
+
+class PyBoyEmulator:
+    """See `pokemon_env.emulator.Emulator`.
+
+    Without a window a step is one call into PyBoy for all of its frames, which draws only the last, without sound:
+    13 microseconds a frame for a game that HALTs while it waits, of which Python sees nothing. With a window each
+    frame is drawn and lasts as long as on the console.
+
+    The keys in the window are PyBoy's own: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = close.
+    """
+
+    name = "pyboy"
+    version = version("pyboy")
+    screen_shape = (144, 160, 3)
+
+    def __init__(self, rom: Rom, window: bool = False, window_speed: float = 1) -> None:
+        self.mode = "cgb" if rom.header.color else "dmg"
+        self._closed = False
+        self._window = window
+        self._typed: deque[str] = deque(maxlen=2)  # presses not asked for yet: one may type a little ahead
+        if window:
+            _require_display()
+        try:
+            self._pyboy = PyBoy(
+                io.BytesIO(rom.data),  # given a path, PyBoy would read and write saves beside the ROM
+                window="SDL2" if window else "null",
+                scale=4,
+                sound_emulated=False,
+                no_input=True,  # keys must become steps of the environment, not go to the game behind its back
+                log_level="ERROR",
+                cgb=rom.header.color,
+            )
+        except PyBoyException as error:
+            raise EmulatorError(f"PyBoy {self.version} does not start {rom.path}: {error}.") from error
+        self._pyboy.set_emulation_speed(window_speed if window else 0)
+        self._memory = self._pyboy.memory
+        self._state_size: int | None = None
+
+    def press(self, button: str, hold_frames: int, release_frames: int) -> None:
+        self._pyboy.button(button, hold_frames)
+        self.tick(hold_frames + release_frames)
+
+    def tick(self, frames: int) -> None:
+        if not self._window:
+            self._pyboy.tick(frames, True, False)
+            return
+        for _ in range(frames):
+            self._pyboy.tick(1, True, False)
+        self._read_window()
+
+    def screen(self) -> np.ndarray:
+        # A copy that drops alpha: the array is a live view of the console's screen.
+        return cv2.cvtColor(self._pyboy.screen.ndarray, cv2.COLOR_RGBA2RGB)
+
+    def read(self, address: int, length: int) -> bytes:
+        return bytes(self._memory[address : address + length])
+
+    def write(self, address: int, data: bytes) -> None:
+        if not 0 <= address <= _MEMORY_END - len(data):
+            raise EmulatorError(
+                f"cannot write {len(data)} bytes at 0x{address:X}: the memory ends at 0x{_MEMORY_END:X}."
+            )
+        for offset, byte in enumerate(data):
+            self._memory[address + offset] = byte
+
+    def save_state(self) -> bytes:
+        buffer = io.BytesIO()
+        self._pyboy.save_state(buffer)
+        state = buffer.getvalue()
+        self._state_size = len(state)
+        return state
+
+    def load_state(self, state: bytes) -> None:
+        # PyBoy reads a state of another cartridge without complaint as long as there are bytes; the length, which
+        # depends on the cartridge's RAM and the mode only, gives most of those away.
+        if self._state_size is None:
+            self.save_state()
+        if len(state) != self._state_size:
+            raise EmulatorError(
+                f"it has {len(state)} bytes, and a state of this ROM in PyBoy {self.version} has {self._state_size}"
+            )
+        try:
+            self._pyboy.load_state(io.BytesIO(state))
+        except PyBoyException as error:
+            raise EmulatorError(f"PyBoy {self.version} refuses it: {error}") from error
+
+    def poll_button(self) -> str | None:
+        if not self._window:
+            raise EmulatorError("there is no window to read keys from: open the environment with render_mode='human'.")
+        held = self._read_window()
+        if self._typed:
+            return self._typed.popleft()
+        return held
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._pyboy.stop(save=False)
+
+    def _read_window(self) -> str | None:
+        """Take what happened in the window since the last time; return the button held down now, if any."""
+        import sdl2
+        from sdl2.ext import get_events
+
+        buttons = _keys()
+        for event in get_events():
+            closed = event.type == sdl2.SDL_QUIT
+            if event.type == sdl2.SDL_KEYDOWN and not event.key.repeat:
+                key = event.key.keysym.sym
+                closed = key == sdl2.SDLK_ESCAPE
+                if key in buttons:
+                    self._typed.append(buttons[key])
+            if closed:
+                raise WindowClosed("the emulator's window was closed.")
+        pressed = sdl2.SDL_GetKeyboardState(None)
+        for key, button in buttons.items():
+            if pressed[sdl2.SDL_GetScancodeFromKey(key)]:
+                return button
+        return None
+
+
+def _keys() -> dict[int, str]:
+    import sdl2
+
+    return {
+        sdl2.SDLK_UP: "UP",
+        sdl2.SDLK_DOWN: "DOWN",
+        sdl2.SDLK_LEFT: "LEFT",
+        sdl2.SDLK_RIGHT: "RIGHT",
+        sdl2.SDLK_a: "A",
+        sdl2.SDLK_s: "B",
+        sdl2.SDLK_RETURN: "START",
+        sdl2.SDLK_BACKSPACE: "SELECT",
+    }
+
+
+def _require_display() -> None:
+    """Raise where SDL finds no desktop: it would fall back to drawing into nothing, and nobody would see the game."""
+    import sdl2
+
+    started = sdl2.SDL_InitSubSystem(sdl2.SDL_INIT_VIDEO) == 0
+    reason = sdl2.SDL_GetError().decode()
+    driver = sdl2.SDL_GetCurrentVideoDriver() if started else None
+    if started:
+        sdl2.SDL_QuitSubSystem(sdl2.SDL_INIT_VIDEO)
+    if started and (driver not in (b"offscreen", b"dummy", b"evdev") or os.environ.get("SDL_VIDEODRIVER")):
+        return
+    raise EmulatorError(
+        f"no window can be opened here ({reason or 'SDL found no desktop'}). Run headless (headless=True, "
+        "render_mode=None or 'rgb_array'), on a machine with a desktop, or under a virtual one (`xvfb-run -a python "
+        "...`)."
+    )

@@ -1,0 +1,207 @@
+"""Saved emulator states: `X.state`, and beside it `X.state.json`, which says what it belongs to.
+
+The .state file is the emulator's own state, gzipped when written here (PyBoy's plain files are read as well). The
+sidecar
+
+    {"format": 1, "game": "tallgrass", "rom_title": "...", "rom_sha256": "...",
+     "emulator": "pyboy", "emulator_version": "2.8.1", "mode": "dmg",
+     "state_sha256": "... of the unzipped state", "milestones": ["ID", ...], "details": {...}}
+
+makes it possible to refuse a damaged or foreign state with a reason: an emulator would load it, and play nonsense.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pokemon_env.emulator import EmulatorError
+
+FORMAT = 1
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class StateFileError(EmulatorError):
+    """A state file cannot be used; the message names it, says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class StateIdentity:
+    """What a state belongs to: it loads where all of this is the same."""
+
+    game: str
+    rom_title: str
+    rom_sha256: str
+    emulator: str
+    emulator_version: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state file's contents, checked."""
+
+    path: Path
+    data: bytes = field(repr=False)  # what the emulator loads
+    milestones: tuple[str, ...] = ()  # ids that were completed when it was saved
+    details: dict[str, Any] = field(default_factory=dict)  # whatever the writer added
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """Return the path of the sidecar that belongs to a state file."""
+    return Path(f"{path}.json")
+
+
+def write_state(
+    path: str | Path,
+    data: bytes,
+    identity: StateIdentity,
+    milestones: Iterable[str] = (),
+    details: dict[str, Any] | None = None,
+) -> Path:
+    """Write a state file and its sidecar; a reader sees both whole or neither. Returns the path.
+
+    data: the emulator's state. milestones: ids completed so far. details: anything else to remember, as JSON data.
+    Raises StateFileError if the files cannot be written.
+    """
+    path = Path(path)
+    sidecar = {"format": FORMAT, **vars(identity), "state_sha256": hashlib.sha256(data).hexdigest()}
+    sidecar |= {"milestones": list(milestones), "details": details or {}}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The sidecar first: whoever finds a state finds its sidecar, too.
+        _write_atomically(sidecar_path(path), (json.dumps(sidecar, indent=2) + "\n").encode())
+        _write_atomically(path, gzip.compress(data, compresslevel=6, mtime=0))
+    except OSError as error:
+        raise StateFileError(f"cannot write the state {path}: {error.strerror or error}.") from error
+    return path
+
+
+def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
+    """Read a state file and hold it against what is running.
+
+    A state without a sidecar is returned with a warning, for nothing can be checked.
+    Raises StateFileError if the file is missing, damaged, or belongs to another ROM, emulator, version or mode.
+    """
+    path = Path(path)
+    data = _read_data(path)
+    sidecar = _read_sidecar(path)
+    if sidecar is None:
+        warnings.warn(
+            f"the state {path} has no sidecar {sidecar_path(path).name}: whether it belongs to this ROM and this "
+            "emulator cannot be checked. Save it again with PokemonEnv.save_state to have one.",
+            stacklevel=2,
+        )
+        return SavedState(path, data)
+    if sidecar["rom_sha256"] != identity.rom_sha256:
+        raise StateFileError(
+            f"the state {path} was saved with another ROM ({sidecar['rom_title']!r}, SHA-256 "
+            f"{sidecar['rom_sha256'][:12]}...); running is {identity.rom_title!r} ({identity.rom_sha256[:12]}...). "
+            "Use the state's own ROM, or record it again."
+        )
+    if sidecar["mode"] != identity.mode:
+        raise StateFileError(
+            f"the state {path} was saved in {sidecar['mode']} mode, and this emulator runs in {identity.mode} mode. "
+            "Record it again."
+        )
+    theirs = (sidecar["emulator"], sidecar["emulator_version"])
+    ours = (identity.emulator, identity.emulator_version)
+    if theirs != ours:
+        raise StateFileError(
+            f"the state {path} was saved by {' '.join(theirs)}, and this is {' '.join(ours)}. "
+            f"Install {theirs[0]}=={theirs[1]}, or record it again."
+        )
+    if hashlib.sha256(data).hexdigest() != sidecar["state_sha256"]:
+        raise StateFileError(
+            f"the state {path} is damaged: its SHA-256 is not the one in {sidecar_path(path).name}. Restore both "
+            "files, or record it again."
+        )
+    return SavedState(path, data, tuple(sidecar["milestones"]), sidecar["details"])
+
+
+def find_states(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the state files meant by a path of one, a folder of them (sorted by name), or a list of paths.
+
+    Raises StateFileError if one is missing, or there is none.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        paths = [Path(path) for path in source]
+        if not paths:
+            raise StateFileError("the list of start states is empty: give at least one, or None to start at power-on.")
+    elif Path(source).is_dir():
+        paths = sorted(Path(source).glob("*.state"))
+        if not paths:
+            raise StateFileError(
+                f"there is no .state file in the folder {source}: record some there, or give another folder."
+            )
+    else:
+        paths = [Path(source)]
+    for path in paths:
+        if not path.is_file():
+            raise StateFileError(f"there is no state file {path}: check the path, or record it first.")
+    return paths
+
+
+def _read_data(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise StateFileError(f"there is no state file {path}: check the path, or record it first.") from None
+    except OSError as error:
+        raise StateFileError(f"the state file {path} cannot be read: {error.strerror}.") from error
+    if data.startswith(_GZIP_MAGIC):
+        try:
+            return gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise StateFileError(
+                f"the state {path} is damaged or cut off (gzip: {error}). Copy it again, or record it again."
+            ) from error
+    if not data:
+        raise StateFileError(f"the state {path} is empty. Copy it again, or record it again.")
+    return data
+
+
+def _read_sidecar(path: Path) -> dict[str, Any] | None:
+    sidecar = sidecar_path(path)
+    try:
+        content = json.loads(sidecar.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"its format is {content.get('format')!r}, known is {FORMAT}")
+        texts = ("rom_title", "rom_sha256", "emulator", "emulator_version", "mode", "state_sha256")
+        wrong = [key for key in texts if not isinstance(content.get(key), str)]
+        wrong += [
+            key for key, kind in (("milestones", list), ("details", dict)) if not isinstance(content.get(key), kind)
+        ]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: missing, or not of the right type")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StateFileError(
+            f"the sidecar {sidecar} of the state {path} cannot be read ({error}). Restore it, or delete it to load "
+            "the state unchecked."
+        ) from error
+    return content
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,14 @@
+"""Walk to the clock, move its marker to the sun and say YES."""
+
+CLOCK = (4, 0)
+
+
+def run(state):
+    menu = state["game"]["menu"]
+    if menu is not None and menu["name"] == "clock":
+        if menu["value"] == state["game"]["clock_target"]:
+            return "a"
+        return "right" if menu["value"] < state["game"]["clock_target"] else "left"
+    if menu is not None and menu["name"] == "yes_no":
+        return answer(state, menu["value"] == state["game"]["clock_target"])
+    return close_what_is_open(state) or face_and_press(state, *CLOCK)

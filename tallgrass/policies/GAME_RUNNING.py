@@ -1,0 +1,5 @@
+"""Start the game from the title screen."""
+
+
+def run(state):
+    return "start"

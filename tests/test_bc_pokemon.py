@@ -1,0 +1,274 @@
+"""bc_pokemon.py as a user runs it: a process, with demonstrations of a small made-up game."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bc_pokemon
+from common.checkpoints import CheckpointError
+from common.demonstrations import DemonstrationError, Episode, save_episode
+
+ROOT = Path(__file__).resolve().parent.parent
+BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
+QUICK = "--num-threads 1 --batch-size 8 --hidden-dim 16 --total-steps 40".split()
+QUICK += "--eval-frequency 10 --eval-episodes 0 --save-frequency 0".split()
+
+
+def record(folder, episodes=6, steps=20, seed=0, noise=40, **metadata):
+    """Demonstrations in which the button to press is where the light is."""
+    rng = np.random.default_rng(seed)
+    for _ in range(episodes):
+        actions = rng.integers(0, len(BUTTONS), steps)
+        screens = rng.integers(0, noise, (steps + 1, 144, 160, 1), dtype=np.uint8).repeat(3, axis=3)
+        for screen, action in zip(screens, actions, strict=False):
+            top, left = 72 * (action // 4), 40 * (action % 4)
+            screen[top : top + 60, left : left + 30] = 220
+        entries = {"milestone": "LIGHT", "buttons": BUTTONS, "game": "light"} | metadata
+        save_episode(folder, Episode(screens, actions, np.zeros(steps), np.zeros(steps, bool), metadata=entries))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    record(tmp_path / "expert_data")
+    return tmp_path
+
+
+def command(*flags):
+    return [sys.executable, str(ROOT / "bc_pokemon.py"), *map(str, flags)]
+
+
+def environment(**more):
+    return os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"} | more
+
+
+def run(folder, *flags, **variables):
+    return subprocess.run(
+        command(*flags), cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=300
+    )
+
+
+def weights(path):
+    return torch.load(path)["model_state_dict"]
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def events(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (run_folder,) = (folder / "runs").iterdir()
+    accumulator = EventAccumulator(str(run_folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    return accumulator.Reload()
+
+
+def test_help_is_quick():
+    quickest = np.inf
+    for _ in range(3):  # the machine may be busy
+        began = time.perf_counter()
+        done = subprocess.run(command("--help"), env=environment(), capture_output=True, text=True, timeout=60)
+        quickest = min(quickest, time.perf_counter() - began)
+    assert done.returncode == 0 and quickest < 1.5
+    assert "--expert-data-dir" in done.stdout
+
+
+def test_every_flag_is_explained():
+    text = (ROOT / "bc_pokemon.py").read_text()
+    body = text[text.index("class Args:") : text.index("def parse_args")]
+    flags = re.findall(r"^    (\w+): .* = .*\n    (\S*)", body, re.MULTILINE)
+    assert len(flags) > 30 and all(following.startswith('"""') for _, following in flags)
+
+
+def test_learns_and_writes_what_was_promised(folder):
+    done = run(
+        folder, *QUICK, "--total-steps", 120, "--save-frequency", 60, "--batch-size", 16, "--learning-rate", 1e-3
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "models").iterdir()) == [
+        "bc_pokemon_120.pth", "bc_pokemon_60.pth", "bc_pokemon_best.pth", "bc_pokemon_final.pth", "bc_pokemon_last.pth",
+    ]  # fmt: skip
+    best = torch.load(folder / "models" / "bc_pokemon_best.pth")
+    assert best["metrics"]["val_accuracy"] > 0.9, done.stdout
+    assert (best["buttons"], best["game"], best["milestone"]) == (BUTTONS, "light", "LIGHT")
+    assert best["args"]["total_steps"] == 120 and "torch" in best["versions"] and "optimizer_state_dict" not in best
+
+    log = events(folder)
+    scalars = set(log.Tags()["scalars"])
+    assert {"train/bc_loss", "train/accuracy", "train/learning_rate", "train/steps_per_second"} <= scalars
+    assert {"val/loss", "val/accuracy", "val/accuracy_at_changes", "val/recall_LEFT"} <= scalars
+    assert log.Tags()["images"] == ["val/confusion"]
+    assert log.Tensors("hyperparameters/text_summary")
+    assert "final" in done.stdout and "bc_pokemon_best.pth" in done.stdout
+
+
+def test_killed_and_resumed_is_as_if_never_stopped(folder):
+    flags = [*QUICK, "--frame-stack", 2, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
+    whole = run(folder, *flags, "--exp-name", "whole", "--lr-schedule", "cosine")
+    assert whole.returncode == 0, whole.stderr
+
+    killed = subprocess.Popen(
+        command(*flags, "--exp-name", "killed", "--lr-schedule", "cosine"),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "models" / "killed_13.pth").exists():
+            assert killed.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        killed.kill()
+        killed.wait()
+    step = torch.load(folder / "models" / "killed_last.pth")["global_step"]
+    assert 12 <= step < 40
+
+    resumed = run(folder, "--resume-from", "models/killed_last.pth")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"from step {step}" in resumed.stdout
+    assert same_weights(folder / "models" / "whole_final.pth", folder / "models" / "killed_final.pth")
+    assert same_weights(folder / "models" / "whole_best.pth", folder / "models" / "killed_best.pth")
+    final = [torch.load(folder / "models" / f"{name}_last.pth") for name in ("whole", "killed")]
+    assert final[0]["progress"] == final[1]["progress"]
+    names = {path.name.rsplit("_", 1)[0] for path in (folder / "runs").iterdir()}
+    assert names == {"whole_1", "killed_1"}  # the resumed run went on in its own folder
+
+
+def test_one_interrupt_saves_and_ends(folder):
+    flags = [*QUICK, "--total-steps", 100000, "--eval-frequency", 0, "--save-frequency", 5]
+    process = subprocess.Popen(command(*flags), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "models" / "bc_pokemon_10.pth").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "--resume-from models/bc_pokemon_last.pth" in output
+    step = torch.load(folder / "models" / "bc_pokemon_last.pth")["global_step"]
+    resumed = run(folder, "--resume-from", "models/bc_pokemon_last.pth", "--total-steps", step + 3)
+    assert resumed.returncode == 0 and f"from step {step:,}" in resumed.stdout, resumed.stderr
+    assert torch.load(folder / "models" / "bc_pokemon_final.pth")["global_step"] == step + 3
+
+
+def test_tracked_offline(folder):
+    flags = [*QUICK, "--total-steps", 3, "--eval-frequency", 0, "--track"]
+    done = run(folder, *flags, WANDB_MODE="offline", WANDB_DIR=str(folder), WANDB_SILENT="true")
+    assert done.returncode == 0, done.stderr
+    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def failure(folder, *flags):
+    """What a run that a user got wrong prints."""
+    done = run(folder, *QUICK, *flags)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_errors_end_a_run_with_one_line(folder):
+    assert "nowhere: no such folder" in failure(folder, "--expert-data-dir", "nowhere")
+    assert "--val-fraction is 1.5" in failure(folder, "--val-fraction", 1.5)
+    assert "none.pth: no such checkpoint" in failure(folder, "--resume-from", "none.pth")
+
+
+@pytest.fixture
+def train(folder, monkeypatch):
+    """Run the script's program in this process, two steps long."""
+    monkeypatch.chdir(folder)
+    defaults = dict(num_threads=1, batch_size=8, hidden_dim=16, total_steps=2, eval_frequency=1, eval_episodes=0)
+    return lambda **flags: bc_pokemon.main(bc_pokemon.Args(**(defaults | {"save_frequency": 0} | flags)))
+
+
+def test_demonstrations_that_can_t_be_used(train, folder):
+    with pytest.raises(DemonstrationError, match="no demonstrations of CAVE, only of LIGHT"):
+        train(milestone="CAVE")
+    (folder / "expert_data" / "episode_0003.npz").write_bytes(b"PK")
+    with pytest.raises(DemonstrationError, match="episode_0003.npz: broken"):
+        train()
+    record(folder / "other", buttons=None)
+    with pytest.raises(DemonstrationError, match="doesn't name the buttons"):
+        train(expert_data_dir="other")
+    record(folder / "foreign", rom_sha256="00")
+    with pytest.raises(DemonstrationError, match="recorded with another ROM"):
+        train(expert_data_dir="foreign", eval_episodes=1, rom_path=__file__)
+
+
+def test_other_runs_are_not_overwritten(train, folder):
+    first = train()
+    assert (first["step"], first["signal"], first["best"]["step"]) == (2, None, first["best"]["step"])
+    with pytest.raises(CheckpointError, match=f"_best.pth already exists .run {first['run_name']}.*--overwrite"):
+        train()
+    train(exp_name="another")
+    assert train(overwrite=True, seed=2)["run_name"].startswith("bc_pokemon_2_")
+
+
+def test_checkpoints_that_training_can_t_go_on_from(train, folder):
+    train()
+    with pytest.raises(CheckpointError, match="bc_pokemon_best.pth: has only weights"):
+        train(resume_from="models/bc_pokemon_best.pth")
+    last = "models/bc_pokemon_last.pth"
+    with pytest.raises(CheckpointError, match="has network .*--hidden-dim"):
+        train(resume_from=last, hidden_dim=32)
+    record(folder / "more", buttons=BUTTONS[::-1])
+    with pytest.raises(CheckpointError, match="has buttons"):
+        train(resume_from=last, expert_data_dir="more")
+    with pytest.raises(CheckpointError, match="--eval-only needs a checkpoint"):
+        train(eval_only=True)
+    content = torch.load(folder / last)
+    torch.save(content | {"algorithm": "dagger"}, folder / last)
+    with pytest.raises(CheckpointError, match="has algorithm dagger"):
+        train(resume_from=last)
+
+
+def test_resuming_with_other_demonstrations_is_said(train, folder, capsys):
+    train()
+    record(folder / "expert_data", episodes=1, seed=9)
+    result = train(resume_from="models/bc_pokemon_last.pth", total_steps=4)
+    assert result["step"] == 4 and "not be the same bit for bit" in capsys.readouterr().out
+
+
+def test_without_anything_to_judge_by_there_is_no_best(train, folder):
+    assert train(val_fraction=0)["best"] is None
+    names = sorted(path.name for path in (folder / "models").iterdir())
+    assert names == ["bc_pokemon_final.pth", "bc_pokemon_last.pth"]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"successes": 5, "val_loss": 2.0}, {"successes": 4, "val_loss": 1.0}),
+        ({"successes": 5, "val_loss": 1.0}, {"successes": 5, "val_loss": 2.0}),
+        ({"successes": 5, "mean_length": 30}, {"successes": 5, "mean_length": 40}),
+        ({"successes": 5, "mean_return": 2.0, "val_loss": 3}, {"successes": 5, "mean_return": 1.0, "val_loss": 1}),
+    ],
+)
+def test_what_is_better(better, worse):
+    better, worse = better | {"thorough": True}, worse | {"thorough": True}
+    assert bc_pokemon.is_better(better, worse) and not bc_pokemon.is_better(worse, better)
+    assert not bc_pokemon.is_better(better, better)  # the earlier one stays
+    assert bc_pokemon.is_better(better, None) and not bc_pokemon.is_better(better | {"thorough": False}, None)
+
+
+def test_promised_defaults():
+    promised = {
+        "exp_name": "bc_pokemon", "seed": 1, "torch_deterministic": True, "cuda": True, "track": False,
+        "wandb_project_name": "pokemon-il", "wandb_entity": None, "expert_data_dir": "expert_data",
+        "max_expert_episodes": None, "total_steps": 100000, "batch_size": 64, "learning_rate": 1e-4,
+        "weight_decay": 1e-5, "hidden_dim": 256, "eval_frequency": 5000, "eval_episodes": 5, "save_frequency": 10000,
+        "model_dir": "models", "save_best": True, "resume_from": None, "best_eval_episodes": 20,
+    }  # fmt: skip
+    defaults = vars(bc_pokemon.Args())
+    assert {name: defaults[name] for name in promised} == promised

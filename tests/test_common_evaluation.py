@@ -1,0 +1,203 @@
+"""Evaluation over one or many environments, with a small game that needs no emulator."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from common.evaluation import (
+    EpisodeRecorder,
+    EpisodeSpec,
+    EvaluationStopped,
+    Evaluator,
+    NetworkPolicy,
+    PicturePolicy,
+    Policy,
+    RandomPolicy,
+    StatePolicy,
+    evaluate,
+    seeded_episodes,
+)
+from common.networks import ImpalaCNN
+from common.utils import evaluate_policy
+from pokemon_env.vector_env import ThreadVectorEnv
+
+
+class Corridor(gym.Env):
+    """Walk to the lit column with 0 (left) and 1 (right); the wind (seeded) sometimes keeps one where one is."""
+
+    metadata = {"render_modes": []}
+    render_mode = None
+    width = 12
+
+    def __init__(self, max_episode_steps=None):
+        self.observation_space = gym.spaces.Box(0, 255, (24, self.width * 2, 3), np.uint8)
+        self.action_space = gym.spaces.Discrete(3)
+        self.limit = max_episode_steps
+        self.resets = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.resets.append((seed, dict(options or {})))
+        self.x, self.goal = (int(n) for n in self.np_random.permutation(self.width)[:2])
+        if options and options.get("load_state"):
+            self.x, self.goal = 0, 1
+        self.steps = 0
+        return self._screen(), self._info()
+
+    def step(self, action):
+        self.steps += 1
+        if self.np_random.random() > 0.2:
+            self.x = int(np.clip(self.x + (-1, 1, 0)[action], 0, self.width - 1))
+        done = self.x == self.goal
+        return self._screen(), float(done), done, self.steps == self.limit, self._info()
+
+    def _screen(self):
+        screen = np.zeros(self.observation_space.shape, np.uint8)
+        screen[:12, self.x * 2 : self.x * 2 + 2] = 255
+        screen[12:, self.goal * 2 : self.goal * 2 + 2] = 255
+        return screen
+
+    def _info(self):
+        return {"x": self.x, "goal": self.goal, "milestones": {"GOAL": {"completed": self.x == self.goal}}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def vector(n, threads=2):
+    return ThreadVectorEnv([Corridor] * n, num_threads=threads)
+
+
+def walk(info):
+    return 1 if info["goal"] > info["x"] else 0
+
+
+def look(screens):
+    x, goal = screens[:, 0, :, 0].argmax(axis=1), screens[:, -1, :, 0].argmax(axis=1)
+    return (goal > x).astype(int)
+
+
+@pytest.mark.parametrize(
+    "make_policy",
+    [lambda: StatePolicy(walk, 3), lambda: PicturePolicy(look), lambda: RandomPolicy(3)],
+    ids=["state", "picture", "random"],
+)
+def test_results_do_not_depend_on_the_number_of_environments(make_policy):
+    episodes = seeded_episodes(13, seed=40)
+    single = evaluate(Corridor(), make_policy(), episodes, max_steps=60)
+    for n in (1, 4, 20):
+        envs = vector(n)
+        assert evaluate(envs, make_policy(), episodes, max_steps=60).episodes == single.episodes
+        envs.close()
+    assert [episode.seed for episode in single.episodes] == list(range(40, 53))
+    assert len({episode.length for episode in single.episodes}) >= 3
+
+
+def test_sampled_actions_depend_on_the_episode_alone():
+    network = ImpalaCNN(3, 8, channels=(4, 4))
+    results = []
+    for n in (1, 5):
+        envs = vector(n)
+        policy = NetworkPolicy(network, deterministic=False, frame_stack=1)
+        results.append(evaluate(envs, policy, seeded_episodes(7, 3), max_steps=40).episodes)
+        envs.close()
+    assert results[0] == results[1]
+
+
+def test_figures():
+    result = evaluate(Corridor(), StatePolicy(walk, 3), seeded_episodes(10, 0), max_steps=8)
+    lengths = [episode.length for episode in result.episodes]
+    assert 0 < result.successes < 10  # far goals are out of reach
+    assert all(episode.success == (episode.episode_return == 1) for episode in result.episodes)
+    assert all(episode.length == 8 for episode in result.episodes if not episode.success)
+    assert all(episode.milestones == (("GOAL",) if episode.success else ()) for episode in result.episodes)
+    assert result.mean_length == pytest.approx(np.mean(lengths))
+    assert result.mean_milestones == result.mean_return == result.success_rate == result.successes / 10
+    low, high = result.success_interval
+    assert low < result.success_rate < high
+    assert result.steps == sum(lengths) and result.steps_per_second > 0
+    assert result.scalars()["success_rate_low"] == low
+    assert f"{result.successes}/10" in str(result)
+
+
+def test_environments_own_limit_is_no_success():
+    stay = PicturePolicy(lambda screens: np.full(len(screens), 2))
+    result = evaluate(Corridor(max_episode_steps=2), stay, [EpisodeSpec(1)], 50)
+    assert (result.episodes[0].length, result.episodes[0].success) == (2, False)
+
+
+def test_start_states_and_seeds_reach_the_environment(tmp_path):
+    episodes = seeded_episodes(5, 10, ["a.state", tmp_path / "b.state", None])
+    env = Corridor()
+    result = evaluate(env, StatePolicy(walk, 3), episodes, 50)
+    state = str(tmp_path / "b.state")
+    assert [episode.start_state for episode in result.episodes] == ["a.state", state, None, "a.state", state]
+    assert env.resets[:3] == [(10, {"load_state": "a.state"}), (11, {"load_state": state}), (12, {})]
+
+
+def test_abstaining_function_presses_anything_and_is_counted():
+    policy = StatePolicy(lambda info: None, 3)
+    result = evaluate(Corridor(), policy, seeded_episodes(2, 0), 30)
+    assert policy.abstentions == result.steps
+
+
+def test_evaluate_policy():
+    network = ImpalaCNN(3, 8, channels=(4, 4)).train()
+    envs = vector(3)
+    mean, std, info = evaluate_policy(envs, network, 6, "cpu", max_steps=20, seed=5)
+    assert network.training
+    again = evaluate_policy(Corridor(), network, 6, torch.device("cpu"), 20, True, seed=5)
+    keys = ("episode_lengths", "mean_length", "milestones_reached", "mean_milestones", "successes", "seeds")
+    assert all(info[key] == again[2][key] for key in keys) and (mean, std) == again[:2]
+    assert len(info["episode_lengths"]) == len(info["milestones_reached"]) == 6
+    assert info["success_interval"][0] <= info["success_rate"] <= info["success_interval"][1]
+    assert evaluate_policy(envs, network, 2, "cpu", 20)[2]["seeds"] == [None, None]
+    envs.close()
+
+
+def test_frame_stack_repeats_the_first_picture():
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x.clone())
+            return torch.zeros(len(x), 3)
+
+    evaluate(Corridor(), NetworkPolicy(Spy(), frame_stack=3), [EpisodeSpec(0)], max_steps=3)
+    assert [tuple(x.shape) for x in seen] == [(1, 9, 84, 84)] * 3
+    assert torch.equal(seen[0][:, :3], seen[0][:, 3:6]) and torch.equal(seen[0][:, 3:6], seen[0][:, 6:])
+    assert torch.equal(seen[2][:, :6], seen[1][:, 3:])
+
+
+def test_films(tmp_path):
+    recorder = EpisodeRecorder(tmp_path / "videos", "expert_eval", episodes=2, buttons=("LEFT", "RIGHT", "STAY"))
+    envs = vector(3)
+    result = evaluate(envs, StatePolicy(walk, 3), seeded_episodes(4, 0), 40, recorder=recorder)
+    envs.close()
+    names = [f"expert_eval_ep{i + 1}_success_steps{result.episodes[i].length}.mp4" for i in range(2)]
+    assert sorted(path.name for path in recorder.paths) == sorted(names)
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == sorted(names)
+
+
+def test_stop_leaves_no_half_film(tmp_path):
+    calls = []
+
+    def should_stop():
+        calls.append(1)
+        return len(calls) > 3
+
+    evaluator = Evaluator(Corridor(), 40, videos=tmp_path, device="cpu")
+    with pytest.raises(EvaluationStopped):
+        evaluator.play(ImpalaCNN(3, 8, channels=(4, 4)), 9, 0, "film", should_stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_vector_that_steps_all_or_none_is_refused():
+    envs = gym.vector.SyncVectorEnv([Corridor] * 2)
+    with pytest.raises(TypeError, match="make_vector_env"):
+        evaluate(envs, Policy(), [EpisodeSpec(0)], 5)
+    envs.close()
