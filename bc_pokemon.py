@@ -32,9 +32,7 @@ class Args:
     cuda: bool = True
     """Train on a GPU if there is one."""
     num_threads: int | None = None
-    """CPU threads that torch computes on; None means one per core. Results are the same bit for bit only with the
-    same number.
-    """
+    """CPU threads for torch; None means one per core. Runs repeat bit for bit only with the same number."""
     track: bool = False
     """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
     wandb_project_name: str = "pokemon-il"
@@ -62,9 +60,7 @@ class Args:
     max_expert_episodes: int | None = None
     """Use only the first so many of them; None means all."""
     milestone: str | None = None
-    """Learn, and be evaluated on, this milestone alone. None uses all demonstrations; if they are of one milestone,
-    that is it.
-    """
+    """Learn this milestone alone, and be evaluated on it. None: all demonstrations (if they share one, it is that)."""
     val_fraction: float = 0.1
     """Share of the episodes that is held out for validation; at least one, unless 0."""
     total_steps: int = 100000
@@ -84,9 +80,7 @@ class Args:
     random_shift: int = 4
     """Augmentation: shift each picture by up to so many pixels, at random; 0 for none."""
     change_weight: float = 1.0
-    """Weight in the loss of steps whose label differs from the one before; more than 1 helps against repeating the
-    last button.
-    """
+    """Weight in the loss of steps whose label differs from the one before; more than 1 counters repeating buttons."""
     bf16: bool = True
     """Compute in bfloat16 where the hardware does: GPUs, and CPUs with AVX-512 BF16 or AMX."""
 
@@ -98,23 +92,19 @@ class Args:
     eval_episodes: int = 5
     """Episodes of play per evaluation; 0 only validates."""
     best_eval_episodes: int = 20
-    """A candidate for the best plays so many more episodes, with seeds that are always the same; what counts is their
-    result.
-    """
+    """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
     eval_seed: int = 1000
     """First seed of the evaluation's episodes."""
     num_envs: int = 8
     """Environments that play side by side in an evaluation."""
     start_states: str | None = None
-    """Folder of `.state` files that evaluation starts from; None takes the milestone's held-out ones, recording them
-    if need be.
-    """
+    """Folder of `.state` files that evaluation starts from; None takes the milestone's held-out ones, made if need be."""
     max_steps: int | None = None
     """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
     milestone_config: str = "milestone_config.json"
     """The milestones with their limits."""
     video: bool = True
-    """Film the first episode of each new best, and of --eval-only."""
+    """Film the first episode of each candidate for the best, and of --eval-only, to runs/{run}/videos/."""
 
 
 def parse_args() -> Args:
@@ -126,7 +116,7 @@ def parse_args() -> Args:
         try:
             saved = load_checkpoint(args.resume_from).get("args", {})
         except CheckpointError as error:
-            sys.exit(f"{sys.argv[0]}: {error}")
+            sys.exit(f"bc_pokemon.py: {error}")
         kept = {field.name for field in fields(Args)} - {"resume_from", "eval_only", "overwrite"}
         args = tyro.cli(Args, description=__doc__, default=Args(**{k: v for k, v in saved.items() if k in kept}))
     lowest = {"total_steps": 1, "batch_size": 1, "hidden_dim": 1, "frame_stack": 1, "num_envs": 1, "eval_frequency": 0}
@@ -135,9 +125,9 @@ def parse_args() -> Args:
     for name, least in lowest.items():
         value = getattr(args, name)
         if value is not None and value < least:
-            sys.exit(f"{sys.argv[0]}: --{name.replace('_', '-')} is {value}, but must be at least {least}")
+            sys.exit(f"bc_pokemon.py: --{name.replace('_', '-')} is {value}, but must be at least {least}")
     if args.val_fraction >= 1:
-        sys.exit(f"{sys.argv[0]}: --val-fraction is {args.val_fraction}, but must be less than 1")
+        sys.exit(f"bc_pokemon.py: --val-fraction is {args.val_fraction}, but must be less than 1")
     return args
 
 
@@ -245,9 +235,7 @@ class BehaviouralCloning:
         self.args, self.data, self.device = args, data, device
         network = ImpalaCNN(data.n_actions, args.hidden_dim, in_channels=3 * args.frame_stack)
         self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
         self.shift_rng = torch.Generator().manual_seed(args.seed)
         self.half_precision = autocast(device, args.bf16)
         weights = np.where(data.action_changed(), args.change_weight, 1.0).astype(np.float32)
@@ -259,9 +247,7 @@ class BehaviouralCloning:
         observations, actions = self.data.get_labelled(slots)
         return observations, actions, self.weights[torch.from_numpy(slots).to(self.device)]
 
-    def update(
-        self, observations: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def update(self, observations: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step of gradient descent on the cross-entropy between the network and the expert."""
         observations = random_shift(observations, self.args.random_shift, self.shift_rng)
         with self.half_precision():
@@ -301,9 +287,7 @@ class BehaviouralCloning:
 
 
 def validate(network: ImpalaCNN, buffer: ReplayBuffer, names: list[str]) -> tuple[dict[str, float], np.ndarray]:
-    """Loss, accuracy and recalls on held-out episodes, and the confusion matrix (rows: labels, columns:
-    predictions).
-    """
+    """Loss, accuracy and recalls on held-out episodes, and the confusion matrix (a row per label)."""
     slots = buffer.labelled_slots()
     changed = torch.from_numpy(buffer.action_changed()[slots])
     losses, predictions, labels = [], [], []
@@ -323,7 +307,7 @@ def validate(network: ImpalaCNN, buffer: ReplayBuffer, names: list[str]) -> tupl
         metrics["accuracy_at_changes"] = hit[changed].float().mean().item()
     for number, name in enumerate(names):
         if counts[number].sum():
-            metrics[f"recall_{name}"] = counts[number, number] / counts[number].sum()
+            metrics[f"recall_{name}"] = float(counts[number, number] / counts[number].sum())
     return metrics, counts
 
 
@@ -335,20 +319,17 @@ def step_limit(args: Args, milestone: str | None) -> int:
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 
-def make_evaluator(
-    args: Args, milestone: str | None, buttons: list[str], device: torch.device, videos: Path
-) -> Evaluator:
-    """Open the emulators, and find the held-out start states and the limit of the milestone (None: of the whole
-    game).
-    """
+def make_evaluator(args: Args, milestone: str | None, buttons: list[str], device: torch.device, videos: Path) -> Evaluator:
+    """Open the emulators, and find the milestone's held-out start states and its limit (None: those of the game)."""
     if args.start_states is not None:
         start_states = tuple(find_states(args.start_states))
     elif milestone is not None:
         start_states = ensure_start_states(milestone, args.rom_path).files("heldout")
     else:
         start_states = (None,)
+    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
     return Evaluator(
-        make_vector_env(args.num_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False),
+        make_vector_env(n_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False),
         max_steps=args.max_steps or step_limit(args, milestone),
         start_states=start_states,
         device=device,
@@ -382,9 +363,7 @@ def main(args: Args) -> dict[str, Any]:
     progress = Progress(data=[path.name for path in files], threads=threads)
     if checkpoint is not None:
         if "training_state" not in checkpoint:
-            raise CheckpointError(
-                f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth"
-            )
+            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth")
         check_fits(
             checkpoint,
             args.resume_from,
@@ -462,12 +441,13 @@ def main(args: Args) -> dict[str, Any]:
                         report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
 
             # Save
+            ends = finished or stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
                 save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
-            if finished or stop() or time.monotonic() - last_saved >= args.last_interval:
+            if ends or time.monotonic() - last_saved >= args.last_interval:
                 save(models["last"])
                 last_saved = time.monotonic()
-            if finished or stop():
+            if ends:
                 break
 
             # ALGO LOGIC: imitate the expert on one batch
@@ -543,11 +523,9 @@ def evaluate_network(
     writer: SummaryWriter,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Validate, play, and log both. A network that may be the best plays the longer evaluation as well, and so does
-    the last one.
+    """Validate, play, and log both; whoever may be the best, and the last network, play the longer evaluation too.
 
-    Returns a record in plain types (`thorough`: whether it has the longer evaluation's result), or None if it was
-    stopped.
+    Returns a record in plain types (`thorough`: whether its results are the longer evaluation's), None if stopped.
     """
     step, best = progress.step, progress.best
     record: dict[str, Any] = {"step": step, "thorough": False}
@@ -583,9 +561,7 @@ def evaluate_network(
 
 
 def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """More successes on the fixed seeds; then a higher return; then a lower validation loss, or shorter episodes
-    without one.
-    """
+    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes)."""
     if not record["thorough"] and ("successes" in record or "val_loss" not in record):
         return False
 
@@ -597,9 +573,7 @@ def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
 
 
 def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:
-    """Play --eval-episodes episodes with a checkpoint, on seeds that training never used to choose by; film the
-    first.
-    """
+    """Play --eval-episodes episodes with a checkpoint, on seeds that no network was chosen by; film the first."""
     if checkpoint is None:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
@@ -613,8 +587,8 @@ def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: t
     evaluator.close()
     record = {"step": checkpoint.get("global_step"), **result.record()}
     print_table(results_table({"checkpoint": (record, args.resume_from)}))
-    if args.video:
-        print(f"video: {', '.join(map(str, videos.glob(f'eval_{name}_ep1_*.mp4')))}")
+    for film in evaluator.films:
+        print(f"video: {film}")
     return {"run_name": checkpoint.get("run_name"), "evaluation": record, "signal": None}
 
 

@@ -200,9 +200,8 @@ def first_attempt(args: Args, milestone: str | None) -> int:
     if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
         return 0
     made = [load_metadata(path) for path in episode_files(args.expert_data_dir)]
-    return max(
-        (m["attempt"] + 1 for m in made if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)), default=0
-    )
+    same = [m for m in made if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)]
+    return max((m.get("attempt", -1) + 1 for m in same), default=0)
 
 
 def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
@@ -260,15 +259,13 @@ def record_experts(
     max_steps = limits(args)
     for milestone in ids:  # before anything is recorded: is there an expert for each?
         PolicyExpert((args.policy_dir, milestone), recorder.game)
-    for milestone in reversed(ids):  # the last one's start states take all others along
-        find_starts(args, milestone)
+    starts = {milestone: find_starts(args, milestone) for milestone in reversed(ids)}  # making the last makes all
     for milestone in ids:
-        starts = find_starts(args, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)
         limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
         first = first_attempt(args, milestone)
         with ProgressReport(milestone, args.n_episodes, console=console) as report:
-            for attempt, episode, reasons in attempts_in_order(args, milestone, starts, limit, first):
+            for attempt, episode, reasons in attempts_in_order(args, milestone, starts[milestone], limit, first):
                 labelled = int((episode.actions != NO_LABEL).sum())
                 tally.attempts += 1
                 tally.successes += episode.metadata["success"]

@@ -117,12 +117,8 @@ class _Maker:
     """Plays runs through the milestones of one ROM and files the states away."""
 
     def __init__(self, rom_path: Path, state_dir: Path, start_states_dir: Path, policy_dir: str | os.PathLike | None):
-        self.rom_path, self.state_dir, self.start_states_dir, self.policy_dir = (
-            rom_path,
-            state_dir,
-            start_states_dir,
-            policy_dir,
-        )
+        self.rom_path, self.policy_dir = rom_path, policy_dir
+        self.state_dir, self.start_states_dir = state_dir, start_states_dir
         env = PokemonEnv(rom_path)
         self.game = env.game
         self.identity: StateIdentity = env.identity

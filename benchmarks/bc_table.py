@@ -32,9 +32,9 @@ class Args:
     """demonstrations for each milestone"""
     noise: float = 0.2
     """probability with which a random button is pressed while recording; the label stays the expert's"""
-    total_steps: int = 1500
+    total_steps: int = 900
     """training steps for each milestone, each on 64 pictures"""
-    eval_frequency: int = 500
+    eval_frequency: int = 300
     """steps between evaluations, of which each may find the best network"""
     test_episodes: int = 50
     """episodes that the table counts, from held-out start states"""

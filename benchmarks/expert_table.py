@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -123,7 +124,6 @@ def play(args: Args, milestone: str, states: StartStates, max_steps: int) -> dic
     policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
     heldout = states.files("heldout")[: args.start_states]
     starts = evaluate(env, policy, seeded_episodes(args.episodes, args.seed, heldout), max_steps)
-    answers, abstentions = expert.answers, expert.abstentions
     wandering = RandomPressStart(env, args.max_random_presses)
     after = evaluate(wandering, policy, seeded_episodes(args.random_starts, args.seed + 100_000, heldout), max_steps)
     env.close()
@@ -135,8 +135,7 @@ def play(args: Args, milestone: str, states: StartStates, max_steps: int) -> dic
         "random_start": summary(after),
         "answers": expert.answers,
         "abstentions": expert.abstentions,
-        "abstentions_heldout": abstentions,
-        "answers_heldout": answers,
+        "suggested_max_steps": suggested_limit(summary(starts), summary(after)),
     }
 
 
@@ -151,6 +150,17 @@ def summary(result: Evaluation) -> dict[str, Any]:
         "max_steps_taken": max(lengths, default=None),
         "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
     }
+
+
+def suggested_limit(*parts: dict[str, Any]) -> int | None:
+    """A milestone's max_steps, from what its expert took: three times the mean from the start states (the first of
+    `parts`) and no less than 20, but also a fifth more than its slowest success, which bad luck in a battle makes long.
+    Rounded up to tens; None if it never succeeded.
+    """
+    slowest = max((part["max_steps_taken"] or 0 for part in parts), default=0)
+    if not parts[0]["mean_steps"]:
+        return None
+    return 10 * math.ceil(max(20, 3 * parts[0]["mean_steps"], 1.2 * slowest) / 10)
 
 
 def fingerprint(args: Args, milestone: str, max_steps: int, *sources: bytes) -> str:

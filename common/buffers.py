@@ -69,9 +69,7 @@ class ReplayBuffer:
         seed: int | None = None,
     ):
         if not isinstance(observation_space, gym.spaces.Box) or not isinstance(action_space, gym.spaces.Discrete):
-            raise TypeError(
-                f"wanted a Box of observations and Discrete actions, got {observation_space} and {action_space}"
-            )
+            raise TypeError(f"wanted a Box of observations and Discrete actions, got {observation_space} and {action_space}")
         if buffer_size < 1 or frame_stack < 1:
             raise ValueError(f"buffer_size and frame_stack must be at least 1, got {buffer_size} and {frame_stack}")
         self.buffer_size = int(buffer_size)
@@ -171,15 +169,11 @@ class ReplayBuffer:
         return len(episode)
 
     def start_episode(self) -> None:
-        """Say that the next `add` begins an episode, though the one before it did not end with done (it was cut
-        short).
-        """
+        """Say that the next `add` begins an episode, though the last one was cut short and never had done."""
         self._episode_ended = True
 
     def sample(self, batch_size: int) -> ReplayBufferSamples:
-        """Draw a batch, uniformly and with replacement, from the steps that have a label. Raises ValueError if there
-        are none.
-        """
+        """Draw a batch, uniformly and with replacement, from the steps that have a label (ValueError without any)."""
         return self.get(self.sample_indices(batch_size))
 
     def sample_indices(self, batch_size: int) -> np.ndarray:
@@ -232,15 +226,11 @@ class ReplayBuffer:
         self.rng.bit_generator.state = state["rng"]
 
     def _stacks(self, indices: np.ndarray, after: bool = False) -> torch.Tensor:
-        """(B, *shape) pictures of the slots, or of the moment after them; with frame_stack the channels are those of
-        all frames.
-        """
+        """(B, *shape) pictures of the slots, or of the moment after them; with frame_stack, channels of all frames."""
         if self.frame_stack == 1:
             return (self._next(indices) if after else self._rows(self.observations, indices)).to(self.device)
         oldest = self.pos if self.full else 0
-        reach = np.minimum(
-            self.episode_step[indices], (indices - oldest) % self.buffer_size
-        )  # pictures that are still there
+        reach = np.minimum(self.episode_step[indices], (indices - oldest) % self.buffer_size)  # pictures that are still there
         frames = []
         for age in reversed(range(self.frame_stack)):
             if after and age == 0:

@@ -220,9 +220,7 @@ def to_plain(value: Any) -> Any:
         return tuple(to_plain(item) for item in value)
     if isinstance(value, list | set | frozenset):
         return [to_plain(item) for item in value]
-    raise TypeError(
-        f"a checkpoint can't hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors"
-    )
+    raise TypeError(f"a checkpoint can't hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors")
 
 
 def _tuples(value: Any) -> Any:

@@ -147,9 +147,7 @@ def load_episode(path: str | os.PathLike) -> Episode:
     with _opened(path) as data:
         missing = [key for key in ("observations", "actions", "rewards", "dones") if key not in data]
         if missing:
-            raise DemonstrationError(
-                f"{path}: lacks {', '.join(missing)}; it is not an episode of collect_expert_data.py"
-            )
+            raise DemonstrationError(f"{path}: lacks {', '.join(missing)}; it is not an episode of collect_expert_data.py")
         episode = Episode(
             observations=data["observations"],
             actions=data["actions"],
@@ -324,6 +322,4 @@ def _check(episode: Episode, name: str) -> None:
             raise DemonstrationError(f"{name}: {key} must be whole numbers from {lowest} (button numbers)")
         buttons = episode.metadata.get("buttons")
         if buttons and np.max(values) >= len(buttons):
-            raise DemonstrationError(
-                f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons"
-            )
+            raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons")

@@ -154,13 +154,9 @@ class Policy:
     """Chooses the buttons for several episodes that are played side by side, each in a slot of its own."""
 
     def start_episode(self, slot: int, seed: int | None) -> None:
-        """A new episode begins in the slot. What is drawn at random for it must depend on the seed alone, not on the
-        slot.
-        """
+        """A new episode begins in the slot. What is drawn for it must depend on the seed alone, not on the slot."""
 
-    def act(
-        self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]
-    ) -> Sequence[int]:
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         """The buttons to press.
 
         Args:
@@ -220,9 +216,7 @@ class PicturePolicy(Policy):
     def __init__(self, function: Callable[[np.ndarray], Sequence[int]]):
         self.function = function
 
-    def act(
-        self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]
-    ) -> Sequence[int]:
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         return self.function(np.stack(screens))
 
 
@@ -267,9 +261,7 @@ class NetworkPolicy(Policy):
         if self.deterministic:
             return logits.argmax(dim=-1).tolist()
         probabilities = torch.softmax(logits.double(), dim=-1).numpy()
-        return [
-            int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)
-        ]
+        return [int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)]
 
 
 @dataclass
@@ -316,9 +308,7 @@ def seeded_episodes(
     n_episodes: int, seed: int | None = None, start_states: Sequence[str | os.PathLike | None] = (None,)
 ) -> list[EpisodeSpec]:
     """Episodes with the seeds `seed`, `seed`+1, ... (or none), going round the start states in order."""
-    return [
-        EpisodeSpec(None if seed is None else seed + i, start_states[i % len(start_states)]) for i in range(n_episodes)
-    ]
+    return [EpisodeSpec(None if seed is None else seed + i, start_states[i % len(start_states)]) for i in range(n_episodes)]
 
 
 def evaluate(
@@ -357,9 +347,7 @@ def evaluate(
             free = [slot for slot in range(environments.count) if slot not in playing][: len(waiting)]
             if free:
                 started = {slot: waiting.popleft() for slot in free}
-                for slot, (screen, info) in environments.reset(
-                    {slot: episodes[i] for slot, i in started.items()}
-                ).items():
+                for slot, (screen, info) in environments.reset({slot: episodes[i] for slot, i in started.items()}).items():
                     playing[slot] = _Playing(started[slot], screen, info)
                     policy.start_episode(slot, episodes[started[slot]].seed)
 
@@ -409,6 +397,8 @@ class Evaluator:
     buttons: Sequence[str] = ()
     videos: Path | None = None
     """Folder for films; None for none."""
+    films: list[Path] = field(default_factory=list)
+    """Those that were made."""
 
     def play(
         self,
@@ -425,7 +415,7 @@ class Evaluator:
         recorder = None
         if film is not None and self.videos is not None:
             recorder = EpisodeRecorder(self.videos, film, buttons=self.buttons)
-        return evaluate(
+        result = evaluate(
             self.envs,
             NetworkPolicy(network, self.device, frame_stack=self.frame_stack),
             seeded_episodes(n_episodes, seed, self.start_states),
@@ -433,6 +423,9 @@ class Evaluator:
             recorder=recorder,
             should_stop=should_stop,
         )
+        if recorder is not None:
+            self.films += recorder.paths
+        return result
 
     def close(self) -> None:
         """Close the environments."""

@@ -30,9 +30,7 @@ class ResidualBlock(nn.Module):
 
 
 class ConvSequence(nn.Module):
-    """Convolution 3x3, max pooling 3x3 with stride 2, two residual blocks: (B, in, H, W) -> (B, out, ceil(H/2),
-    ceil(W/2)).
-    """
+    """Convolution 3x3, max pooling 3x3/2, two residual blocks: (B, in, H, W) -> (B, out, ceil(H/2), ceil(W/2))."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()

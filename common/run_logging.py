@@ -7,16 +7,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from torch.utils.tensorboard import SummaryWriter
 
 from common.statistics import rate_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def new_run_name(exp_name: str, seed: int) -> str:
@@ -43,9 +45,11 @@ def start_run(
         project, entity: at W&B.
         resumed_at: the step that a continued run was saved at. What was logged after it is replaced.
     """
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and most users of this module only show progress
+
     settings = dataclasses.asdict(args)
     if track:
-        import wandb  # a second to import, and most runs don't want it
+        import wandb
 
         wandb.init(
             project=project,
@@ -127,9 +131,7 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
 def print_table(table: Table) -> None:
     """Print a table, whole even where the terminal is too narrow for it."""
     console = Console()
-    Console(width=max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)).print(
-        table
-    )
+    Console(width=max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)).print(table)
 
 
 class ProgressReport:
@@ -143,9 +145,7 @@ class ProgressReport:
         console: where to; standard output by default.
     """
 
-    def __init__(
-        self, description: str, total: int, start: int = 0, every: float = 15.0, console: Console | None = None
-    ):
+    def __init__(self, description: str, total: int, start: int = 0, every: float = 15.0, console: Console | None = None):
         self.description, self.total, self.start, self.every = description, total, start, every
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
@@ -185,9 +185,7 @@ class ProgressReport:
         """A line that stays, above the bar. Brackets are not markup."""
         self.console.print(text, markup=False)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
         if self._line_at != self._done:
@@ -196,6 +194,4 @@ class ProgressReport:
     def _line(self) -> None:
         seconds = time.monotonic() - self._began
         rate = (self._done - self.start) / max(seconds, 1e-9)
-        self.print(
-            f"{self.description}: {self._done:,}/{self.total:,} in {seconds:.0f} s ({rate:.1f}/s) {self._text}".rstrip()
-        )
+        self.print(f"{self.description}: {self._done:,}/{self.total:,} in {seconds:.0f} s ({rate:.1f}/s) {self._text}".rstrip())

@@ -81,15 +81,16 @@ def make_env(rom_path: str | os.PathLike | None = None, headless: bool = True, *
 
 
 def seed_everything(seed: int, torch_deterministic: bool = True) -> None:
-    """Seed Python's, numpy's and torch's global generators; with `torch_deterministic` choose reproducible GPU
-    kernels too.
-    """
+    """Seed Python, numpy and torch; with `torch_deterministic` choose reproducible GPU kernels, too."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
     if torch_deterministic:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+        if torch.cuda.is_available():
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it for reproducible sums
+            torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def select_device(cuda: bool = True) -> torch.device:
@@ -98,9 +99,7 @@ def select_device(cuda: bool = True) -> torch.device:
 
 
 def set_threads(n_threads: int | None) -> int:
-    """Let torch compute on so many CPU threads (None: as many as it likes, which is one per core). Returns the
-    number.
-    """
+    """Let torch compute on so many CPU threads (None: one per core, its own choice). Returns their number."""
     if n_threads is not None:
         if n_threads < 1:
             raise ValueError(f"{n_threads} threads: choose at least 1")
@@ -115,9 +114,7 @@ def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.a
     On other CPUs bfloat16 is emulated, and slower than float32.
     """
     if device.type == "cpu":
-        enabled = enabled and bool(
-            torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-        )
+        enabled = enabled and bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
     elif device.type == "cuda":
         enabled = enabled and torch.cuda.is_bf16_supported()
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -1,7 +1,7 @@
 """What an emulator must offer, how a ROM's header is read, and which emulator plays which ROM.
 
 Everything above this module (the environment, the games) sees an emulator only through `Emulator`, so that another
-console's emulator can stand beside the Game Boy one: write a class with these methods, name it in `open_emulator`.
+console's emulator can stand beside the Game Boy one: write a class with these methods, name it in `open_emulator.py`.
 """
 
 from __future__ import annotations
@@ -154,24 +154,6 @@ class Rom:
         if path.suffix.lower() == ".gba" and not (len(data) >= 0xC0 and _is_gba(data)):
             raise RomError(f"{path} is no Game Boy Advance ROM, though its name ends in .gba: its header is damaged.")
         return cls(path, RomHeader.parse(data, str(path)), data)
-
-
-def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Emulator:
-    """Start the emulator for this ROM's console.
-
-    window: show the game on the desktop and read the keyboard there; otherwise nothing is shown and nothing waits.
-    window_speed: with a window, 1 is the console's own speed, 2 twice that, 0 as fast as it can.
-    Raises EmulatorError if there is no emulator for this console, or it does not start.
-    """
-    if rom.header.system == "gb":
-        # Imported here, for PyBoy takes a third of a second to load and scripts must answer --help at once.
-        from pokemon_env.pyboy_emulator import PyBoyEmulator
-
-        return PyBoyEmulator(rom, window, window_speed)
-    raise EmulatorError(
-        f"{rom.path} is a ROM for the system {rom.header.system!r} ({rom.header.title}), and there is no emulator "
-        "for it here yet: only Game Boy ROMs (.gb, .gbc) can be played."
-    )
 
 
 def _is_gba(data: bytes) -> bool:

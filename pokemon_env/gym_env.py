@@ -11,9 +11,10 @@ import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
-from pokemon_env.emulator import EmulatorError, Rom, open_emulator
+from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted, MilestoneTracker
+from pokemon_env.open_emulator import open_emulator
 
 BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
 
@@ -100,9 +101,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         self.release_frames_range = _range(
             "release_frames_range", _or(release_frames_range, self.game.release_frames_range), least=1
         )
-        self.idle_frames_range = _range(
-            "idle_frames_range", _or(idle_frames_range, self.game.idle_frames_range), least=0
-        )
+        self.idle_frames_range = _range("idle_frames_range", _or(idle_frames_range, self.game.idle_frames_range), least=0)
         self.state_in_info = state_in_info
         if max_episode_steps is not None:
             _at_least_one("max_episode_steps", max_episode_steps)
@@ -111,8 +110,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         ids = [milestone.id for milestone in self.milestones]
         if target_milestone is not None and target_milestone not in ids:
             raise ValueError(
-                f"{self.game.name} has no milestone {target_milestone!r}; it has "
-                f"{', '.join(ids) if ids else 'none at all'}."
+                f"{self.game.name} has no milestone {target_milestone!r}; it has {', '.join(ids) if ids else 'none at all'}."
             )
         self._goal = target_milestone or (ids[-1] if ids else None)
         self._start_states = None if start_state is None else state_files.find_states(start_state)
@@ -137,9 +135,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         # Loading this is quicker than booting again, and no less a power-on.
         self._power_on = self._emulator.save_state()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode.
 
         options: {"load_state": path of the .state file to start from, instead of `start_state`; None for power-on} and
@@ -183,9 +179,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         if not self._ready:
             raise gymnasium.error.ResetNeeded("reset() must be called before step(), and must have worked.")
         if not 0 <= action < len(self.buttons):
-            raise ValueError(
-                f"action is {action!r}, but must be 0 to {len(self.buttons) - 1} ({', '.join(self.buttons)})."
-            )
+            raise ValueError(f"action is {action!r}, but must be 0 to {len(self.buttons) - 1} ({', '.join(self.buttons)}).")
         button = self.buttons[action]
         release_frames = self.release_frames
         if self.randomize_release_frames:
@@ -215,9 +209,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
 
     def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
         """Return the state in a snapshot, all five keys of `info`; milestones are those that the memory tells of."""
-        milestones = {
-            milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones
-        }
+        milestones = {milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones}
         return {**self.game.decode(snapshot), "milestones": milestones, "prev_action": prev_action}
 
     def get_state(self) -> dict[str, Any]:
@@ -264,8 +256,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             self._emulator.load_state(saved.data)
         except EmulatorError as error:
             raise state_files.StateFileError(
-                f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record "
-                "it again."
+                f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record it again."
             ) from error
         return saved.milestones
 
@@ -297,7 +288,5 @@ def _at_least_one(name: str, value: int) -> int:
 def _range(name: str, value: tuple[int, int], least: int) -> tuple[int, int]:
     low, high = value
     if not least <= low <= high:
-        raise ValueError(
-            f"{name} is {low} to {high}, but must be two numbers, at least {least}, the smaller one first."
-        )
+        raise ValueError(f"{name} is {low} to {high}, but must be two numbers, at least {least}, the smaller one first.")
     return low, high

@@ -29,9 +29,7 @@ State = dict[str, Any]
 _DIRECTIONS = ("up", "down", "left", "right")  # ties are broken in this order
 _BLOCKED, _FLOOR, _PERSON = ord("#"), ord("."), ord("P")
 _HOPS = {"up": -1, "down": ord("v"), "left": ord("<"), "right": ord(">")}  # the ledge that each direction hops over
-_CODES = bytes(
-    code if chr(code) in "#Pv<>" else _BLOCKED if chr(code) == "~" or code > 127 else _FLOOR for code in range(256)
-)
+_CODES = bytes(code if chr(code) in "#Pv<>" else _BLOCKED if chr(code) == "~" or code > 127 else _FLOOR for code in range(256))
 _STANDABLE = {
     people_block: bytes(code == _FLOOR or (code == _PERSON and not people_block) for code in range(256))
     for people_block in (True, False)

@@ -80,9 +80,7 @@ class PyBoyEmulator:
 
     def write(self, address: int, data: bytes) -> None:
         if not 0 <= address <= _MEMORY_END - len(data):
-            raise EmulatorError(
-                f"cannot write {len(data)} bytes at 0x{address:X}: the memory ends at 0x{_MEMORY_END:X}."
-            )
+            raise EmulatorError(f"cannot write {len(data)} bytes at 0x{address:X}: the memory ends at 0x{_MEMORY_END:X}.")
         for offset, byte in enumerate(data):
             self._memory[address + offset] = byte
 

@@ -140,9 +140,7 @@ def find_states(source: str | Path | Sequence[str | Path]) -> list[Path]:
     elif Path(source).is_dir():
         paths = sorted(Path(source).glob("*.state"))
         if not paths:
-            raise StateFileError(
-                f"there is no .state file in the folder {source}: record some there, or give another folder."
-            )
+            raise StateFileError(f"there is no .state file in the folder {source}: record some there, or give another folder.")
     else:
         paths = [Path(source)]
     for path in paths:
@@ -180,9 +178,7 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
             raise ValueError(f"its format is {content.get('format')!r}, known is {FORMAT}")
         texts = ("rom_title", "rom_sha256", "emulator", "emulator_version", "mode", "state_sha256")
         wrong = [key for key in texts if not isinstance(content.get(key), str)]
-        wrong += [
-            key for key, kind in (("milestones", list), ("details", dict)) if not isinstance(content.get(key), kind)
-        ]
+        wrong += [key for key, kind in (("milestones", list), ("details", dict)) if not isinstance(content.get(key), kind)]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: missing, or not of the right type")
     except FileNotFoundError:

@@ -15,6 +15,7 @@ import torch
 import bc_pokemon
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode
+from pokemon_env.gym_env import PokemonEnv
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -50,9 +51,7 @@ def environment(**more):
 
 
 def run(folder, *flags, **variables):
-    return subprocess.run(
-        command(*flags), cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=300
-    )
+    return subprocess.run(command(*flags), cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=300)
 
 
 def weights(path):
@@ -88,18 +87,18 @@ def test_every_flag_is_explained():
     assert len(flags) > 30 and all(following.startswith('"""') for _, following in flags)
 
 
+@pytest.mark.slow
 def test_learns_and_writes_what_was_promised(folder):
-    done = run(
-        folder, *QUICK, "--total-steps", 120, "--save-frequency", 60, "--batch-size", 16, "--learning-rate", 1e-3
-    )
+    flags = ["--total-steps", 80, "--save-frequency", 40, "--batch-size", 16, "--learning-rate", 1e-3]
+    done = run(folder, *QUICK, *flags)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (folder / "models").iterdir()) == [
-        "bc_pokemon_120.pth", "bc_pokemon_60.pth", "bc_pokemon_best.pth", "bc_pokemon_final.pth", "bc_pokemon_last.pth",
+        "bc_pokemon_40.pth", "bc_pokemon_80.pth", "bc_pokemon_best.pth", "bc_pokemon_final.pth", "bc_pokemon_last.pth",
     ]  # fmt: skip
     best = torch.load(folder / "models" / "bc_pokemon_best.pth")
     assert best["metrics"]["val_accuracy"] > 0.9, done.stdout
     assert (best["buttons"], best["game"], best["milestone"]) == (BUTTONS, "light", "LIGHT")
-    assert best["args"]["total_steps"] == 120 and "torch" in best["versions"] and "optimizer_state_dict" not in best
+    assert best["args"]["total_steps"] == 80 and "torch" in best["versions"] and "optimizer_state_dict" not in best
 
     log = events(folder)
     scalars = set(log.Tags()["scalars"])
@@ -110,6 +109,7 @@ def test_learns_and_writes_what_was_promised(folder):
     assert "final" in done.stdout and "bc_pokemon_best.pth" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_if_never_stopped(folder):
     flags = [*QUICK, "--frame-stack", 2, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
     whole = run(folder, *flags, "--exp-name", "whole", "--lr-schedule", "cosine")
@@ -143,6 +143,7 @@ def test_killed_and_resumed_is_as_if_never_stopped(folder):
     assert names == {"whole_1", "killed_1"}  # the resumed run went on in its own folder
 
 
+@pytest.mark.slow
 def test_one_interrupt_saves_and_ends(folder):
     flags = [*QUICK, "--total-steps", 100000, "--eval-frequency", 0, "--save-frequency", 5]
     process = subprocess.Popen(command(*flags), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -163,6 +164,7 @@ def test_one_interrupt_saves_and_ends(folder):
     assert torch.load(folder / "models" / "bc_pokemon_final.pth")["global_step"] == step + 3
 
 
+@pytest.mark.slow
 def test_tracked_offline(folder):
     flags = [*QUICK, "--total-steps", 3, "--eval-frequency", 0, "--track"]
     done = run(folder, *flags, WANDB_MODE="offline", WANDB_DIR=str(folder), WANDB_SILENT="true")
@@ -244,6 +246,60 @@ def test_without_anything_to_judge_by_there_is_no_best(train, folder):
     assert train(val_fraction=0)["best"] is None
     names = sorted(path.name for path in (folder / "models").iterdir())
     assert names == ["bc_pokemon_final.pth", "bc_pokemon_last.pth"]
+
+
+@pytest.fixture
+def play(train, folder, rom_path):
+    """Train on the bundled game's title screen, and play it."""
+    rng = np.random.default_rng(0)
+    with PokemonEnv(rom_path, target_milestone="GAME_RUNNING", state_in_info=False) as env:
+        start = env.buttons.index("START")
+        facts = {"buttons": list(env.buttons), "game": env.identity.game, "rom_sha256": env.identity.rom_sha256}
+        for seed in range(6):
+            screens, pressed = [env.reset(seed=seed)[0]], []
+            for button in [*rng.integers(0, 2, 3).tolist(), start]:
+                screen, *_ = env.step(button)
+                screens.append(screen)
+                pressed.append(button)
+            labels = np.full(4, start)
+            one = Episode(np.stack(screens), labels, np.zeros(4), np.zeros(4, bool), np.array(pressed))
+            one.metadata = {"milestone": "GAME_RUNNING", **facts}
+            save_episode(folder / "title", one)
+    flags = dict(expert_data_dir="title", rom_path=str(rom_path), max_steps=6, num_envs=2, learning_rate=1e-3)
+    flags |= dict(eval_episodes=3, best_eval_episodes=4, eval_frequency=5, total_steps=10)
+    return lambda **more: train(**(flags | more))
+
+
+def test_plays_the_game(play, folder, rom_path, capsys):
+    result = play()
+    assert result["best"]["successes"] == result["best"]["episodes"] == 4
+    best = torch.load(folder / "models" / "bc_pokemon_best.pth")
+    assert (best["milestone"], best["game"], best["max_steps"]) == ("GAME_RUNNING", "tallgrass", 6)
+    assert best["metrics"]["seeds"] == [11000, 11001, 11002, 11003]
+    scalars = set(events(folder).Tags()["scalars"])
+    names = ("mean_return", "std_return", "mean_episode_length", "mean_milestones", "success_rate", "success_rate_low")
+    assert {f"eval/{name}" for name in names} <= scalars
+    films = folder / "runs" / result["run_name"] / "videos"
+    assert list(films.glob("step*_ep1_success_steps*.mp4"))
+
+    capsys.readouterr()
+    alone = play(eval_only=True, resume_from="models/bc_pokemon_best.pth", eval_episodes=5)["evaluation"]
+    assert (alone["successes"], alone["episodes"], alone["seeds"][0]) == (5, 5, 21000)
+    assert "5/5 = 100 % [57, 100]" in capsys.readouterr().out
+    assert len(list(films.glob("eval_bc_pokemon_best_ep1_success_*.mp4"))) == 1
+
+    again = play(exp_name="cut", total_steps=5), play(exp_name="cut", resume_from="models/cut_last.pth")
+    assert [part["step"] for part in again] == [5, 10]
+    play(exp_name="silent", eval_frequency=0)
+    models = folder / "models"
+    assert same_weights(models / "bc_pokemon_final.pth", models / "cut_final.pth")  # going on changes nothing,
+    assert same_weights(models / "bc_pokemon_final.pth", models / "silent_final.pth")  # and neither does playing
+
+
+def test_a_checkpoint_is_not_played_with_another_rom(play, folder, rom_titled):
+    play(eval_episodes=0)
+    with pytest.raises(CheckpointError, match="bc_pokemon_last.pth: has rom_sha256 .* another build"):
+        play(eval_only=True, resume_from="models/bc_pokemon_last.pth", rom_path=str(rom_titled("OTHER GAME")))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.checkpoints import save_checkpoint
 from common.evaluation import (
     EpisodeRecorder,
     EpisodeSpec,
@@ -19,8 +20,8 @@ from common.evaluation import (
     seeded_episodes,
 )
 from common.networks import ImpalaCNN
-from common.utils import evaluate_policy
-from pokemon_env.vector_env import ThreadVectorEnv
+from common.utils import evaluate_policy, make_env
+from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
 
 class Corridor(gym.Env):
@@ -201,3 +202,26 @@ def test_a_vector_that_steps_all_or_none_is_refused():
     with pytest.raises(TypeError, match="make_vector_env"):
         evaluate(envs, Policy(), [EpisodeSpec(0)], 5)
     envs.close()
+
+
+def test_the_promised_snippet_plays_the_game(tmp_path, rom_path):
+    env = make_env(rom_path, headless=True, target_milestone="GAME_RUNNING")
+    policy_net = ImpalaCNN(action_dim=env.action_space.n).to("cpu")
+    save_checkpoint(tmp_path / "best.pth", {"model_state_dict": policy_net.state_dict()})
+    checkpoint = torch.load(tmp_path / "best.pth")
+    policy_net.load_state_dict(checkpoint["model_state_dict"])
+    mean_return, std_return, info = evaluate_policy(env, policy_net, 2, "cpu", max_steps=3)
+    env.close()
+    assert mean_return == info["success_rate"] and std_return >= 0
+    assert all(length <= 3 for length in info["episode_lengths"])
+
+
+def test_experts_are_evaluated_like_networks(rom_path):
+    envs = make_vector_env(3, rom_path=rom_path, target_milestone="GAME_RUNNING")
+    start = envs.envs[0].buttons.index("START")
+    expert = StatePolicy(lambda state: start if state["game"]["game_state"] == "title" else None, 8)
+    result = evaluate(envs, expert, seeded_episodes(5, 0), max_steps=20)
+    chance = evaluate(envs, RandomPolicy(8), seeded_episodes(5, 0), max_steps=20)
+    envs.close()
+    assert (result.successes, expert.abstentions) == (5, 0)
+    assert result.mean_length < chance.mean_length

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pokemon_env.emulator import EmulatorError, Rom, RomError, RomHeader, open_emulator
+from pokemon_env.emulator import EmulatorError, Rom, RomError, RomHeader
+from pokemon_env.open_emulator import open_emulator
 from pokemon_env.gym_env import PokemonEnv
 
 

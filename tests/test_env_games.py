@@ -142,9 +142,7 @@ def test_the_bedroom(walking):
     assert (world["width"], world["height"]) == (8, 7) == (len(world["ascii_map"][0]), len(world["ascii_map"]))
     assert world["ascii_map"][0] == "########" and {len(row) for row in world["tiles"]} == {8}
     assert world["warps"] == [{"x": 7, "y": 1, "to": "HOUSE_1F", "to_x": 7, "to_y": 1}]
-    assert world["ascii_map"][1][7] == "#" and world["gates"] == [
-        {"x": 7, "y": 1, "opened_by": "CLOCK_SET", "open": False}
-    ]
+    assert world["ascii_map"][1][7] == "#" and world["gates"] == [{"x": 7, "y": 1, "opened_by": "CLOCK_SET", "open": False}]
     assert [4, 0] in [[sign["x"], sign["y"]] for sign in world["signs"]]
     assert world["view"] == [x - 4, y - 4, x + 5, y + 3]
     assert state["game"]["objective"] == "GET_UP" and state["game"]["game_state"] == "overworld"
@@ -157,12 +155,8 @@ def test_people_and_ledges_and_grass(walking):
     person = bytes([3, 2, 1, 2, 1, 2, 77, 0, 4, 2, 1, 24])
     hidden = bytes([2, 2, 2, 0, 0, 0, 78, 0, 2, 2, 0, 24])
     layout = bytes([0x00, 0x20, 0x27, 0x28, 0x2F, 0x30, 0x3F, 0x40]) + bytes([0] * 47) + b"\x7f"
-    state = GAME.decode(
-        changed(walking, (0xC207, b"\x02"), (0xC260, person + hidden), (0xC400, layout), (0xC106, b"\x05\x05"))
-    )
-    assert state["map"]["people"] == [
-        {"x": 3, "y": 2, "sprite": "MOM", "facing": "left", "script": 77, "home": [4, 2], "range": 2}
-    ]
+    state = GAME.decode(changed(walking, (0xC207, b"\x02"), (0xC260, person + hidden), (0xC400, layout), (0xC106, b"\x05\x05")))
+    assert state["map"]["people"] == [{"x": 3, "y": 2, "sprite": "MOM", "facing": "left", "script": 77, "home": [4, 2], "range": 2}]
     assert state["map"]["ascii_map"][0] == ".,,vvDD#"
     assert state["map"]["ascii_map"][2] == "...P...."
     assert state["map"]["ascii_map"][5] == ".....@.." and state["map"]["ascii_map"][6][7] == "#"
@@ -189,9 +183,7 @@ MONSTER = bytes([2, 6, 11, 21, 11, 10, 12, 0, 30, 1, 1, 3, 2, 6, 25, 15, 0, 20, 
 
 def test_monsters_and_battles(walking):
     enemy = bytes([3, 5, 9, 20, 9, 9, 9, 0, 0, 0, 1, 4, 0, 0, 20, 15, 0, 0, 25, 15, 0, 0, 0, 0])
-    battle = changed(
-        walking, (0xC103, b"\x05"), (0xC130, b"\x01"), (0xC140, MONSTER), (0xC1D0, b"\x02\x01\x00"), (0xC1D8, enemy)
-    )
+    battle = changed(walking, (0xC103, b"\x05"), (0xC130, b"\x01"), (0xC140, MONSTER), (0xC1D0, b"\x02\x01\x00"), (0xC1D8, enemy))
     state = GAME.decode(battle)
     mine = state["player"]["party"][0]
     assert mine == {

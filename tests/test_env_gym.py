@@ -192,9 +192,7 @@ def test_a_snapshot_decodes_to_the_live_state(env, bedroom_state):
     for action in actions(3):
         live.append(env.step(action)[-1])
         snapshots.append(env.snapshot())
-    assert [
-        env.decode_state(snapshot, state["prev_action"]) for snapshot, state in zip(snapshots, live, strict=True)
-    ] == live
+    assert [env.decode_state(snapshot, state["prev_action"]) for snapshot, state in zip(snapshots, live, strict=True)] == live
 
 
 def test_the_game_is_at_rest_whenever_a_picture_is_taken(env, bedroom_state):

@@ -15,6 +15,8 @@ from pokemon_env.games import tallgrass
 from pokemon_env.gym_env import PokemonEnv
 
 FOLDER = Path(__file__).resolve().parent.parent / "tallgrass"
+GOLDEN = "867156697d37c4c3ad42b71aa74257275ce2b330c63b9579c17da9528f8ff60d"
+"""Hash of the pictures of `test_golden_frames`, with PyBoy 2.8.1."""
 SIZES = {"uint8_t": 1, "uint16_t": 2, "char": 1, "Monster": 24, "Warp": 6, "Person": 12, "Sign": 3, "Gate": 4}
 
 
@@ -168,3 +170,10 @@ def test_the_environment_writes_the_seed_and_nothing_else(env: PokemonEnv, monke
     for action in range(8):
         env.step(action)
     assert written == [(0xC120, 4)]
+
+
+def test_golden_frames() -> None:
+    """The first minute of the game, press by press; a change of ROM, emulator or timing shows here."""
+    presses = "START A A A RIGHT RIGHT DOWN DOWN DOWN RIGHT RIGHT RIGHT RIGHT RIGHT RIGHT RIGHT A A A A A A A A A DOWN LEFT UP".split()
+    with PokemonEnv() as env:
+        assert play(env, 7, [env.buttons.index(button) for button in presses])[0] == GOLDEN

@@ -101,8 +101,7 @@ LEGEND = {
 }
 # Metatile ids say what they are: 00-1F floor, 20-27 grass, 28-2F ledge, 30-3F warp, from 40 on solid.
 _ASCII = bytes(
-    ord("." if code < 0x20 else "," if code < 0x28 else "v" if code < 0x30 else "D" if code < 0x40 else "#")
-    for code in range(256)
+    ord("." if code < 0x20 else "," if code < 0x28 else "v" if code < 0x30 else "D" if code < 0x40 else "#") for code in range(256)
 )
 
 
@@ -174,9 +173,7 @@ class Tallgrass(Game):
         if magic != b"TG":
             return empty_state()  # the game has not set itself up yet
         if version != LAYOUT_VERSION:
-            raise ValueError(
-                f"memory layout {version} of Tallgrass is not known here, only {LAYOUT_VERSION}: update both."
-            )
+            raise ValueError(f"memory layout {version} of Tallgrass is not known here, only {LAYOUT_VERSION}: update both.")
         location = _name(MAPS, place, "MAP") if mode >= _MODE_OVERWORLD else ""
         in_battle = mode == _MODE_BATTLE
         menu_name = _MENUS[menu] if menu < len(_MENUS) else f"menu_{menu}"
@@ -188,9 +185,7 @@ class Tallgrass(Game):
                 "location": location,
                 "facing": _name(_FACINGS, facing, "facing"),
                 "money": money,
-                "party": [
-                    _monster(snapshot, _PARTY + _MONSTER_BYTES * i) for i in range(min(snapshot[_PARTY_COUNT], 6))
-                ],
+                "party": [_monster(snapshot, _PARTY + _MONSTER_BYTES * i) for i in range(min(snapshot[_PARTY_COUNT], 6))],
             },
             "game": {
                 "game_state": _game_state(mode, menu_name, text_open),
@@ -307,9 +302,7 @@ def _map(snapshot: bytes, location: str, x: int, y: int, flags: int) -> dict[str
             for wx, wy, to, to_x, to_y, _ in _records(snapshot, _WARPS, 6, min(n_warps, 12))
         ],
         "people": people,
-        "signs": [
-            {"x": sx, "y": sy, "script": script} for sx, sy, script in _records(snapshot, _SIGNS, 3, min(n_signs, 12))
-        ],
+        "signs": [{"x": sx, "y": sy, "script": script} for sx, sy, script in _records(snapshot, _SIGNS, 3, min(n_signs, 12))],
         "gates": [
             {"x": gx, "y": gy, "opened_by": _name(EVENTS, event - 1, "EVENT"), "open": bool(flags >> event & 1)}
             for gx, gy, event, _ in _records(snapshot, _GATES, 4, min(n_gates, 8))
@@ -450,7 +443,10 @@ def battle_action(state: State, catch: bool = False) -> str | None:
 
 
 def _best_move(monster: dict[str, Any], enemy: dict[str, Any], gently: bool) -> int | None:
-    """The slot of the move that should hurt the enemy most (`gently`: least), of those that do and have PP."""
+    """The slot of the move that should hurt the enemy most (`gently`: least), of those that do and have PP.
+
+    If none of these does, the first with PP: when all PP are gone, the game fights on without them. None if there are none.
+    """
     kinds = {name: (kind, power * accuracy) for name, kind, power, accuracy in MOVES}
     harm = {}
     for slot, (move, pp) in enumerate(zip(monster["moves"], monster["move_pp"], strict=True)):
@@ -460,7 +456,7 @@ def _best_move(monster: dict[str, Any], enemy: dict[str, Any], gently: bool) -> 
             factor = 4 if BEATS.get(kind) == against else 1 if BEATS.get(against) == kind else 2
             harm[slot] = strength * factor * (3 if kind in monster["types"] else 2)
     if not harm:
-        return None
+        return next((slot for slot, pp in enumerate(monster["move_pp"]) if pp), None)
     return (min if gently else max)(harm, key=lambda slot: harm[slot])
 
 
