@@ -252,9 +252,7 @@ def attempts_in_order(
             env.close()
 
 
-def record_experts(
-    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console
-) -> None:
+def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
     max_steps = limits(args)
     for milestone in ids:  # before anything is recorded: is there an expert for each?
@@ -279,9 +277,7 @@ def record_experts(
                     break
 
 
-def record_human(
-    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console
-) -> None:
+def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> None:
     """Record what a person plays. Without milestones the episode ends when the window is closed, and is kept."""
     max_steps = {} if ids == [None] else limits(args)
     for milestone in ids:
@@ -301,9 +297,7 @@ def record_human(
         try:
             for attempt in range(first, first + ATTEMPTS_PER_EPISODE * args.n_episodes):
                 start = starts[attempt % len(starts)]
-                console.print(
-                    f"{milestone or env.game.name}: episode {tally.saved + 1} of {tally.wanted}", markup=False
-                )
+                console.print(f"{milestone or env.game.name}: episode {tally.saved + 1} of {tally.wanted}", markup=False)
                 episode, closed = play_by_hand(env, episode_seed(args.seed, milestone, attempt), start, limit)
                 if len(episode):
                     tally.attempts += 1
@@ -352,9 +346,7 @@ def main(args: Args) -> int:
     if not 0 <= args.noise < 1:
         raise ValueError(f"--noise is {args.noise}, wanted a probability of 0 or more and less than 1")
     if args.human and args.noise:
-        raise ValueError(
-            "--noise is for scripted experts: with --human it would press other buttons than the person does"
-        )
+        raise ValueError("--noise is for scripted experts: with --human it would press other buttons than the person does")
     console = Console(highlight=False, soft_wrap=True)
     env = PokemonEnv(args.rom_path)
     env.close()
@@ -378,9 +370,7 @@ def main(args: Args) -> int:
     short = [name for name, tally in tallies.items() if not tally.complete]
     if short and not interrupted:
         names = ", ".join(str(name) for name in short)
-        console.print(
-            f"fewer episodes than wanted: {names}. See the failures with --keep-failures --record-video.", markup=False
-        )
+        console.print(f"fewer episodes than wanted: {names}. See the failures with --keep-failures --record-video.", markup=False)
     if args.human and interrupted:
         return 0 if any(tally.saved for tally in tallies.values()) else 1
     return 130 if interrupted else int(bool(short))

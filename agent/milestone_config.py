@@ -50,9 +50,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MilestoneConfigError(
-            f"{path}: no such file; the bundled game's stands at the repository's top level"
-        ) from None
+        raise MilestoneConfigError(f"{path}: no such file; the bundled game's stands at the repository's top level") from None
     except (OSError, ValueError) as error:
         raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):
@@ -74,11 +72,7 @@ def _checked(path: Path, number: int, item: Any) -> dict[str, Any]:
             raise MilestoneConfigError(f"{path}: milestone {item.get('id', number)} has no {key!r}")
         if not isinstance(item[key], types) or isinstance(item[key], bool):
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
-            raise MilestoneConfigError(
-                f"{path}: milestone {item.get('id', number)} has {key} {item[key]!r}, wanted {wanted}"
-            )
+            raise MilestoneConfigError(f"{path}: milestone {item.get('id', number)} has {key} {item[key]!r}, wanted {wanted}")
     if item["max_steps"] < 1:
-        raise MilestoneConfigError(
-            f"{path}: milestone {item['id']} has max_steps {item['max_steps']}, wanted at least 1"
-        )
+        raise MilestoneConfigError(f"{path}: milestone {item['id']} has max_steps {item['max_steps']}, wanted at least 1")
     return {key: item[key] for key in _TYPES}

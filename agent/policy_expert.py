@@ -48,9 +48,7 @@ class ExpertAnswer:
     """
 
 
-def find_policy(
-    milestone: str, policy_dir: str | os.PathLike | None = None, shipped_dir: str | os.PathLike | None = None
-) -> Path:
+def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shipped_dir: str | os.PathLike | None = None) -> Path:
     """The policy file of `milestone`: `policy_dir` first, then the game's shipped policies.
 
     Args:
@@ -135,9 +133,7 @@ class PolicyExpert:
         try:
             source = self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise PolicyError(
-                f"{self.path}: can't be read ({error}); a policy is a Python file with run(state)"
-            ) from error
+            raise PolicyError(f"{self.path}: can't be read ({error}); a policy is a Python file with run(state)") from error
         try:
             code: CodeType = compile(source, str(self.path), "exec")
         except (SyntaxError, ValueError) as error:
@@ -154,8 +150,7 @@ class PolicyExpert:
             raise
         except BaseException as error:
             raise PolicyError(
-                f"{self.path}: fails while it is loaded: {type(error).__name__}: {error} ({self._place(error)}); "
-                "correct it"
+                f"{self.path}: fails while it is loaded: {type(error).__name__}: {error} ({self._place(error)}); correct it"
             ) from error
         if not callable(namespace.get("run")):
             raise PolicyError(f"{self.path}: has no function run(state); add one that returns a button's name")
@@ -177,7 +172,5 @@ class PolicyExpert:
 
     def _place(self, error: BaseException) -> str:
         """The innermost line of the policy itself on the way to `error`."""
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(self.path)
-        ]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(self.path)]
         return f"line {lines[-1]}" if lines else "before its first line"

@@ -103,9 +103,7 @@ def ensure_start_states(
     previous = maker.ids[place - 1]
     if any(not maker.is_current(maker.file(run, previous)) for run in runs):
         with _lock(maker.start_states_dir):
-            todo = [
-                run for run in runs if not all(maker.is_current(maker.file(run, name)) for name in maker.ids[:place])
-            ]
+            todo = [run for run in runs if not all(maker.is_current(maker.file(run, name)) for name in maker.ids[:place])]
             maker.discard_foreign(maker.ids[:place])
             maker.make(todo, place, max(1, num_threads), show_progress)
     first = maker.file(("first", 0), previous)

@@ -89,9 +89,7 @@ class RandomPressStart(gymnasium.Wrapper):
         super().__init__(env)
         self.max_presses = max_presses
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """`seed` decides the presses as well; it has to be given."""
         rng = np.random.default_rng([seed, self.max_presses])
         presses = rng.integers(self.action_space.n, size=rng.integers(self.max_presses + 1))
@@ -165,9 +163,7 @@ def suggested_limit(*parts: dict[str, Any]) -> int | None:
 
 def fingerprint(args: Args, milestone: str, max_steps: int, *sources: bytes) -> str:
     """Changes when anything does that the result depends on: the settings, or one of the files `sources`."""
-    settings = {
-        key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "start_states")
-    }
+    settings = {key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "start_states")}
     text = json.dumps([milestone, max_steps, settings], sort_keys=True).encode()
     return hashlib.sha256(b"".join([text, *(hashlib.sha256(source).digest() for source in sources)])).hexdigest()[:16]
 
@@ -182,9 +178,7 @@ def gates(args: Args, records: list[dict[str, Any]]) -> list[str]:
         ):
             part = record[key]
             if part["successes"] < least * part["episodes"]:
-                missed.append(
-                    f"{record['milestone']}: {part['successes']} of {part['episodes']} from {where}, wanted {least:.0%}"
-                )
+                missed.append(f"{record['milestone']}: {part['successes']} of {part['episodes']} from {where}, wanted {least:.0%}")
     total, successes = (sum(record["heldout"][key] for record in records) for key in ("episodes", "successes"))
     if successes < args.min_overall * total:
         missed.append(f"all together: {successes} of {total}, wanted {args.min_overall:.0%}")
@@ -231,9 +225,7 @@ def main(args: Args) -> int:
     output = Path(args.output_dir)
     json_path = output / "expert_table.json"
     known = (
-        {}
-        if args.fresh or not json_path.exists()
-        else {r["milestone"]: r for r in json.loads(json_path.read_text())["milestones"]}
+        {} if args.fresh or not json_path.exists() else {r["milestone"]: r for r in json.loads(json_path.read_text())["milestones"]}
     )
     sources = [Path(file).read_bytes() for file in (args.rom_path, inspect.getfile(type(game)), path_finding.__file__)]
     keys = {}
@@ -241,18 +233,14 @@ def main(args: Args) -> int:
         limit = args.max_steps or config[name].max_steps
         policy = PolicyExpert((args.policy_dir, name), game).path.read_bytes()
         keys[name] = (limit, fingerprint(args, name, limit, *sources, policy))
-    records = {
-        name: known[name] for name in chosen if name in known and known[name].get("fingerprint") == keys[name][1]
-    }
+    records = {name: known[name] for name in chosen if name in known and known[name].get("fingerprint") == keys[name][1]}
     todo = [name for name in chosen if name not in records]
 
     def save() -> list[str]:
         found = [records[name] for name in chosen if name in records]
         missed = gates(args, found)
         with atomic_write(json_path) as temporary:
-            temporary.write_text(
-                json.dumps({"args": asdict(args), "missed": missed, "milestones": found}, indent=2) + "\n"
-            )
+            temporary.write_text(json.dumps({"args": asdict(args), "missed": missed, "milestones": found}, indent=2) + "\n")
         with atomic_write(output / "expert_table.md") as temporary:
             temporary.write_text(markdown(args, found, missed))
         return missed

@@ -172,9 +172,7 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
             r["certain_errors"],
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines.append(
-        f"\nGate (at most {args.max_share:.0%} each): " + (f"missed by {', '.join(missed)}." if missed else "passed.")
-    )
+    lines.append(f"\nGate (at most {args.max_share:.0%} each): " + (f"missed by {', '.join(missed)}." if missed else "passed."))
     return "\n".join(lines) + "\n"
 
 
@@ -196,9 +194,7 @@ def main(args: Args) -> int:
     missed = [record["milestone"] for record in records if record["share"] > args.max_share]
     output = Path(args.output_dir)
     with atomic_write(output / "realisability.json") as temporary:
-        temporary.write_text(
-            json.dumps({"args": asdict(args), "missed": missed, "milestones": records}, indent=2) + "\n"
-        )
+        temporary.write_text(json.dumps({"args": asdict(args), "missed": missed, "milestones": records}, indent=2) + "\n")
     with atomic_write(output / "realisability.md") as temporary:
         temporary.write_text(markdown(args, records, missed))
     print((output / "realisability.md").read_text())

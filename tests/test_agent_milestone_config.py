@@ -19,9 +19,7 @@ def test_ids_and_order_equal_the_games():
 
 def test_descriptions_equal_the_games():
     entries = load_milestone_config(CONFIG)
-    assert {name: entry.description for name, entry in entries.items()} == {
-        m.id: m.description for m in GAME.milestones
-    }
+    assert {name: entry.description for name, entry in entries.items()} == {m.id: m.description for m in GAME.milestones}
 
 
 def test_each_starts_where_the_one_before_ends():

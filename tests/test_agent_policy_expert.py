@@ -81,9 +81,7 @@ def test_anything_else_is_an_abstention(expert_of, source, kind, words):
 
 
 def test_the_reason_names_the_policys_line(expert_of):
-    expert = expert_of(
-        "def run(state):\n    x = 1\n    return help_me(state)\n\ndef help_me(state):\n    return 1 / 0\n"
-    )
+    expert = expert_of("def run(state):\n    x = 1\n    return help_me(state)\n\ndef help_me(state):\n    return 1 / 0\n")
     assert "line 6" in expert.label(STATE).reason
 
 
@@ -100,18 +98,14 @@ def test_a_batch_keeps_its_order_and_one_failure_spoils_no_other(expert_of):
 
 
 def test_tools_and_log_are_there_without_an_import(expert_of):
-    source = (
-        "log('loaded')\n\ndef run(state):\n    log(12)\n    log('x' * 5000)\n    find_path_action, face_and_press\n"
-    )
+    source = "log('loaded')\n\ndef run(state):\n    log(12)\n    log('x' * 5000)\n    find_path_action, face_and_press\n"
     expert = expert_of(source + "    return 'a'\n")
     assert expert.label(STATE).action == 0
     assert list(expert.messages)[:2] == ["loaded", "12"] and len(expert.messages[2]) == 1000
 
 
 def test_helpers_and_constants_of_the_file_work(expert_of):
-    source = (
-        "from collections import deque\nN = 2\n\ndef pick():\n    return 'left' if len(deque('ab')) == N else 'b'\n"
-    )
+    source = "from collections import deque\nN = 2\n\ndef pick():\n    return 'left' if len(deque('ab')) == N else 'b'\n"
     assert expert_of(source + "def run(state):\n    return pick()\n").label(STATE).action == 6
 
 

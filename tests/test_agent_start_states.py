@@ -73,8 +73,7 @@ def test_every_state_is_an_end_of_its_milestone_and_not_of_the_next(made, rom_pa
 
 def test_no_seed_serves_both_sets(made):
     seeds = {
-        split: {details(path)["seed"] for path in made.glob(f"start_states/*/{split}/*.state")}
-        for split in ("train", "heldout")
+        split: {details(path)["seed"] for path in made.glob(f"start_states/*/{split}/*.state")} for split in ("train", "heldout")
     }
     assert len(seeds["train"]) == 3 and len(seeds["heldout"]) == 2 and not seeds["train"] & seeds["heldout"]
     spacing = abs(SEEDS["train"] - SEEDS["heldout"])
@@ -132,9 +131,7 @@ def test_an_unknown_milestone(rom_path, tmp_path):
 
 def test_a_users_half_finished_policy_does_not_spoil_them(rom_path, tmp_path):
     (tmp_path / "GAME_RUNNING.py").write_text("def run(state):\n    return 'b'\n")
-    states = ensure_start_states(
-        "PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=1, n_heldout=1, policy_dir=tmp_path)
-    )
+    states = ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=1, n_heldout=1, policy_dir=tmp_path))
     assert states.files("train")[0].is_file()
 
 
@@ -143,9 +140,7 @@ def test_an_expert_that_does_not_get_there(rom_path, tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text("def run(state):\n    return 'b'\n")
     monkeypatch.setattr(type(GAME), "policy_dir", tmp_path)
     monkeypatch.setattr(start_states, "MAX_STEPS_PER_MILESTONE", 20)
-    with pytest.raises(
-        StartStateError, match=r"GAME_RUNNING\.py did not reach GAME_RUNNING within 20 steps .*correct the policy"
-    ):
+    with pytest.raises(StartStateError, match=r"GAME_RUNNING\.py did not reach GAME_RUNNING within 20 steps .*correct the policy"):
         ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
     assert not list(tmp_path.rglob("*.state")) and not list(tmp_path.rglob(".making-*"))
 
@@ -171,6 +166,7 @@ def start_process(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_killed_and_called_again(rom_path, tmp_path):
     process = start_process(tmp_path)
     deadline = time.monotonic() + 60
@@ -184,6 +180,7 @@ def test_killed_and_called_again(rom_path, tmp_path):
     assert not list(tmp_path.rglob(".making-*"))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(rom_path, tmp_path):
     processes = [start_process(tmp_path) for _ in range(2)]
     assert [process.wait(120) for process in processes] == [0, 0]
@@ -192,6 +189,7 @@ def test_two_processes_at_once(rom_path, tmp_path):
     assert not list(tmp_path.rglob(".making-*"))
 
 
+@pytest.mark.slow
 def test_the_command_makes_all(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "agent.start_states", "--n-train", "1", "--n-heldout", "1"],
@@ -206,6 +204,4 @@ def test_the_command_makes_all(tmp_path):
     for previous in IDS[:-1]:
         assert (tmp_path / f".milestone_trainer_cache/milestone_states/{previous}_completed.state").is_file()
         for split in ("train", "heldout"):
-            assert (
-                tmp_path / f".milestone_trainer_cache/start_states/{previous}_completed/{split}/000.state"
-            ).is_file()
+            assert (tmp_path / f".milestone_trainer_cache/start_states/{previous}_completed/{split}/000.state").is_file()

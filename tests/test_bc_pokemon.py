@@ -111,7 +111,7 @@ def test_learns_and_writes_what_was_promised(folder):
 
 @pytest.mark.slow
 def test_killed_and_resumed_is_as_if_never_stopped(folder):
-    flags = [*QUICK, "--frame-stack", 2, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
+    flags = [*QUICK, "--frame-stack", 2, "--random-shift", 4, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
     whole = run(folder, *flags, "--exp-name", "whole", "--lr-schedule", "cosine")
     assert whole.returncode == 0, whole.stderr
 

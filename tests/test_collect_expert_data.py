@@ -65,9 +65,7 @@ def test_help_answers_at_once():
     assert seconds < 1.5 * (1 + os.getloadavg()[0] / os.cpu_count()), f"{seconds:.1f} s"
 
 
-@pytest.mark.parametrize(
-    "script", ["collect_expert_data.py", "benchmarks/expert_table.py", "benchmarks/realisability.py"]
-)
+@pytest.mark.parametrize("script", ["collect_expert_data.py", "benchmarks/expert_table.py", "benchmarks/realisability.py"])
 def test_each_flag_says_what_it_is_for(script):
     tree = ast.parse((ROOT / script).read_text())
     (args,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Args")
@@ -81,9 +79,7 @@ def test_episodes_are_whole_and_say_where_they_come_from(collect, tmp_path, rom_
     files = episode_files(tmp_path / "expert_data")
     assert [path.name for path in files] == [f"episode_{i:04d}.npz" for i in range(1, 5)]
     episodes = [load_episode(path) for path in files]
-    assert [e.metadata["milestone"] for e in episodes] == ["GAME_RUNNING"] * 2 + [
-        "PLAYER_NAME_SET"
-    ] * 2  # the game's order
+    assert [e.metadata["milestone"] for e in episodes] == ["GAME_RUNNING"] * 2 + ["PLAYER_NAME_SET"] * 2  # the game's order
     for episode in episodes:
         assert episode.observations.shape == (len(episode) + 1, 144, 160, 3)
         assert episode.dones.tolist() == [False] * (len(episode) - 1) + [True]
@@ -107,6 +103,7 @@ def test_the_recording_is_what_the_environment_shows(collect, tmp_path, rom_path
     assert np.array_equal(np.stack(screens), episode.observations)
 
 
+@pytest.mark.slow
 def test_running_again_continues_with_other_episodes(collect, tmp_path):
     for _ in range(2):
         collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "2")
@@ -117,6 +114,7 @@ def test_running_again_continues_with_other_episodes(collect, tmp_path):
     assert len({entry["seed"] for entry in metadata}) == 4
 
 
+@pytest.mark.slow
 def test_the_number_of_environments_changes_nothing(collect, tmp_path):
     for n in ("1", "3"):
         collect(
@@ -137,6 +135,7 @@ def test_the_number_of_environments_changes_nothing(collect, tmp_path):
         assert one.metadata == three.metadata
 
 
+@pytest.mark.slow
 def test_noise_changes_what_is_pressed_and_not_the_labels(collect, tmp_path, rom_path):
     collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "4", "--noise", "0.5")
     from agent.policy_expert import PolicyExpert
@@ -155,6 +154,7 @@ def test_noise_changes_what_is_pressed_and_not_the_labels(collect, tmp_path, rom
     assert differing > 3
 
 
+@pytest.mark.slow
 def test_failures_are_left_out_unless_wanted(collect, tmp_path):
     policies = own_policy(tmp_path / "policies", "GAME_RUNNING", "    return 'b'\n")
     flags = ("--milestone", "GAME_RUNNING", "--n-episodes", "2", "--max-steps", "3", "--policy-dir", policies)
@@ -166,6 +166,7 @@ def test_failures_are_left_out_unless_wanted(collect, tmp_path):
     assert len(episode) == 3 and not episode.dones.any() and episode.metadata["success"] is False
 
 
+@pytest.mark.slow
 def test_where_the_expert_abstains_there_is_no_label(collect, tmp_path):
     policies = own_policy(
         tmp_path / "policies", "GAME_RUNNING", "    return 1 / 0 if state['prev_action'] == 'no_op' else 'start'\n"
@@ -191,6 +192,7 @@ def test_videos(collect, tmp_path):
         assert sum(1 for _ in video.decode(video=0)) == len(episode.observations)
 
 
+@pytest.mark.slow
 def test_start_states(collect, tmp_path, cache, bedroom_state):
     collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "3")
     starts = [load_metadata(path)["start_state"] for path in episode_files(tmp_path / "expert_data")]
@@ -200,9 +202,7 @@ def test_start_states(collect, tmp_path, cache, bedroom_state):
         ("heldout", folder / "heldout" / "000.state"),
         ("first", cache / "states" / "GAME_RUNNING_completed.state"),
     ):
-        collect(
-            "--milestone", "PLAYER_NAME_SET", "--n-episodes", "1", "--start-states", which, "--expert-data-dir", which
-        )
+        collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "1", "--start-states", which, "--expert-data-dir", which)
         assert load_metadata(tmp_path / which / "episode_0001.npz")["start_state"] == str(place)
     collect(
         "--milestone",
@@ -217,6 +217,7 @@ def test_start_states(collect, tmp_path, cache, bedroom_state):
     assert load_metadata(tmp_path / "own" / "episode_0001.npz")["start_state"] == str(bedroom_state)
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_whole_files_and_the_next_goes_on(rom_path, cache, tmp_path):
     flags = ("--milestone", "PLAYER_NAME_SET", "--n-episodes")
     process = subprocess.Popen(command(rom_path, cache, *flags, "10000"), cwd=tmp_path, stdout=subprocess.DEVNULL)
@@ -233,6 +234,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_goes_on(rom_path, cache, t
     assert load_metadata(episode_files(data)[-1])["attempt"] == len(files)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_what_it_has(rom_path, cache, tmp_path):
     process = subprocess.Popen(command(rom_path, cache, "--milestone", "PLAYER_NAME_SET", "--n-episodes", "10000"),
     cwd=tmp_path,
@@ -277,10 +279,9 @@ def test_a_state_in_which_the_milestone_is_reached(collect, bedroom_state):
     assert done.returncode == 2 and "completed already" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_state_of_another_rom(collect, bedroom_state, rom_titled):
-    done = collect(
-        "--milestone", "PLAYER_BEDROOM", "--load-state", str(bedroom_state), "--rom-path", str(rom_titled("TALLGRASS"))
-    )
+    done = collect("--milestone", "PLAYER_BEDROOM", "--load-state", str(bedroom_state), "--rom-path", str(rom_titled("TALLGRASS")))
     assert done.returncode == 0  # the same title and so the same bytes
     done = collect("--rom-path", str(rom_titled("UNKNOWN")), ok=False)
     assert done.returncode == 2 and "record it with --human" in done.stderr
@@ -338,6 +339,7 @@ class Player:
         return self.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_person_plays_a_milestone(rom_path, cache, tmp_path, display):
     player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--n-episodes", "2",
     "--window-speed", "0"),
@@ -351,17 +353,14 @@ def test_a_person_plays_a_milestone(rom_path, cache, tmp_path, display):
     first, second = (load_episode(path) for path in episode_files(tmp_path / "expert_data"))
     assert [GAME.buttons[i] for i in first.actions] == ["A", "LEFT", "B", "START"]
     assert [GAME.buttons[i] for i in second.actions] == ["SELECT", "START"]  # x is no button
-    assert (
-        first.metadata["recorder"] == "human"
-        and first.metadata["success"]
-        and first.dones.tolist() == [False] * 3 + [True]
-    )
+    assert first.metadata["recorder"] == "human" and first.metadata["success"] and first.dones.tolist() == [False] * 3 + [True]
     # The same presses by step() give the same pictures: the keyboard changes nothing behind the environment's back.
     with PokemonEnv(rom_path, state_in_info=False) as env:
         screens = [env.reset(seed=first.metadata["seed"])[0], *(env.step(int(action))[0] for action in first.actions)]
     assert np.array_equal(np.stack(screens), first.observations)
 
 
+@pytest.mark.slow
 def test_a_person_plays_an_unknown_game_until_escape(rom_titled, cache, tmp_path, display):
     player = Player(command(rom_titled("UNKNOWN"), cache, "--human", "--window-speed", "0"), display, tmp_path)
     player.wait_for("episode 1 of 20")
@@ -374,10 +373,9 @@ def test_a_person_plays_an_unknown_game_until_escape(rom_titled, cache, tmp_path
     assert episode.metadata["milestone"] is None and episode.metadata["success"] is None
 
 
+@pytest.mark.slow
 def test_a_person_gives_up(rom_path, cache, tmp_path, display):
-    player = Player(
-        command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--window-speed", "0"), display, tmp_path
-    )
+    player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--window-speed", "0"), display, tmp_path)
     player.wait_for("episode 1 of 20")
     player.type("a", "Escape")
     log = player.end()
@@ -386,7 +384,5 @@ def test_a_person_gives_up(rom_path, cache, tmp_path, display):
 
 
 def test_without_a_desktop(collect):
-    done = collect(
-        "--human", "--milestone", "GAME_RUNNING", ok=False, DISPLAY="", WAYLAND_DISPLAY="", SDL_VIDEODRIVER=""
-    )
+    done = collect("--human", "--milestone", "GAME_RUNNING", ok=False, DISPLAY="", WAYLAND_DISPLAY="", SDL_VIDEODRIVER="")
     assert done.returncode == 2 and "no window can be opened here" in done.stderr

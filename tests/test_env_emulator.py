@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pokemon_env.emulator import EmulatorError, Rom, RomError, RomHeader
-from pokemon_env.open_emulator import open_emulator
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.open_emulator import open_emulator
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def test_random_presses_stop_short_of_the_target(rom_path):
             assert np.array_equal(observation, again)
 
 
+@pytest.mark.slow
 def test_table_gates_and_resuming(table, tmp_path):
     run = table("--milestones", "GAME_RUNNING", "PLAYER_NAME_SET")
     assert run.returncode == 0, run.stdout + run.stderr

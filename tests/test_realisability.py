@@ -62,6 +62,7 @@ def report(rom_path, tmp_path_factory):
     return run, json.loads((folder / "results" / "realisability.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_experts_labels_follow_from_the_picture(report):
     run, result = report
     assert run.returncode == 0 and result["missed"] == [], run.stdout
@@ -70,12 +71,14 @@ def test_the_experts_labels_follow_from_the_picture(report):
         assert record["share"] <= 0.01 and record["steps"] >= 8, record
 
 
+@pytest.mark.slow
 def test_the_table_names_each_milestone(report):
     run, result = report
     assert all(f"| {record['milestone']} |" in run.stdout for record in result["milestones"])
     assert "Gate (at most 1% each): passed." in run.stdout
 
 
+@pytest.mark.slow
 def test_a_missed_gate_ends_with_1(rom_path, tmp_path):
     """An expert that asks for the cursor's history, which no picture shows."""
     (tmp_path / "PLAYER_NAME_SET.py").write_text(

@@ -173,7 +173,7 @@ def test_the_environment_writes_the_seed_and_nothing_else(env: PokemonEnv, monke
 
 
 def test_golden_frames() -> None:
-    """The first minute of the game, press by press; a change of ROM, emulator or timing shows here."""
-    presses = "START A A A RIGHT RIGHT DOWN DOWN DOWN RIGHT RIGHT RIGHT RIGHT RIGHT RIGHT RIGHT A A A A A A A A A DOWN LEFT UP".split()
+    """The first presses of the game; a change of ROM, emulator or timing shows here."""
+    presses = ["START", *3 * ["A"], *2 * ["RIGHT"], *3 * ["DOWN"], *7 * ["RIGHT"], *9 * ["A"], "DOWN", "LEFT", "UP"]
     with PokemonEnv() as env:
         assert play(env, 7, [env.buttons.index(button) for button in presses])[0] == GOLDEN
