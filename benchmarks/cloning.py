@@ -50,7 +50,7 @@ class Budget:
     total_steps: int
     eval_frequency: int
     batch_size: int = 64
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     best_eval_episodes: int = 20
 
 

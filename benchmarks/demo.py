@@ -23,11 +23,11 @@ import tyro
 class Args:
     milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "RIVAL_BATTLE_WON")
     """what to learn"""
-    demonstrations: int = 40
+    demonstrations: int = 50
     """demonstrations for each"""
     noise: float = 0.2
     """probability with which a random button is pressed while recording"""
-    total_steps: int = 1200
+    total_steps: int = 600
     """training steps for each"""
     test_episodes: int = 50
     """episodes of the table, from held-out start states"""
