@@ -150,7 +150,6 @@ import torch
 import torch.nn.functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from agent.milestone_config import MilestoneConfigError, load_milestone_config
 from agent.policy_expert import PolicyError
 from agent.start_states import StartStateError, ensure_start_states
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
@@ -168,6 +167,7 @@ from common.checkpoints import (
 )
 from common.demonstrations import DemonstrationError, count_steps, select_episodes, split_episodes
 from common.evaluation import EvaluationStopped, Evaluator
+from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import ImpalaCNN
 from common.preprocessing import IMAGE_SIZE, preprocess_uint8, random_shift
 from common.run_logging import (

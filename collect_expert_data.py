@@ -87,11 +87,11 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.human_player import play_by_hand
-from agent.milestone_config import MilestoneConfigError, load_milestone_config
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.rollout import play_episode
 from agent.start_states import StartStateError, ensure_start_states
 from common.demonstrations import NO_LABEL, DemonstrationError, Episode, episode_files, load_metadata, save_episode
+from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.run_logging import ProgressReport
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed

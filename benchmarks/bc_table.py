@@ -49,9 +49,9 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
-from agent.milestone_config import load_milestone_config
 from agent.start_states import ensure_start_states
 from benchmarks.cloning import Budget, StepFailed, collect, fingerprint, play, save_json, train
+from common.milestone_config import load_milestone_config
 from common.statistics import rate_text, wilson_interval
 
 

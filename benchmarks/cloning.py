@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.milestone_config import load_milestone_config
 from agent.policy_expert import PolicyExpert
 from agent.start_states import ensure_start_states
 from common.checkpoints import build_network, load_checkpoint
@@ -29,6 +28,7 @@ from common.evaluation import (
     seeded_episodes,
 )
 from common.files import atomic_write
+from common.milestone_config import load_milestone_config
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env

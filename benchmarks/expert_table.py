@@ -37,8 +37,9 @@ class Args:
     """at most so many random presses"""
     max_steps: int | None = None
     """limit of an episode; default is the milestone's in --milestone-config"""
-    seed: int = 0
-    """seed of the first episode; the others follow by ones"""
+    seed: int = 20_000
+    """seed of the first episode; the others follow by ones. The limits in milestone_config.json were set with --seed 0, so that
+    this table is not one of the episodes that they were fitted to"""
     rom_path: str = "tallgrass/tallgrass.gb"
     """the game"""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
@@ -71,11 +72,11 @@ if __name__ == "__main__":
 import gymnasium
 import numpy as np
 
-from agent.milestone_config import load_milestone_config
 from agent.policy_expert import PolicyExpert
 from agent.start_states import StartStates, ensure_start_states
 from common.evaluation import Evaluation, StatePolicy, evaluate, seeded_episodes
 from common.files import atomic_write
+from common.milestone_config import load_milestone_config
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
 from pokemon_env import path_finding

@@ -63,11 +63,11 @@ if __name__ == "__main__":
 import numpy as np
 from PIL import Image
 
-from agent.milestone_config import load_milestone_config
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
 from agent.start_states import ensure_start_states
 from common.files import atomic_write
+from common.milestone_config import load_milestone_config
 from common.preprocessing import preprocess_uint8
 from common.run_logging import ProgressReport
 from pokemon_env.gym_env import PokemonEnv

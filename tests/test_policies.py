@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.milestone_config import load_milestone_config
 from agent.policy_expert import PolicyExpert
+from common.milestone_config import load_milestone_config
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, load_milestone_config
 from pokemon_env.games.tallgrass import GAME
 
 CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
