@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.policy_expert import ExpertAnswer, PolicyExpert
 from common.demonstrations import NO_LABEL, Episode
+from common.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
 
 
@@ -36,7 +37,7 @@ def play_episode(
 
     `metadata` of the episode holds `success`, `abstentions`, `seed`, `noise` and `start_state`.
     """
-    rng = np.random.default_rng(seed)
+    rng = episode_rng(seed, "noise")
     n_actions = len(env.buttons)
     observation, info = env.reset(seed=seed, options={"load_state": start_state})
     observations, labels, pressed, rewards, dones = [observation], [], [], [], []

@@ -31,6 +31,7 @@ import numpy as np
 
 from agent.policy_expert import PolicyError, PolicyExpert, find_policy
 from common.run_logging import ProgressReport
+from common.seeding import episode_rng
 from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
 from pokemon_env.state_files import StateFileError, StateIdentity, find_states, read_state, sidecar_path
 
@@ -228,7 +229,7 @@ class _Player:
 
         Raises StartStateError if a milestone isn't reached.
         """
-        rng = np.random.default_rng(seed)
+        rng = episode_rng(seed, "start state")
         noise = float(rng.uniform(0, MAX_NOISE)) if noisy else 0.0
         _, info = self.env.reset(seed=seed, options={"load_state": None})
         steps = 0

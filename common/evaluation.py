@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from common.preprocessing import preprocess_uint8
+from common.seeding import episode_rng
 from common.statistics import rate_text, wilson_interval
 from common.video import VideoWriter
 
@@ -177,7 +178,7 @@ class RandomPolicy(Policy):
         self._rngs: dict[int, np.random.Generator] = {}
 
     def start_episode(self, slot: int, seed: int | None) -> None:
-        self._rngs[slot] = np.random.default_rng(seed)
+        self._rngs[slot] = episode_rng(seed, "random policy")
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         return [int(self._rngs[slot].integers(self.n_actions)) for slot in slots]
@@ -246,7 +247,7 @@ class NetworkPolicy(Policy):
 
     def start_episode(self, slot: int, seed: int | None) -> None:
         self._frames[slot] = deque(maxlen=self.frame_stack)
-        self._rngs[slot] = np.random.default_rng(seed)
+        self._rngs[slot] = episode_rng(seed, "sampled actions")
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         for slot, screen in zip(slots, screens, strict=True):

@@ -189,6 +189,7 @@ static void script_rival_in_lab(void) {
     battle_rival();
     if (battle_result != RESULT_WON) return;
     bag[BAG_BALL] = GIFT_BALLS;
+    party_heal();
     story_mark(EV_RIVAL_BEATEN);
     text_show(T_RIVAL_BEATEN);
     text_show(T_PROF_GIFT);
