@@ -71,11 +71,13 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
+import fcntl
 import warnings
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
@@ -90,9 +92,17 @@ from agent.human_player import play_by_hand
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.rollout import play_episode
 from agent.start_states import StartStateError, ensure_start_states
-from common.demonstrations import NO_LABEL, DemonstrationError, Episode, episode_files, load_metadata, save_episode
+from common.demonstrations import (
+    NO_LABEL,
+    DemonstrationError,
+    Episode,
+    clear_unfinished,
+    episode_files,
+    load_metadata,
+    save_episode,
+)
 from common.milestone_config import MilestoneConfigError, load_milestone_config
-from common.run_logging import ProgressReport
+from common.run_logging import ProgressReport, print_table
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed
 from pokemon_env.gym_env import PokemonEnv
@@ -255,8 +265,6 @@ def attempts_in_order(
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
     max_steps = limits(args)
-    for milestone in ids:  # before anything is recorded: is there an expert for each?
-        PolicyExpert((args.policy_dir, milestone), recorder.game)
     starts = {milestone: find_starts(args, milestone) for milestone in reversed(ids)}  # making the last makes all
     for milestone in ids:
         tally = tallies[milestone] = Tally(args.n_episodes)
@@ -313,7 +321,7 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
             env.close()
 
 
-def print_table(tallies: dict[str | None, Tally], folder: str, console: Console) -> None:
+def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Console) -> None:
     table = Table("milestone", "episodes", "success", "steps, mean", "steps", "abstentions", "MB", title=folder)
     rows = list(tallies.items())
     if len(rows) > 1:
@@ -331,10 +339,41 @@ def print_table(tallies: dict[str | None, Tally], folder: str, console: Console)
             f"{tally.abstentions}/{tally.answers}",
             f"{tally.file_bytes / 1e6:.1f}",
         )
-    console.print(table)
+    print_table(table)
     for name, tally in tallies.items():
         for reason, count in tally.reasons.most_common(3):
             console.print(f"{name}: abstained {count} times: {reason}", markup=False)
+
+
+@contextmanager
+def only_recorder(args: Args) -> Iterator[None]:
+    """Hold the folder against another recorder with the same seed, which would record the same episodes again."""
+    folder = Path(args.expert_data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_unfinished(folder)
+    with open(folder / f".seed{args.seed}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another run with --seed {args.seed} is recording into {folder}: both would record the same episodes. "
+                "Wait for it, or give another seed"
+            ) from None
+        yield
+
+
+def record(
+    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console
+) -> bool:
+    """Record all that was asked for; returns whether it was interrupted."""
+    try:
+        (record_human if args.human else record_experts)(args, recorder, tallies, ids, console)
+    except WindowClosed:
+        return True
+    except KeyboardInterrupt:
+        console.print("interrupted; what was recorded is whole")
+        return True
+    return False
 
 
 def main(args: Args) -> int:
@@ -353,20 +392,14 @@ def main(args: Args) -> int:
     known = [milestone.id for milestone in env.milestones]
     recorder = Recorder(args, env)
     tallies: dict[str | None, Tally] = {}
-    interrupted = False
-    try:
-        if args.human and not (args.milestone or args.milestones):
-            record_human(args, recorder, tallies, [None], console)
-        elif args.human:
-            record_human(args, recorder, tallies, choose_milestones(args, known, env.game.name), console)
-        else:
-            record_experts(args, recorder, tallies, choose_milestones(args, known, env.game.name), console)
-    except WindowClosed:
-        interrupted = True
-    except KeyboardInterrupt:
-        interrupted = True
-        console.print("interrupted; what was recorded is whole")
-    print_table(tallies, args.expert_data_dir, console)
+    whole_game = args.human and not (args.milestone or args.milestones)
+    ids = [None] if whole_game else choose_milestones(args, known, env.game.name)
+    if not args.human:  # before anything is made: is there an expert for each?
+        for milestone in ids:
+            PolicyExpert((args.policy_dir, milestone), env.game)
+    with only_recorder(args):
+        interrupted = record(args, recorder, tallies, ids, console)
+    print_tallies(tallies, args.expert_data_dir, console)
     short = [name for name, tally in tallies.items() if not tally.complete]
     if short and not interrupted:
         names = ", ".join(str(name) for name in short)
@@ -381,7 +414,7 @@ if __name__ == "__main__":
         sys.exit(main(args))
     except (
         DemonstrationError, EmulatorError, MilestoneAlreadyCompleted, MilestoneConfigError, PolicyError,
-        StartStateError, ValueError,
+        StartStateError, OSError, ValueError,
     ) as error:  # fmt: skip
         print(f"collect_expert_data.py: {error}", file=sys.stderr)
         sys.exit(2)

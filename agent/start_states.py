@@ -3,7 +3,7 @@
 Two kinds of files come out of it:
 
 - `{state_dir}/{PREV}_completed.state`, one for each milestone but the last, from one run without noise;
-- `{start_states_dir}/{PREV}_completed/train/000.state`, ... and `.../heldout/000.state`, ..., from runs of their own.
+- `{start_states_dir}/{game}/{PREV}_completed/train/000.state`, ... and `.../heldout/000.state`, ..., from runs of their own.
   In these the experts' buttons are mixed with random ones, and a few random buttons follow the milestone, so that
   names, positions, HP and what the game drew differ. No run, and no seed, is used for both sets: policies learn from
   `train` and are judged on `heldout`.
@@ -17,6 +17,7 @@ States belong to one ROM and one emulator version; after a change of either they
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
@@ -37,6 +38,7 @@ from pokemon_env.state_files import StateFileError, StateIdentity, find_states, 
 
 DEFAULT_STATE_DIR = Path(".milestone_trainer_cache/milestone_states")
 DEFAULT_START_STATES_DIR = Path(".milestone_trainer_cache/start_states")
+"""In it each game has a folder of its own."""
 
 MAX_STEPS_PER_MILESTONE = 3000
 MAX_NOISE = 0.3
@@ -117,9 +119,9 @@ class _Maker:
 
     def __init__(self, rom_path: Path, state_dir: Path, start_states_dir: Path, policy_dir: str | os.PathLike | None):
         self.rom_path, self.policy_dir = rom_path, policy_dir
-        self.state_dir, self.start_states_dir = state_dir, start_states_dir
         env = PokemonEnv(rom_path)
         self.game = env.game
+        self.state_dir, self.start_states_dir = state_dir, start_states_dir / env.game.id
         self.identity: StateIdentity = env.identity
         self.ids = [milestone.id for milestone in env.milestones]
         env.close()
@@ -137,8 +139,23 @@ class _Maker:
         return self.start_states_dir / f"{completed}_completed" / split / f"{number:03d}.state"
 
     def is_current(self, path: Path) -> bool:
-        if not path.is_file() or not sidecar_path(path).is_file():
+        """Whether the state is there and can be used; if not, it is to be made, and what lies there may be replaced.
+
+        Raises StartStateError for a state of another game, which is somebody's and not to be replaced.
+        """
+        if not path.is_file():
             return False
+        if not sidecar_path(path).is_file():
+            return True  # not made here: somebody put it there, and means it
+        try:
+            game = json.loads(sidecar_path(path).read_text(encoding="utf-8")).get("game")
+        except (OSError, ValueError, AttributeError):
+            return False
+        if game != self.identity.game:
+            raise StartStateError(
+                f"{path} is a state of another game ({game!r}, wanted {self.identity.game!r}); give each game a folder of "
+                "its own with --state-dir"
+            )
         try:
             read_state(path, self.identity)
         except StateFileError:  # damaged, or of another ROM: make it again

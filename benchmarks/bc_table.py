@@ -5,19 +5,16 @@
 
 For each milestone: records demonstrations with noise, trains one network on them, and plays the test episodes from held-out
 start states with the network, the expert and random presses (the same seeds and step limit for all). Writes
-`{output_dir}/bc_table.md` and `.json`; what is there already is not made again, and a run that was stopped goes on.
+`{output_dir}/bc_table.md` and `.json`; what is there already, made by the same code with the same settings, is not made
+again, and a run that was stopped goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +47,36 @@ if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
 from agent.start_states import ensure_start_states
-from benchmarks.cloning import Budget, StepFailed, collect, fingerprint, play, save_json, train
-from common.milestone_config import load_milestone_config
+from benchmarks import cloning
+from benchmarks.cloning import Budget
+from benchmarks.tables import (
+    check_at_least_one,
+    check_own_folder,
+    fingerprint,
+    known_rows,
+    own_folder,
+    run_in_parallel,
+    run_main,
+    save_json,
+    save_text,
+)
 from common.statistics import rate_text, wilson_interval
 
+MARKER = ".bc_table_settings"
+"""A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-def clone_and_test(args: Args, milestone: str, budget: Budget, key: str) -> dict[str, Any]:
+
+def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """One row of the table."""
     folder = Path(args.output_dir) / milestone
-    marker = folder / "settings.txt"
-    if not marker.is_file() or marker.read_text() != key:  # made with another ROM or other settings
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        marker.write_text(key)
+    own_folder(folder, MARKER, key)
     began = time.monotonic()
-    collect(milestone, folder / "expert_data", budget, args.seed, log=folder / "collect.log")
-    checkpoint = train(milestone, folder / "expert_data", folder, budget, args.seed, num_threads=1, log=folder / "train.log")
-    results = play(milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint)
+    data = folder / "expert_data"
+    cloning.collect(milestone, data, budget, args.seed, log=folder / "collect.log", should_stop=should_stop)
+    checkpoint = cloning.train(
+        milestone, data, folder, budget, args.seed, num_threads=1, log=folder / "train.log", should_stop=should_stop
+    )
+    results = cloning.play(milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, should_stop=should_stop)
     return {"milestone": milestone, "fingerprint": key, "minutes": (time.monotonic() - began) / 60, **results}
 
 
@@ -100,39 +110,46 @@ def markdown(args: Args, rows: list[dict[str, Any]]) -> str:
 
 
 def main(args: Args) -> int:
-    config = load_milestone_config("milestone_config.json")
-    if unknown := set(args.milestones) - set(config):
-        raise ValueError(f"no milestone {', '.join(sorted(unknown))}; there are {', '.join(config)}")
+    check_at_least_one(args, "demonstrations", "total_steps", "eval_frequency", "test_episodes", "parallel")
+    cloning.check_milestones(args.milestones)
+    config = cloning.milestones()
     chosen = [name for name in config if name in args.milestones or not args.milestones]
-    ensure_start_states(chosen[-1])
-    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency)
-    keys = {name: fingerprint(name, budget, args.seed, args.test_episodes, config[name].max_steps) for name in chosen}
     output = Path(args.output_dir)
-    known = {}
-    if (output / "bc_table.json").is_file():
-        known = {row["milestone"]: row for row in json.loads((output / "bc_table.json").read_text())}
-    rows = {name: known[name] for name in chosen if name in known and known[name]["fingerprint"] == keys[name]}
-    lock = threading.Lock()
+    known = known_rows(output / "bc_table.json")
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency)
+    keys = {}
+    for name, entry in config.items():
+        settings = [name, asdict(budget), args.seed, args.test_episodes, entry.max_steps]
+        keys[name] = fingerprint(settings, cloning.cloning_sources(name))
+    current = {name: row for name, row in known.items() if name in config and row.get("fingerprint") == keys[name]}
+    todo = [name for name in chosen if name not in current]
+    for name in todo:
+        check_own_folder(output / name, MARKER)
+    ensure_start_states(chosen[-1])
 
-    def one(name: str) -> None:
-        row = clone_and_test(args, name, budget, keys[name])
-        with lock:
-            rows[name] = row
-            save_json(output / "bc_table.json", [rows[key] for key in chosen if key in rows])
-            texts = [f"{key} {rate_text(row[key]['successes'], row[key]['episodes'])}" for key in ("random", "bc", "expert")]
-            print(f"{name}: {', '.join(texts)}, {row['minutes']:.1f} min ({len(rows)} of {len(chosen)})", flush=True)
+    def in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        return [rows[name] for name in config if name in rows]
 
-    with ThreadPoolExecutor(args.parallel) as pool:
-        for future in [pool.submit(one, name) for name in chosen if name not in rows]:
-            future.result()
-    text = markdown(args, [rows[name] for name in chosen])
-    (output / "bc_table.md").write_text(text)
-    print(text)
+    def save() -> None:
+        # Rows of other settings stay in the JSON file until their milestone is done again: each may have taken an hour.
+        save_json(output / "bc_table.json", in_order(known | current))
+        save_text(output / "bc_table.md", markdown(args, in_order(current)))
+
+    def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        return clone_and_test(args, name, budget, keys[name], should_stop)
+
+    def on_result(name: str, row: dict[str, Any]) -> None:
+        current[name] = row
+        save()
+        texts = [f"{key} {rate_text(row[key]['successes'], row[key]['episodes'])}" for key in ("random", "bc", "expert")]
+        done = sum(name in current for name in chosen)
+        print(f"{name}: {', '.join(texts)}, {row['minutes']:.1f} min ({done} of {len(chosen)})", flush=True)
+
+    run_in_parallel(work, todo, args.parallel, on_result)
+    save()
+    print(markdown(args, [current[name] for name in chosen]))
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (ValueError, OSError, StepFailed) as error:
-        sys.exit(f"bc_table.py: {error}")
+    run_main("bc_table.py", lambda: main(args))

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.policy_expert import PolicyExpert
+from agent.policy_expert import PolicyExpert, find_policy
 from agent.start_states import ensure_start_states
+from benchmarks.tables import PLAY_SOURCES, ROOT, StepFailed, source_files, summary
 from common.checkpoints import build_network, load_checkpoint
 from common.demonstrations import episode_files
 from common.evaluation import (
     EpisodeRecorder,
-    Evaluation,
     NetworkPolicy,
     Policy,
     RandomPolicy,
@@ -27,8 +25,7 @@ from common.evaluation import (
     evaluate,
     seeded_episodes,
 )
-from common.files import atomic_write
-from common.milestone_config import load_milestone_config
+from common.milestone_config import MilestoneEntry, load_milestone_config
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
@@ -37,8 +34,14 @@ TEST_SEED = 50_000
 """First seed of the episodes that the tables count. Training chooses its best network on others."""
 
 
-class StepFailed(RuntimeError):
-    """A script that was started exited with an error; its output stands above."""
+MILESTONE_CONFIG = ROOT / "milestone_config.json"
+SECONDS_TO_END = 30
+"""So long may a script take to save what it has when it is to stop."""
+
+
+def never() -> bool:
+    """Nobody wants it to stop."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -54,37 +57,108 @@ class Budget:
     best_eval_episodes: int = 20
 
 
-def run_script(script: str, *flags: str, log: Path | None = None, **environment: str) -> None:
-    """Run one of the scripts as a person would, printing the command line; with `log` its output goes there."""
-    command = [sys.executable, script, *flags]
+def milestones() -> dict[str, MilestoneEntry]:
+    """The bundled game's, in their order."""
+    return load_milestone_config(MILESTONE_CONFIG)
+
+
+def check_milestones(names: Sequence[str]) -> None:
+    """Raise ValueError if a name is no milestone's."""
+    if unknown := sorted(set(names) - set(milestones())):
+        raise ValueError(f"no milestone {', '.join(unknown)}; there are {', '.join(milestones())}")
+
+
+def cloning_sources(milestone: str) -> list[Path]:
+    """The files that what is learned of a milestone depends on, for its fingerprint."""
+    scripts = source_files("bc_pokemon.py", "collect_expert_data.py", "benchmarks/cloning.py", *PLAY_SOURCES)
+    return [BUNDLED_ROM, find_policy(milestone, shipped_dir=GAME.policy_dir), *scripts]
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it: relative where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def run_script(
+    script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never, **environment: str
+) -> None:
+    """Run one of the repository's scripts as a person would, printing the command line; with `log` its output goes there.
+
+    If this call is interrupted or `should_stop` says so, the script is ended, with time to save what it has. Raises
+    StepFailed then, and if the script fails.
+    """
+    command = [sys.executable, shown(ROOT / script), *flags]
     print(f"$ python {shlex.join(command[1:])}", flush=True)
     target = None
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         target = log.open("w")
     try:
-        done = subprocess.run(command, stdout=target, stderr=subprocess.STDOUT if log else None, env=os.environ | environment)
+        # In a process group of its own: the terminal's Ctrl-C comes to this process alone, which then sends one signal. A second
+        # one would cut the script off while it saves.
+        process = subprocess.Popen(
+            command, stdout=target, stderr=subprocess.STDOUT if log else None, env=os.environ | environment, process_group=0
+        )
     finally:
         if target is not None:
             target.close()
-    if done.returncode:
+    try:
+        while (code := wait(process, 0.2)) is None:
+            if should_stop():
+                raise StepFailed(f"{script} was stopped")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            if wait(process, SECONDS_TO_END) is None:
+                process.kill()
+                process.wait()
+    if code:
         if log is not None:
             print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
-        raise StepFailed(f"{script} exited with {done.returncode}" + (f"; its output is in {log}" if log else ""))
+        raise StepFailed(f"{script} exited with {code}" + (f" (its output is in {log})" if log else ""))
 
 
-def collect(milestone: str, folder: Path, budget: Budget, seed: int, log: Path | None = None) -> None:
+def wait(process: subprocess.Popen, seconds: float) -> int | None:
+    """The exit status, or None if the process still runs after `seconds`."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def collect(
+    milestone: str,
+    folder: Path,
+    budget: Budget,
+    seed: int,
+    log: Path | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> None:
     """Record what is missing of the budget's demonstrations."""
     have = len(episode_files(folder)) if folder.is_dir() else 0
     if have >= budget.demonstrations:
         return
     flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
     flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed)]
-    run_script("collect_expert_data.py", *flags, log=log)
+    run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop)
+
+
+def game_flags() -> list[str]:
+    """Where the scripts find the game, whatever the working folder is; nothing where their defaults do."""
+    if Path.cwd() == ROOT:
+        return []
+    return ["--rom-path", str(BUNDLED_ROM), "--milestone-config", str(MILESTONE_CONFIG)]
 
 
 def train(
-    milestone: str, data: Path, models: Path, budget: Budget, seed: int, num_threads: int | None = None, log: Path | None = None
+    milestone: str,
+    data: Path,
+    models: Path,
+    budget: Budget,
+    seed: int,
+    num_threads: int | None = None,
+    log: Path | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> Path:
     """Clone the demonstrations in `data`; go on where an earlier call was stopped. Returns the best checkpoint.
 
@@ -103,12 +177,17 @@ def train(
     flags += ["--start-states", str(states)] if states else []
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    run_script("bc_pokemon.py", *flags, log=log)
+    run_script("bc_pokemon.py", *flags, *game_flags(), log=log, should_stop=should_stop)
     return best
 
 
 def play(
-    milestone: str, policies: Sequence[str], n_episodes: int, checkpoint: Path | None = None, video: Path | None = None
+    milestone: str,
+    policies: Sequence[str],
+    n_episodes: int,
+    checkpoint: Path | None = None,
+    video: Path | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> dict[str, Any]:
     """Test episodes from the milestone's held-out start states, the same seeds for each policy.
 
@@ -116,10 +195,11 @@ def play(
         policies: of "random", "bc" and "expert".
         checkpoint: the network that plays "bc".
         video: folder for a film of the first episode of "bc".
+        should_stop: when it says so, EvaluationStopped is raised.
 
-    Returns for each policy its successes, episodes, interval, mean steps of the successes and failed seeds.
+    Returns the limit as "max_steps", and for each policy its `summary`.
     """
-    max_steps = load_milestone_config("milestone_config.json")[milestone].max_steps
+    max_steps = milestones()[milestone].max_steps
     starts = ensure_start_states(milestone).files("heldout")
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies)
     episodes = seeded_episodes(n_episodes, TEST_SEED, starts)
@@ -130,7 +210,7 @@ def play(
             if name == "bc" and video is not None:
                 recorder = EpisodeRecorder(video, f"bc_{milestone}", buttons=GAME.buttons)
             policy = make_policy(name, milestone, checkpoint)
-            results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder))
+            results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop))
             if recorder is not None:
                 results[name]["video"] = str(recorder.paths[0])
     finally:
@@ -147,31 +227,3 @@ def make_policy(name: str, milestone: str, checkpoint: Path | None) -> Policy:
         expert = PolicyExpert((None, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
     return NetworkPolicy(build_network(load_checkpoint(checkpoint)))
-
-
-def summary(result: Evaluation) -> dict[str, Any]:
-    """What a table needs of an evaluation, in plain types."""
-    mean = result.mean_success_length
-    return {
-        "successes": result.successes,
-        "episodes": result.n_episodes,
-        "interval": list(result.success_interval),
-        "mean_steps": None if mean != mean else mean,
-        "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
-    }
-
-
-def fingerprint(*parts: Any) -> str:
-    """Changes when the ROM or anything given does; results with the same one need not be made again."""
-    digest = hashlib.sha256(BUNDLED_ROM.read_bytes())
-    for part in parts:
-        plain = asdict(part) if isinstance(part, Budget) else part
-        digest.update(json.dumps(plain, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
-
-
-def save_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")

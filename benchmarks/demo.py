@@ -10,10 +10,8 @@ beside each other, and says where the films and the TensorBoard runs lie. Run ag
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
@@ -44,20 +42,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.start_states import ensure_start_states
-from benchmarks.cloning import Budget, StepFailed, collect, fingerprint, play, train
+from benchmarks.cloning import Budget, check_milestones, cloning_sources, collect, play, train
+from benchmarks.tables import check_at_least_one, fingerprint, own_folder, run_main
 from common.run_logging import print_table
 from common.statistics import rate_text
+
+MARKER = ".demo_settings"
+"""A file in the demo's folder: the folder is the demo's own, and what it was made with."""
 
 
 def main(args: Args) -> int:
     began = time.monotonic()
+    check_at_least_one(args, "demonstrations", "total_steps", "test_episodes")
+    check_milestones(args.milestones)
     output = Path(args.output_dir)
-    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.total_steps // 3, best_eval_episodes=20)
-    marker, key = output / "settings.txt", fingerprint(budget, list(args.milestones))
-    if args.fresh or (output.is_dir() and (not marker.is_file() or marker.read_text() != key)):
-        shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
-    marker.write_text(key)
+    eval_frequency = max(1, args.total_steps // 3)
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, eval_frequency, best_eval_episodes=20)
+    sources = [path for milestone in args.milestones for path in cloning_sources(milestone)]
+    own_folder(output, MARKER, fingerprint([asdict(budget), args.milestones], sources), args.fresh)
 
     for milestone in args.milestones:
         ensure_start_states(milestone)
@@ -83,7 +85,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (ValueError, OSError, StepFailed) as error:
-        sys.exit(f"demo.py: {error}")
+    run_main("demo.py", lambda: main(args))

@@ -5,19 +5,15 @@
 
 For each milestone, seeded episodes from its held-out start states (success within the milestone's max_steps, mean
 steps), and more of them that begin after up to 300 random presses, as a student's blunders would leave the game. Writes
-`{output_dir}/expert_table.md` and `.json`; milestones that are in the JSON already, played with the same ROM, policy
-and settings, are not played again. Exits with 1 if a gate is missed.
+`{output_dir}/expert_table.md` and `.json`; milestones that are in the JSON already, played with the same ROM, policy,
+code and settings, are not played again. Exits with 1 if a gate is missed.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import math
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +53,7 @@ class Args:
     num_envs: int = 2
     """milestones that are played at once"""
     fresh: bool = False
-    """play all again"""
+    """play again what is in the JSON already"""
     min_successes: float = 0.9
     """gate: each milestone's share of successes from the start states"""
     min_overall: float = 0.98
@@ -74,12 +70,23 @@ import numpy as np
 
 from agent.policy_expert import PolicyExpert
 from agent.start_states import StartStates, ensure_start_states
-from common.evaluation import Evaluation, StatePolicy, evaluate, seeded_episodes
-from common.files import atomic_write
+from benchmarks.tables import (
+    PLAY_SOURCES,
+    check_at_least_one,
+    fingerprint,
+    known_rows,
+    run_in_parallel,
+    run_main,
+    save_json,
+    save_text,
+    source_files,
+    summary,
+)
+from common.evaluation import StatePolicy, evaluate, seeded_episodes
 from common.milestone_config import load_milestone_config
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
-from pokemon_env import path_finding
+from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 
 
@@ -116,16 +123,17 @@ def start_states(args: Args, milestone: str) -> StartStates:
     )
 
 
-def play(args: Args, milestone: str, states: StartStates, max_steps: int) -> dict[str, Any]:
-    """The record of one milestone: both sets of episodes."""
-    env = PokemonEnv(args.rom_path, target_milestone=milestone)
-    expert = PolicyExpert((args.policy_dir, milestone), env.game)
-    policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
-    heldout = states.files("heldout")[: args.start_states]
-    starts = evaluate(env, policy, seeded_episodes(args.episodes, args.seed, heldout), max_steps)
-    wandering = RandomPressStart(env, args.max_random_presses)
-    after = evaluate(wandering, policy, seeded_episodes(args.random_starts, args.seed + 100_000, heldout), max_steps)
-    env.close()
+def play(args: Args, milestone: str, states: StartStates, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """The record of one milestone: both sets of episodes. Raises EvaluationStopped when `should_stop` says so."""
+    with PokemonEnv(args.rom_path, target_milestone=milestone) as env:
+        expert = PolicyExpert((args.policy_dir, milestone), env.game)
+        policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
+        heldout = states.files("heldout")[: args.start_states]
+        episodes = seeded_episodes(args.episodes, args.seed, heldout)
+        starts = evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
+        wandering = RandomPressStart(env, args.max_random_presses)
+        episodes = seeded_episodes(args.random_starts, args.seed + 100_000, heldout)
+        after = evaluate(wandering, policy, episodes, max_steps, should_stop=should_stop)
     return {
         "milestone": milestone,
         "max_steps": max_steps,
@@ -135,19 +143,6 @@ def play(args: Args, milestone: str, states: StartStates, max_steps: int) -> dic
         "answers": expert.answers,
         "abstentions": expert.abstentions,
         "suggested_max_steps": suggested_limit(summary(starts), summary(after)),
-    }
-
-
-def summary(result: Evaluation) -> dict[str, Any]:
-    lengths = [episode.length for episode in result.episodes if episode.success]
-    return {
-        "episodes": result.n_episodes,
-        "successes": result.successes,
-        "interval": list(result.success_interval),
-        "mean_steps": float(np.mean(lengths)) if lengths else None,
-        "std_steps": float(np.std(lengths)) if lengths else None,
-        "max_steps_taken": max(lengths, default=None),
-        "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
     }
 
 
@@ -162,11 +157,12 @@ def suggested_limit(*parts: dict[str, Any]) -> int | None:
     return 10 * math.ceil(max(20, 3 * parts[0]["mean_steps"], 1.2 * slowest) / 10)
 
 
-def fingerprint(args: Args, milestone: str, max_steps: int, *sources: bytes) -> str:
-    """Changes when anything does that the result depends on: the settings, or one of the files `sources`."""
+def current_key(args: Args, game: Game, milestone: str, max_steps: int) -> str:
+    """The fingerprint of what a milestone's record depends on."""
     settings = {key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "start_states")}
-    text = json.dumps([milestone, max_steps, settings], sort_keys=True).encode()
-    return hashlib.sha256(b"".join([text, *(hashlib.sha256(source).digest() for source in sources)])).hexdigest()[:16]
+    folders = [Path(args.policy_dir), *([game.policy_dir] if game.policy_dir else [])]
+    policy = [folder / f"{milestone}.py" for folder in folders if (folder / f"{milestone}.py").is_file()][:1]
+    return fingerprint([milestone, max_steps, settings], [args.rom_path, *policy, *source_files(*PLAY_SOURCES)])
 
 
 def gates(args: Args, records: list[dict[str, Any]]) -> list[str]:
@@ -221,44 +217,50 @@ def main(args: Args) -> int:
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
-    states = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
+    limits = {name: args.max_steps or config[name].max_steps for name in ids if args.max_steps or name in config}
+    if missing := [name for name in chosen if name not in limits]:
+        raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
+    check_at_least_one(args, "episodes", "random_starts", "start_states", "num_envs")
+    for name in chosen:
+        PolicyExpert((args.policy_dir, name), game)  # a missing or broken one is told before anything is played
 
     output = Path(args.output_dir)
-    json_path = output / "expert_table.json"
-    known = (
-        {} if args.fresh or not json_path.exists() else {r["milestone"]: r for r in json.loads(json_path.read_text())["milestones"]}
-    )
-    sources = [Path(file).read_bytes() for file in (args.rom_path, inspect.getfile(type(game)), path_finding.__file__)]
-    keys = {}
-    for name in chosen:
-        limit = args.max_steps or config[name].max_steps
-        policy = PolicyExpert((args.policy_dir, name), game).path.read_bytes()
-        keys[name] = (limit, fingerprint(args, name, limit, *sources, policy))
-    records = {name: known[name] for name in chosen if name in known and known[name].get("fingerprint") == keys[name][1]}
-    todo = [name for name in chosen if name not in records]
+    known = known_rows(output / "expert_table.json")
+    keys = {name: current_key(args, game, name, limit) for name, limit in limits.items()}
+    current = {name: row for name, row in known.items() if name in keys and row.get("fingerprint") == keys[name]}
+    if args.fresh:
+        current = {name: row for name, row in current.items() if name not in chosen}
+    todo = [name for name in chosen if name not in current]
+    states = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
 
-    def save() -> list[str]:
-        found = [records[name] for name in chosen if name in records]
+    def in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        return [rows[name] for name in ids if name in rows]
+
+    def save() -> None:
+        # Rows of other settings stay in the JSON file until their milestone is played again.
+        found = in_order(current)
         missed = gates(args, found)
-        with atomic_write(json_path) as temporary:
-            temporary.write_text(json.dumps({"args": asdict(args), "missed": missed, "milestones": found}, indent=2) + "\n")
-        with atomic_write(output / "expert_table.md") as temporary:
-            temporary.write_text(markdown(args, found, missed))
-        return missed
+        content = {"args": asdict(args), "missed": missed, "milestones": in_order(known | current)}
+        save_json(output / "expert_table.json", content)
+        save_text(output / "expert_table.md", markdown(args, found, missed))
 
-    with ProgressReport("milestones", len(chosen), len(records)) as report, ThreadPoolExecutor(args.num_envs) as pool:
-        futures = {name: pool.submit(play, args, name, states[name], keys[name][0]) for name in todo}
-        for name, future in futures.items():
-            records[name] = {**future.result(), "fingerprint": keys[name][1]}
+    def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        return {**play(args, name, states[name], limits[name], should_stop), "fingerprint": keys[name]}
+
+    with ProgressReport("milestones", len(chosen), len(chosen) - len(todo)) as report:
+
+        def on_result(name: str, record: dict[str, Any]) -> None:
+            current[name] = record
             save()
-            report.update(len(records), name)
-    missed = save()
-    print((output / "expert_table.md").read_text())
+            report.update(sum(name in current for name in chosen), name)
+
+        run_in_parallel(work, todo, args.num_envs, on_result)
+    save()
+    found = [current[name] for name in chosen]
+    missed = gates(args, found)
+    print(markdown(args, found, missed))
     return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"expert_table.py: {error}")
+    run_main("expert_table.py", lambda: main(args))

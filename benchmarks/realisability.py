@@ -14,10 +14,8 @@ if the share is above --max-share for a milestone.
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +64,8 @@ from PIL import Image
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
 from agent.start_states import ensure_start_states
-from common.files import atomic_write
+from benchmarks.tables import run_in_parallel, run_main, save_json, save_text
+from common.evaluation import EvaluationStopped
 from common.milestone_config import load_milestone_config
 from common.preprocessing import preprocess_uint8
 from common.run_logging import ProgressReport
@@ -121,13 +120,17 @@ def start_states(args: Args, milestone: str) -> tuple[Path | None, ...]:
     return states.files("train")[: args.start_states]
 
 
-def look_at(args: Args, milestone: str, starts: tuple[Path | None, ...], max_steps: int) -> dict[str, Any]:
-    """Play a milestone's episodes and count."""
+def look_at(
+    args: Args, milestone: str, starts: tuple[Path | None, ...], max_steps: int, should_stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Play a milestone's episodes and count. Raises EvaluationStopped when `should_stop` says so."""
     env = PokemonEnv(args.rom_path, target_milestone=milestone)
     expert = PolicyExpert((args.policy_dir, milestone), env.game)
     pictures = LabelledPictures()
     for noise in (0.0, args.noise):
         for i in range(args.episodes):
+            if should_stop():
+                raise EvaluationStopped
             episode = play_episode(env, expert, args.seed + i, starts[i % len(starts)], max_steps, noise)
             for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
                 if label >= 0:
@@ -185,24 +188,26 @@ def main(args: Args) -> int:
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
     starts = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
-    records = []
-    with ProgressReport("milestones", len(chosen)) as report, ThreadPoolExecutor(args.num_envs) as pool:
-        futures = [pool.submit(look_at, args, name, starts[name], config[name].max_steps) for name in chosen]
-        for name, future in zip(chosen, futures, strict=True):
-            records.append(future.result())
-            report.update(len(records), name)
+    done: dict[str, dict[str, Any]] = {}
+
+    def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        return look_at(args, name, starts[name], config[name].max_steps, should_stop)
+
+    with ProgressReport("milestones", len(chosen)) as report:
+
+        def on_result(name: str, record: dict[str, Any]) -> None:
+            done[name] = record
+            report.update(len(done), name)
+
+        run_in_parallel(work, chosen, args.num_envs, on_result)
+    records = [done[name] for name in chosen]
     missed = [record["milestone"] for record in records if record["share"] > args.max_share]
     output = Path(args.output_dir)
-    with atomic_write(output / "realisability.json") as temporary:
-        temporary.write_text(json.dumps({"args": asdict(args), "missed": missed, "milestones": records}, indent=2) + "\n")
-    with atomic_write(output / "realisability.md") as temporary:
-        temporary.write_text(markdown(args, records, missed))
+    save_json(output / "realisability.json", {"args": asdict(args), "missed": missed, "milestones": records})
+    save_text(output / "realisability.md", markdown(args, records, missed))
     print((output / "realisability.md").read_text())
     return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"realisability.py: {error}")
+    run_main("realisability.py", lambda: main(args))

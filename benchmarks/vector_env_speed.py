@@ -1,23 +1,41 @@
+#!/usr/bin/env python3
 """How fast are vectorised environments? Threads against processes against one after the other.
 
-    python -m benchmarks.vector_env_speed [--num-envs 8] [--seconds 3]
+    python -m benchmarks.vector_env_speed --num-envs 1 8 --seconds 3
 
 Prints a table of environment steps per second in the bundled game, in the overworld, with random directions.
 "threads" is what `pokemon_env.vector_env.make_vector_env` gives; "processes" and "sync" are Gymnasium's
 AsyncVectorEnv (shared memory) and SyncVectorEnv. Observations are those of PokemonEnv; nothing is resized.
 """
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+import tyro
+
+
+@dataclass
+class Args:
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game"""
+    num_envs: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """how many environments, one line for each"""
+    seconds: float = 4.0
+    """how long each figure is measured"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
 
 import gymnasium
 import numpy as np
 
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.vector_env import available_cores, make_vector_env
 
 ROUND_SECONDS = 0.4
@@ -65,13 +83,7 @@ def steps_per_second(envs: list[gymnasium.vector.VectorEnv], seconds: float) -> 
     return best
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rom-path", default=str(BUNDLED_ROM))
-    parser.add_argument("--num-envs", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--seconds", type=float, default=4.0, help="per figure")
-    args = parser.parse_args()
-
+def main(args: Args) -> None:
     print(f"{available_cores()} cores; environment steps per second, best round of {ROUND_SECONDS} s")
     print(f"{'envs':>4}  {'state in info':13}  {'threads':>8}  {'1 thread':>8}  {'processes':>9}  {'sync':>8}")
     with tempfile.TemporaryDirectory() as folder:
@@ -93,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(args)

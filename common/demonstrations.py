@@ -93,6 +93,24 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
     return files
 
 
+def clear_unfinished(expert_data_dir: str | os.PathLike) -> None:
+    """Remove what recorders that were killed have left half written."""
+    for path in Path(expert_data_dir).glob(".recording.*.tmp"):
+        pid = path.name.split(".")[2]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 def next_episode_number(expert_data_dir: str | os.PathLike) -> int:
     """The number after the highest one in the folder (which need not exist): 1 for the first."""
     folder = Path(expert_data_dir)

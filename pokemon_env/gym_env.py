@@ -162,10 +162,10 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             emulator.tick(max(1, int(self.np_random.integers(low, high + 1)) if idle_frames is None else idle_frames))
             self._rest(self.game.settle_frames)
         self._tracker.reset(self.game.watch(emulator), already)
-        if self.target_milestone is not None and self._tracker.completed[self.target_milestone]:
+        if self._goal is not None and self._tracker.completed[self._goal]:
             start = "power-on" if path is None else f"the state {path}"
             raise MilestoneAlreadyCompleted(
-                f"the target milestone {self.target_milestone} is completed already in {start}. Start from an "
+                f"the target milestone {self._goal} is completed already in {start}. Start from an "
                 "earlier state, or choose a later milestone."
             )
         self._step_count = 0

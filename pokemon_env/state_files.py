@@ -68,7 +68,10 @@ def write_state(
     milestones: Iterable[str] = (),
     details: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a state file and its sidecar; a reader sees both whole or neither. Returns the path.
+    """Write a state file and its sidecar, each whole or not at all. Returns the path.
+
+    Both are written out beside their places before either takes its name, so a full disk leaves the old pair. Only a
+    process killed between the two renames leaves a pair that does not match, which `read_state` then says.
 
     data: the emulator's state. milestones: ids completed so far. details: anything else to remember, as JSON data.
     Raises StateFileError if the files cannot be written.
@@ -79,8 +82,12 @@ def write_state(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The sidecar first: whoever finds a state finds its sidecar, too.
-        _write_atomically(sidecar_path(path), (json.dumps(sidecar, indent=2) + "\n").encode())
-        _write_atomically(path, gzip.compress(data, compresslevel=6, mtime=0))
+        _write_together(
+            {
+                sidecar_path(path): (json.dumps(sidecar, indent=2) + "\n").encode(),
+                path: gzip.compress(data, compresslevel=6, mtime=0),
+            }
+        )
     except OSError as error:
         raise StateFileError(f"cannot write the state {path}: {error.strerror or error}.") from error
     return path
@@ -191,13 +198,18 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _write_together(files: dict[Path, bytes]) -> None:
+    """Write all files beside their places, and only then give them their names, in order."""
+    temporaries: dict[Path, str] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        for path, content in files.items():
+            handle, temporaries[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporaries[path], 0o644)  # mkstemp makes files that only their owner can read
+        for path in files:
+            os.replace(temporaries[path], path)
+            del temporaries[path]
+    finally:
+        for temporary in temporaries.values():
+            os.unlink(temporary)

@@ -55,7 +55,7 @@ def test_all_milestones_up_to_the_wanted_one_have_their_states(made, rom_path):
             continue
         previous = IDS[place - 1]
         assert states.first == made / "states" / f"{previous}_completed.state" and states.first.is_file()
-        folder = made / "start_states" / f"{previous}_completed"
+        folder = made / "start_states" / "tallgrass" / f"{previous}_completed"
         assert states.files("train") == tuple(folder / "train" / f"{i:03d}.state" for i in range(3))
         assert states.files("heldout") == tuple(folder / "heldout" / f"{i:03d}.state" for i in range(2))
 
@@ -73,7 +73,7 @@ def test_every_state_is_an_end_of_its_milestone_and_not_of_the_next(made, rom_pa
 
 def test_no_seed_serves_both_sets(made):
     seeds = {
-        split: {details(path)["seed"] for path in made.glob(f"start_states/*/{split}/*.state")} for split in ("train", "heldout")
+        split: {details(path)["seed"] for path in made.glob(f"start_states/tallgrass/*/{split}/*.state")} for split in ("train", "heldout")
     }
     assert len(seeds["train"]) == 3 and len(seeds["heldout"]) == 2 and not seeds["train"] & seeds["heldout"]
     spacing = abs(SEEDS["train"] - SEEDS["heldout"])
@@ -107,7 +107,7 @@ def test_what_is_missing_or_damaged_is_made_again_as_it_was(made, rom_path):
 
 
 def test_more_states_are_added_to_those_that_are_there(made, rom_path):
-    before = (made / "start_states" / f"{PREVIOUS}_completed" / "train" / "000.state").stat().st_mtime_ns
+    before = (made / "start_states" / "tallgrass" / f"{PREVIOUS}_completed" / "train" / "000.state").stat().st_mtime_ns
     states = ensure_start_states(TARGET, rom_path, **settings(made, n_heldout=3))
     assert len(states.files("heldout")) == 3
     assert states.files("train")[0].stat().st_mtime_ns == before
@@ -122,6 +122,21 @@ def test_a_set_never_holds_states_of_another_rom(made, rom_path):
     )
     states.files("train")[0].unlink()
     assert stale not in ensure_start_states(TARGET, rom_path, **settings(made)).files("train")
+
+
+def test_states_that_somebody_else_put_there_are_kept(rom_path, tmp_path):
+    first = tmp_path / "states" / "GAME_RUNNING_completed.state"
+    ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
+    sidecar = sidecar_path(first)
+    text = sidecar.read_text()
+    sidecar.unlink()
+    first.write_bytes(b"mine")
+    ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
+    assert first.read_bytes() == b"mine"
+    sidecar.write_text(text.replace('"game": "tallgrass"', '"game": "another"'))
+    with pytest.raises(StartStateError, match="of another game.*another.*--state-dir"):
+        ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
+    assert first.read_bytes() == b"mine"
 
 
 def test_an_unknown_milestone(rom_path, tmp_path):
@@ -170,11 +185,11 @@ def start_process(folder: Path) -> subprocess.Popen:
 def test_killed_and_called_again(rom_path, tmp_path):
     process = start_process(tmp_path)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("start_states/*/train/*.state")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("start_states/tallgrass/*/train/*.state")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    (tmp_path / "start_states" / ".making-left").mkdir()
+    (tmp_path / "start_states" / "tallgrass" / ".making-left").mkdir()
     states = ensure_start_states(TARGET, rom_path, **settings(tmp_path, n_train=4))
     assert len(states.files("train")) == 4 and len(states.files("heldout")) == 2
     assert not list(tmp_path.rglob(".making-*"))
@@ -204,4 +219,4 @@ def test_the_command_makes_all(tmp_path):
     for previous in IDS[:-1]:
         assert (tmp_path / f".milestone_trainer_cache/milestone_states/{previous}_completed.state").is_file()
         for split in ("train", "heldout"):
-            assert (tmp_path / f".milestone_trainer_cache/start_states/{previous}_completed/{split}/000.state").is_file()
+            assert (tmp_path / f".milestone_trainer_cache/start_states/tallgrass/{previous}_completed/{split}/000.state").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import shutil
 import signal
@@ -58,11 +59,13 @@ def own_policy(folder: Path, milestone: str, body: str) -> str:
 
 
 def test_help_answers_at_once():
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, timeout=60)
-    seconds = time.perf_counter() - began
-    assert done.returncode == 0 and "--n-episodes" in done.stdout
-    assert seconds < 1.5 * (1 + os.getloadavg()[0] / os.cpu_count()), f"{seconds:.1f} s"
+    seconds = []
+    for _ in range(3):  # the best of three: the machine may be busy with something else
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, timeout=60)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0 and "--n-episodes" in done.stdout
+    assert min(seconds) < 1.5, seconds
 
 
 @pytest.mark.parametrize("script", ["collect_expert_data.py", "benchmarks/expert_table.py", "benchmarks/realisability.py"])
@@ -196,7 +199,7 @@ def test_videos(collect, tmp_path):
 def test_start_states(collect, tmp_path, cache, bedroom_state):
     collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "3")
     starts = [load_metadata(path)["start_state"] for path in episode_files(tmp_path / "expert_data")]
-    folder = cache / "start_states" / "GAME_RUNNING_completed"
+    folder = cache / "start_states" / "tallgrass" / "GAME_RUNNING_completed"
     assert starts == [str(folder / "train" / f"00{i}.state") for i in range(3)]
     for which, place in (
         ("heldout", folder / "heldout" / "000.state"),
@@ -386,3 +389,16 @@ def test_a_person_gives_up(rom_path, cache, tmp_path, display):
 def test_without_a_desktop(collect):
     done = collect("--human", "--milestone", "GAME_RUNNING", ok=False, DISPLAY="", WAYLAND_DISPLAY="", SDL_VIDEODRIVER="")
     assert done.returncode == 2 and "no window can be opened here" in done.stderr
+
+
+def test_two_recorders_with_one_seed_are_refused(collect, tmp_path):
+    folder = tmp_path / "expert_data"
+    folder.mkdir()
+    (folder / ".recording.999999999.tmp").write_bytes(b"left by one that was killed")
+    with open(folder / ".seed1.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--seed", "1", ok=False)
+        assert done.returncode == 2 and "another run with --seed 1 is recording" in done.stderr
+        collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--seed", "2")
+    assert len(episode_files(folder)) == 1
+    assert not list(folder.glob(".recording.*"))

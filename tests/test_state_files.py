@@ -53,6 +53,23 @@ def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["x.state", "x.state.json"]
 
 
+def test_a_full_disk_leaves_the_old_pair(tmp_path, monkeypatch):
+    path = write_state(tmp_path / "x.state", DATA, IDENTITY)
+    original = state_files.tempfile.mkstemp
+
+    def second_fails(*args, prefix, **more):
+        if prefix == ".x.state.":
+            raise OSError(28, "No space left on device")
+        return original(*args, prefix=prefix, **more)
+
+    monkeypatch.setattr(state_files.tempfile, "mkstemp", second_fails)
+    with pytest.raises(StateFileError, match="cannot write.*x.state.*No space left"):
+        write_state(path, b"other", IDENTITY)
+    monkeypatch.undo()
+    assert read_state(path, IDENTITY).data == DATA
+    assert sorted(os.listdir(tmp_path)) == ["x.state", "x.state.json"]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -90,9 +90,11 @@ def play(env: PokemonEnv, seed: int, actions: list[int], state: Path | None = No
 
 
 @pytest.fixture(scope="module")
-def town_state() -> Path:
+def town_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outside the door, people about."""
-    return ensure_start_states("RIVAL_HOUSE").first
+    folder = tmp_path_factory.mktemp("states")
+    states = ensure_start_states("RIVAL_HOUSE", n_train=0, n_heldout=0, state_dir=folder, start_states_dir=folder / "sets")
+    return states.first
 
 
 def test_same_seed_and_presses_same_frames(town_state: Path) -> None:

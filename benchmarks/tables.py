@@ -1,0 +1,161 @@
+"""What the tables share: their rows, the folders that they may empty, and an end that leaves nothing running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Event
+from typing import Any, NoReturn
+
+import numpy as np
+
+from agent.start_states import StartStateError
+from common.checkpoints import CheckpointError
+from common.evaluation import Evaluation
+from common.files import atomic_write
+from pokemon_env.emulator import EmulatorError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PLAY_SOURCES = ("agent/*.py", "common/*.py", "pokemon_env/**/*.py")
+"""What may change how an episode goes, beside the ROM and the policies."""
+
+
+class StepFailed(RuntimeError):
+    """A script that was started exited with an error; its output stands above."""
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """What a table needs of an evaluation, in plain types; steps are those of the successes."""
+    lengths = [episode.length for episode in result.episodes if episode.success]
+    return {
+        "episodes": result.n_episodes,
+        "successes": result.successes,
+        "interval": list(result.success_interval),
+        "mean_steps": float(np.mean(lengths)) if lengths else None,
+        "std_steps": float(np.std(lengths)) if lengths else None,
+        "max_steps_taken": max(lengths, default=None),
+        "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
+    }
+
+
+def source_files(*patterns: str) -> list[Path]:
+    """The repository's files of these patterns, sorted."""
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+def fingerprint(settings: Any, files: Iterable[str | os.PathLike]) -> str:
+    """Changes when the settings (plain data) or the content of a file do; results with the same one need not be made again."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in map(Path, files):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def check_own_folder(folder: Path, marker: str) -> None:
+    """Raise ValueError unless `folder` is missing, empty, or carries `marker`, which says that a benchmark made it."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; choose another --output-dir")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file():
+        raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone: choose another --output-dir, or empty it")
+
+
+def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None:
+    """Make `folder` ready for results with the fingerprint `key`, kept in its file `marker`.
+
+    What an earlier run with another key made there is deleted, or with `fresh` whatever it made. Raises ValueError, and
+    deletes nothing, where `check_own_folder` does.
+    """
+    check_own_folder(folder, marker)
+    path = folder / marker
+    if path.is_file() and path.read_text() == key and not fresh:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.name == marker:  # stays to the last: a folder that was emptied in part is still known as the benchmark's own
+            continue
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    save_text(path, key)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    save_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def known_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Milestone -> row of a table's JSON file: a list of rows, or a dictionary with one as "milestones"; {} without a file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+        return {row["milestone"]: row for row in (content["milestones"] if isinstance(content, dict) else content)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no table of milestones ({error!r}); remove it, or choose another --output-dir") from error
+
+
+def run_in_parallel(
+    work: Callable[[str, Callable[[], bool]], Any],
+    names: Sequence[str],
+    parallel: int,
+    on_result: Callable[[str, Any], None],
+) -> None:
+    """Call `work(name, should_stop)` in threads and `on_result(name, result)` in this one, as they get done.
+
+    At the first error, in a thread or here (Ctrl-C), `should_stop` begins to return True and no further name is begun; the
+    error is raised as soon as the threads have ended.
+    """
+    stop = Event()
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        futures = {pool.submit(work, name, stop.is_set): name for name in names}
+        for future in as_completed(futures):
+            on_result(futures[future], future.result())
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def run_main(script: str, main: Callable[[], int]) -> NoReturn:
+    """Run a table's `main` and exit with what it returns; what can go wrong is told in one line.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, by an exception, so that what was started is ended, too.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except StepFailed as error:
+        sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
+    except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError) as error:
+        sys.exit(f"{script}: {error}")
+
+
+def check_at_least_one(args: Any, *names: str) -> None:
+    """Raise ValueError if one of these flags is less than 1."""
+    for name in names:
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")
