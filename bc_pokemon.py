@@ -4,7 +4,7 @@
     python collect_expert_data.py --milestone RIVAL_HOUSE
     python bc_pokemon.py --milestone RIVAL_HOUSE --total-steps 2000 --eval-frequency 500
     python bc_pokemon.py --resume-from models/bc_pokemon_last.pth                 # go on where it stopped
-    python bc_pokemon.py --eval-only --resume-from models/bc_pokemon_best.pth     # evaluate and film
+    python bc_pokemon.py --eval-only --resume-from models/bc_pokemon_best.pth     # evaluate on held-out starts, and film
 
 Writes `{model_dir}/{exp_name}_best.pth`, `_{step}.pth`, `_final.pth` and `_last.pth`, and logs to
 `runs/{exp_name}_{seed}_{time}/`.
@@ -13,9 +13,10 @@ Writes `{model_dir}/{exp_name}_best.pth`, `_{step}.pth`, `_final.pth` and `_last
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import tyro
@@ -52,7 +53,8 @@ class Args:
     resume_from: str | None = None
     """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them."""
     eval_only: bool = False
-    """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes."""
+    """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes, from held-out start
+    states. --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
 
     # Algorithm specific arguments
     expert_data_dir: str = "expert_data"
@@ -98,7 +100,8 @@ class Args:
     num_envs: int = 8
     """Environments that play side by side in an evaluation."""
     start_states: str | None = None
-    """Folder of `.state` files that evaluation starts from; None takes the milestone's held-out ones, made if need be."""
+    """Folder of `.state` files that episodes of evaluation start from. None takes the milestone's, made if need be: those to
+    learn from (`train`) in training, which chooses the best by them, and the held-out ones with --eval-only."""
     max_steps: int | None = None
     """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
     milestone_config: str = "milestone_config.json"
@@ -107,38 +110,52 @@ class Args:
     """Film the first episode of each candidate for the best, and of --eval-only, to runs/{run}/videos/."""
 
 
+NOT_RESUMED = ("resume_from", "eval_only", "overwrite")
+"""Flags that hold for one call, and are never taken from a checkpoint."""
+NOT_EVALUATED = ("start_states", "max_steps", "eval_episodes", "video")
+"""Flags that say how training evaluated; --eval-only doesn't take them from a checkpoint."""
+LEAST = {
+    **dict.fromkeys(("total_steps", "batch_size", "hidden_dim", "frame_stack", "num_envs", "num_threads"), 1),
+    **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps"), 1),
+    **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "eval_episodes", "save_frequency", "last_interval"), 0),
+    **dict.fromkeys(("random_shift", "val_fraction", "learning_rate", "weight_decay"), 0),
+    "change_weight": 1e-6,
+}
+MOST = {"seed": 2**32 - 1, "val_fraction": math.nextafter(1, 0)}
+
+
 def parse_args() -> Args:
     """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
     args = tyro.cli(Args, description=__doc__)
     if args.resume_from is not None:
-        from common.checkpoints import CheckpointError, load_checkpoint
+        from common.checkpoints import CheckpointError, load_checkpoint, saved_fields
 
         try:
-            saved = load_checkpoint(args.resume_from).get("args", {})
+            saved = saved_fields(load_checkpoint(args.resume_from), args.resume_from, "args", Args)
         except CheckpointError as error:
             sys.exit(f"bc_pokemon.py: {error}")
-        kept = {field.name for field in fields(Args)} - {"resume_from", "eval_only", "overwrite"}
-        args = tyro.cli(Args, description=__doc__, default=Args(**{k: v for k, v in saved.items() if k in kept}))
-    lowest = {"total_steps": 1, "batch_size": 1, "hidden_dim": 1, "frame_stack": 1, "num_envs": 1, "eval_frequency": 0}
-    lowest |= {"eval_episodes": 0, "best_eval_episodes": 1, "save_frequency": 0, "random_shift": 0, "num_threads": 1}
-    lowest |= {"max_expert_episodes": 1, "max_steps": 1, "val_fraction": 0, "learning_rate": 0, "weight_decay": 0}
-    for name, least in lowest.items():
-        value = getattr(args, name)
-        if value is not None and value < least:
-            sys.exit(f"bc_pokemon.py: --{name.replace('_', '-')} is {value}, but must be at least {least}")
-    if args.val_fraction >= 1:
-        sys.exit(f"bc_pokemon.py: --val-fraction is {args.val_fraction}, but must be less than 1")
+        for name in NOT_RESUMED + (NOT_EVALUATED if args.eval_only else ()):
+            saved.pop(name, None)
+        args = tyro.cli(Args, description=__doc__, default=Args(**saved))
+    for name, value in asdict(args).items():
+        flag, least, most = f"--{name.replace('_', '-')}", LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+        if isinstance(value, float) and not math.isfinite(value):
+            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be a finite number")
+        if isinstance(value, int | float) and value < least:
+            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be at least {least}")
+        if isinstance(value, int | float) and value > most:
+            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be {'less than 1' if most < 1 else f'at most {most}'}")
     return args
 
 
 if __name__ == "__main__":
-    args = parse_args()
-    # Before torch is imported. Threads that wait shall sleep: spinning on cores that others need made training three
-    # times slower. Large pages for tensors: a quarter faster on a CPU, which saves page faults.
+    # Before torch is imported, which parse_args does to read a checkpoint. Threads that wait shall sleep: spinning on cores
+    # that others need made training three times slower. Large pages for tensors: a quarter faster on a CPU, which saves
+    # page faults.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    args = parse_args()
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +180,7 @@ from common.checkpoints import (
     package_versions,
     rng_state,
     save_checkpoint,
+    saved_fields,
     set_rng_state,
 )
 from common.demonstrations import DemonstrationError, count_steps, select_episodes, split_episodes
@@ -187,7 +205,8 @@ from common.utils import (
     set_threads,
     sha256_of,
 )
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.state_files import find_states
 from pokemon_env.vector_env import make_vector_env
@@ -209,18 +228,28 @@ def load_buffer(args: Args, files: list[Path], n_actions: int, device: torch.dev
         frame_stack=args.frame_stack,
         seed=args.seed,
     )
-    load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=preprocess_uint8, files=files)
+    try:
+        load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=preprocess_uint8, files=files)
+    except DemonstrationError:
+        raise
+    except ValueError as error:  # names the file
+        raise DemonstrationError(f"{error}; record it again, or take it out of the folder") from error
     return buffer
+
+
+class FlagError(ValueError):
+    """A flag's value can't be used; the text names the flag, and says what to do."""
 
 
 USER_ERRORS = (
     CheckpointError,
     DemonstrationError,
     EmulatorError,
-    FileNotFoundError,
+    FlagError,
     MemoryError,
     MilestoneAlreadyCompleted,
     MilestoneConfigError,
+    OSError,
     PolicyError,
     StartStateError,
 )
@@ -283,6 +312,8 @@ class BehaviouralCloning:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["model_state_dict"])
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        for group in self.optimizer.param_groups:  # they hold the flags of the run before
+            group["weight_decay"] = self.args.weight_decay
         self.data.load_state_dict(state["sampler"])
         self.shift_rng.set_state(state["shift_rng"].cpu())
         set_rng_state(state["rng"])
@@ -322,11 +353,22 @@ def step_limit(args: Args, milestone: str | None) -> int:
 
 
 def make_evaluator(args: Args, milestone: str | None, buttons: list[str], device: torch.device, videos: Path) -> Evaluator:
-    """Open the emulators, and find the milestone's held-out start states and its limit (None: those of the game)."""
+    """Open the emulators, and find the milestone's start states and its limit (None: those of the game).
+
+    The best network is chosen on the start states to learn from, so that those held out are met by --eval-only alone.
+    """
+    if milestone is not None:
+        game = find_game(Rom.read(args.rom_path))
+        ids = [entry.id for entry in game.milestones]
+        if milestone not in ids:
+            raise FlagError(
+                f"{args.rom_path} ({game.name}) has no milestone {milestone}; choose another with --milestone, or another game "
+                f"with --rom-path. It has {', '.join(ids) or 'none at all'}"
+            )
     if args.start_states is not None:
         start_states = tuple(find_states(args.start_states))
     elif milestone is not None:
-        start_states = ensure_start_states(milestone, args.rom_path).files("heldout")
+        start_states = ensure_start_states(milestone, args.rom_path).files("heldout" if args.eval_only else "train")
     else:
         start_states = (None,)
     n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
@@ -349,22 +391,40 @@ def main(args: Args) -> dict[str, Any]:
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
     if args.eval_only:
         return evaluate_checkpoint(args, checkpoint, device)
+    try:
+        Path(args.model_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlagError(f"--model-dir {args.model_dir}: can't be made a folder ({error.strerror}); name another") from error
 
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
     milestone, buttons = facts["milestone"], facts.get("buttons")
     if buttons is None:
         raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
+    plays = args.eval_frequency > 0 and args.eval_episodes > 0
+    if plays and facts.get("rom_sha256") not in (None, Rom.read(args.rom_path).header.sha256):
+        raise DemonstrationError(
+            f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
+            f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
+        )
     train_files, val_files = split_episodes(files, args.val_fraction, args.seed)
     train_data = load_buffer(args, train_files, len(buttons), device)
+    if not len(train_data.labelled_slots()):
+        raise DemonstrationError(
+            f"{args.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
+            f"a label, the expert abstained in all; record others"
+        )
     val_data = load_buffer(args, val_files, len(buttons), device) if val_files else None
+    if val_data is not None and not len(val_data.labelled_slots()):
+        print(f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label: no validation")
+        val_data = None
     learner = BehaviouralCloning(args, train_data, device)
 
     # A new run, or an old one that goes on
     run_name = new_run_name(args.exp_name, args.seed)
-    progress = Progress(data=[path.name for path in files], threads=threads)
+    progress = Progress(demonstrations={path.name: sha256_of(path) for path in files}, threads=threads)
     if checkpoint is not None:
-        if "training_state" not in checkpoint:
+        if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth")
         check_fits(
             checkpoint,
@@ -375,22 +435,17 @@ def main(args: Args) -> dict[str, Any]:
             milestone=milestone,
         )
         learner.load_state_dict(checkpoint | checkpoint["training_state"])
-        if checkpoint["args"]["exp_name"] == args.exp_name:
+        flags = saved_fields(checkpoint, args.resume_from, "args", Args)
+        if flags.get("exp_name") == args.exp_name:
             run_name = checkpoint["run_name"]
-        before, progress = progress, Progress(**checkpoint["progress"])
-        if (before.data, before.threads) != (progress.data, progress.threads):
-            print("the demonstrations or the number of threads have changed: this will not be the same bit for bit")
-            progress.data, progress.threads = before.data, before.threads
+        now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
+        if changes := what_changed(args, flags, progress, now):
+            print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+        progress.demonstrations, progress.threads = now.demonstrations, now.threads
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
-    if facts.get("rom_sha256") is not None and args.eval_frequency > 0 and args.eval_episodes > 0:
-        if facts["rom_sha256"] != sha256_of(args.rom_path):
-            raise DemonstrationError(
-                f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
-                f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
-            )
     evaluator = None
-    if args.eval_frequency > 0 and args.eval_episodes > 0:
+    if plays:
         evaluator = make_evaluator(args, milestone, buttons, device, Path("runs") / run_name / "videos")
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
@@ -431,8 +486,7 @@ def main(args: Args) -> dict[str, Any]:
     with ProgressReport("training", args.total_steps, start=progress.step) as report:
         while True:
             # Evaluate: validation, and play
-            finished = progress.step >= args.total_steps
-            if progress.step > progress.evaluated_at and evaluation_is_due(args, progress.step):
+            if evaluation_is_due(args, progress):
                 record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
                 if record is not None:
                     progress.evaluated_at, progress.last = progress.step, record
@@ -442,7 +496,8 @@ def main(args: Args) -> dict[str, Any]:
                         save(models["best"], record)
                         report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
 
-            # Save
+            # Save. A signal during the last evaluation leaves that for whoever goes on.
+            finished = progress.step >= args.total_steps and not evaluation_is_due(args, progress)
             ends = finished or stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
                 save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
@@ -486,9 +541,9 @@ def main(args: Args) -> dict[str, Any]:
 class Progress:
     """How far a run has come; checkpoints hold it."""
 
-    data: list[str]
-    """Names of the demonstrations."""
-    threads: int
+    demonstrations: dict[str, str] = field(default_factory=dict)
+    """Name -> SHA-256 of each."""
+    threads: int = 0
     step: int = 0
     evaluated_at: int = 0
     best: dict[str, Any] | None = None
@@ -511,8 +566,38 @@ class Progress:
         return means
 
 
-def evaluation_is_due(args: Args, step: int) -> bool:
-    return args.eval_frequency > 0 and (step % args.eval_frequency == 0 or step >= args.total_steps)
+TRAINING_FLAGS = ("seed", "val_fraction", "batch_size", "learning_rate", "lr_schedule", "weight_decay")
+TRAINING_FLAGS += ("random_shift", "change_weight", "bf16", "torch_deterministic")
+"""Flags without which a run that goes on is another one."""
+
+
+def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progress) -> list[str]:
+    """What keeps a run that goes on from being the one that it was, in words; `flags` are those that it had."""
+    changes = []
+    for name in TRAINING_FLAGS:
+        value = getattr(args, name)
+        if flags.get(name, value) != value:
+            changes.append(f"--{name.replace('_', '-')} was {flags[name]} and is {value}")
+    if before.threads != now.threads:
+        changes.append(f"the number of threads was {before.threads} and is {now.threads}")
+    old, new = before.demonstrations, now.demonstrations
+    differences = {
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+        "changed": [name for name in new if name in old and new[name] != old[name]],
+    }
+    for what, names in differences.items():
+        if names:
+            changes.append(f"demonstrations {what}: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}")
+    return changes
+
+
+def evaluation_is_due(args: Args, progress: Progress) -> bool:
+    """Whether the network as it is now is to be evaluated, and has not been."""
+    step = progress.step
+    if args.eval_frequency == 0 or step <= progress.evaluated_at:
+        return False
+    return step % args.eval_frequency == 0 or step >= args.total_steps
 
 
 def evaluate_network(
@@ -575,13 +660,14 @@ def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
 
 
 def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:
-    """Play --eval-episodes episodes with a checkpoint, on seeds that no network was chosen by; film the first."""
+    """Play --eval-episodes episodes with a checkpoint, on start states and seeds that no network was chosen by; film the
+    first."""
     if checkpoint is None:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
-    check_fits(checkpoint, args.resume_from, rom_sha256=sha256_of(args.rom_path))
+    check_fits(checkpoint, args.resume_from, rom_sha256=Rom.read(args.rom_path).header.sha256)
     args.frame_stack = checkpoint.get("frame_stack", 1)
-    network = build_network(checkpoint).to(device, memory_format=torch.channels_last)
+    network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
     evaluator = make_evaluator(args, milestone, buttons, device, videos)
@@ -599,5 +685,8 @@ if __name__ == "__main__":
         results = main(args)
     except USER_ERRORS as error:
         sys.exit(f"bc_pokemon.py: {error}")
+    except KeyboardInterrupt:  # before training heeds it, or the second one
+        print("bc_pokemon.py: interrupted", file=sys.stderr)
+        sys.exit(130)
     if results["signal"] is not None:
         sys.exit(128 + results["signal"])

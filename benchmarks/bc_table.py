@@ -125,7 +125,8 @@ def main(args: Args) -> int:
     todo = [name for name in chosen if name not in current]
     for name in todo:
         check_own_folder(output / name, MARKER)
-    ensure_start_states(chosen[-1])
+    if todo:
+        ensure_start_states(todo[-1])  # and those of all before it
 
     def in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return [rows[name] for name in config if name in rows]

@@ -64,7 +64,8 @@ def check_own_folder(folder: Path, marker: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; choose another --output-dir")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file():
-        raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone: choose another --output-dir, or empty it")
+        hint = "it stays as it is; empty it, or choose another --output-dir"
+        raise ValueError(f"{folder} is not empty and has no {marker}, so no benchmark made it: {hint}")
 
 
 def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None:

@@ -15,6 +15,7 @@ Keys of a checkpoint, beside whatever a script adds:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import pickle
 import platform
@@ -23,7 +24,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -39,12 +41,17 @@ class CheckpointError(RuntimeError):
 def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> Path:
     """Write a checkpoint: whole, or not at all. Numpy values, paths and dataclasses become plain types before.
 
-    Raises TypeError for a value that `torch.load` would refuse to read back.
+    Raises TypeError for a value that `torch.load` would refuse to read back, CheckpointError if the file can't be
+    written.
     """
     path = Path(path)
     plain = to_plain(checkpoint)
-    with atomic_write(path) as temporary:
-        torch.save(plain, temporary)
+    try:
+        with atomic_write(path) as temporary:
+            torch.save(plain, temporary)
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: can't be written ({reason}); make room, or choose another folder") from error
     return path
 
 
@@ -88,20 +95,58 @@ def network_arguments(network: ImpalaCNN) -> dict[str, Any]:
     }
 
 
-def build_network(checkpoint: Mapping[str, Any]) -> ImpalaCNN:
-    """The network of a checkpoint, with its weights, on the CPU. Raises CheckpointError if the weights don't fit."""
-    weights = checkpoint["model_state_dict"]
+def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> ImpalaCNN:
+    """The network of a checkpoint, with its weights, on the CPU.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+
+    Raises CheckpointError if it doesn't describe its network, or the weights don't fit the description.
+    """
     arguments = checkpoint.get("network")
     if arguments is None:
+        raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"{path}: its 'network' is {_short(arguments)}, wanted a dictionary; use another checkpoint")
+    known = inspect.signature(ImpalaCNN).parameters
+    if unknown := [str(name) for name in arguments if name not in known]:
         raise CheckpointError(
-            "the checkpoint doesn't say what its network looks like ('network' is missing); load its weights by hand"
+            f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
+            f"version or program wrote it: use that one, or train again"
         )
-    network = ImpalaCNN(**arguments)
     try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint's weights don't fit its own network: {error}") from error
+        network = ImpalaCNN(**arguments)
+        network.load_state_dict(checkpoint["model_state_dict"])
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its weights don't fit its own network ({reason}); use another checkpoint") from error
     return network
+
+
+def saved_fields(checkpoint: Mapping[str, Any], path: str | os.PathLike, key: str, kind: type) -> dict[str, Any]:
+    """What a checkpoint holds of a dataclass, checked: `kind(**saved_fields(...))` makes it again.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+        key: where it is, for example "args". Without that key, the answer is {}.
+        kind: the dataclass. Names that it has no field for are left out, for another version or script wrote them.
+
+    Raises CheckpointError if there is no dictionary, or a value is not of its field's type.
+    """
+    content = checkpoint.get(key, {})
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: its {key!r} is {_short(content)}, wanted a dictionary; use another checkpoint")
+    types = get_type_hints(kind)
+    found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
+    for name, value in found.items():
+        if not _is_of_type(value, types[name]):
+            wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
+            raise CheckpointError(
+                f"{path}: in its {key!r}, {name} is {_short(repr(value))}, wanted {wanted}; use another checkpoint"
+            )
+    return found
 
 
 def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted: Any) -> None:
@@ -225,6 +270,18 @@ def to_plain(value: Any) -> Any:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    """Whether `value` is what an annotation says: a class, a Literal, or a union. Items of containers aren't looked at."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is_of_type(value, one) for one in get_args(kind))
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is (origin or kind)  # not isinstance: a bool is no number
 
 
 def _short(value: Any) -> str:

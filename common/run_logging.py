@@ -113,7 +113,7 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
         records: name of a network -> its record and its file. A record has `step` and, where they were measured,
             `val_loss` and `val_accuracy`, and what `Evaluation.record` says.
     """
-    table = Table("network", "step", "val. loss", "val. accuracy", "success [95 % interval]", "mean steps", "file")
+    table = Table("network", "step", "val. loss", "val. accuracy", "success [95 % interval]", "steps (successes)", "file")
     for name, (record, file) in records.items():
         validated, played = "val_loss" in record, "successes" in record
         table.add_row(
@@ -122,7 +122,7 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
             f"{record['val_loss']:.4f}" if validated else "-",
             f"{record['val_accuracy']:.3f}" if validated else "-",
             escape(rate_text(record["successes"], record["episodes"])) if played else "-",
-            f"{record['mean_length']:.1f}" if played else "-",
+            f"{record['mean_success_length']:.1f}" if played and record["successes"] else "-",
             str(file),
         )
     return table

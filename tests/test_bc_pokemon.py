@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import torch
 
 import bc_pokemon
 from common.checkpoints import CheckpointError
-from common.demonstrations import DemonstrationError, Episode, save_episode
+from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
+from pokemon_env.emulator import RomError
 from pokemon_env.gym_env import PokemonEnv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,6 +189,74 @@ def test_errors_end_a_run_with_one_line(folder):
 
 
 @pytest.fixture
+def parse(monkeypatch):
+    """Parse a command line in this process."""
+
+    def parse(*flags):
+        monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", *map(str, flags)])
+        return bc_pokemon.parse_args()
+
+    return parse
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [
+        ("--seed", -1, "at least 0"),
+        ("--seed", 2**32, "at most 4294967295"),
+        ("--learning-rate", "nan", "a finite number"),
+        ("--weight-decay", "inf", "a finite number"),
+        ("--val-fraction", 1, "less than 1"),
+        ("--change-weight", 0, "at least 1e-06"),
+        ("--batch-size", 0, "at least 1"),
+    ],
+)
+def test_values_out_of_range(parse, flag, value, reason):
+    with pytest.raises(SystemExit, match=f"^bc_pokemon.py: {flag} is .*, but must be {reason}$"):
+        parse(flag, value)
+
+
+def test_a_checkpoint_s_flags(parse, tmp_path):
+    path = tmp_path / "x.pth"
+    saved = {"hidden_dim": 16, "eval_seed": 7, "overwrite": True, "resume_from": "y.pth"}
+    saved |= {"start_states": "train", "video": False, "eval_episodes": 0, "max_steps": 9}
+    torch.save({"model_state_dict": {}, "args": saved | {"of_another_version": 1}}, path)
+    resumed = vars(parse("--resume-from", path, "--eval-seed", 8))
+    assert resumed == vars(bc_pokemon.Args()) | saved | {"eval_seed": 8, "overwrite": False, "resume_from": str(path)}
+    alone = vars(parse("--resume-from", path, "--eval-only", "--max-steps", 5))  # evaluates and films as if none were saved
+    wanted = {"hidden_dim": 16, "eval_seed": 7, "resume_from": str(path), "eval_only": True, "max_steps": 5}
+    assert alone == vars(bc_pokemon.Args()) | wanted
+    for wrong in (None, {"seed": "1"}):
+        torch.save({"model_state_dict": {}, "args": wrong}, path)
+        with pytest.raises(SystemExit, match="x.pth: .*'args'.*wanted"):
+            parse("--resume-from", path)
+
+
+def test_settings_of_the_machine_come_before_torch(tmp_path):
+    (tmp_path / "torch.py").write_text(
+        "import os, sys\nsys.exit(' '.join(str(os.environ.get(k)) for k in ('OMP_WAIT_POLICY', 'THP_MEM_ALLOC_ENABLE')))"
+    )
+    ours = ("OMP_WAIT_POLICY", "THP_MEM_ALLOC_ENABLE")
+    variables = {key: value for key, value in environment(PYTHONPATH=str(tmp_path)).items() if key not in ours}
+    done = subprocess.run(command("--resume-from", "x.pth"), env=variables, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "PASSIVE 1\n"
+
+
+def test_an_interrupt_while_loading(folder, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    for name in ("OMP_WAIT_POLICY", "THP_MEM_ALLOC_ENABLE"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", *QUICK])
+    monkeypatch.setattr("common.buffers.load_expert_data_to_buffer", interrupted)
+    with pytest.raises(SystemExit) as ending:
+        runpy.run_path(str(ROOT / "bc_pokemon.py"), run_name="__main__")
+    assert ending.value.code == 130 and capsys.readouterr().err == "bc_pokemon.py: interrupted\n"
+
+
+@pytest.fixture
 def train(folder, monkeypatch):
     """Run the script's program in this process, two steps long."""
     monkeypatch.chdir(folder)
@@ -194,7 +264,7 @@ def train(folder, monkeypatch):
     return lambda **flags: bc_pokemon.main(bc_pokemon.Args(**(defaults | {"save_frequency": 0} | flags)))
 
 
-def test_demonstrations_that_can_t_be_used(train, folder):
+def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
     with pytest.raises(DemonstrationError, match="no demonstrations of CAVE, only of LIGHT"):
         train(milestone="CAVE")
     (folder / "expert_data" / "episode_0003.npz").write_bytes(b"PK")
@@ -204,8 +274,39 @@ def test_demonstrations_that_can_t_be_used(train, folder):
     with pytest.raises(DemonstrationError, match="doesn't name the buttons"):
         train(expert_data_dir="other")
     record(folder / "foreign", rom_sha256="00")
+    record(folder / "other_game", episodes=2)
     with pytest.raises(DemonstrationError, match="recorded with another ROM"):
-        train(expert_data_dir="foreign", eval_episodes=1, rom_path=__file__)
+        train(expert_data_dir="foreign", eval_episodes=1, rom_path=str(rom_path))
+    with pytest.raises(RomError, match="is a folder"):
+        train(expert_data_dir="foreign", eval_episodes=1, rom_path="/tmp")
+    with pytest.raises(bc_pokemon.FlagError, match="has no milestone LIGHT; .*--milestone"):
+        train(expert_data_dir="other_game", eval_episodes=1, rom_path=str(rom_path))
+
+
+def test_demonstrations_without_labels(train, folder, capsys):
+    blank = Episode(np.zeros((3, 144, 160, 3), np.uint8), np.full(2, -1), np.zeros(2), np.zeros(2, bool), np.zeros(2, int))
+    blank.metadata = {"milestone": "LIGHT", "buttons": BUTTONS}
+    for name in ("blank", "blank", "partly"):
+        save_episode(folder / name, blank)
+    with pytest.raises(DemonstrationError, match="^blank: no step .*episode_000[12].npz.* has a label"):
+        train(expert_data_dir="blank")
+    record(folder / "partly", episodes=1)
+    seed = next(seed for seed in range(99) if split_episodes([1, 2], 0.1, seed) == ([2], [1]))  # holds out the blank one
+    assert train(expert_data_dir="partly", seed=seed)["best"] is None
+    assert "held-out episode(s) episode_0001.npz has a label: no validation" in capsys.readouterr().out
+
+
+def test_an_action_beyond_the_buttons(train, folder):
+    screens = np.zeros((3, 144, 160, 3), np.uint8)
+    save_episode(folder / "expert_data", Episode(screens, np.array([1, 9]), np.zeros(2), np.zeros(2, bool)))
+    with pytest.raises(DemonstrationError, match=r"episode_0007.npz: action 9 is not one of 0..7 .*; record it again"):
+        train(milestone=None, val_fraction=0)
+
+
+def test_a_model_dir_that_is_a_file(train, folder):
+    (folder / "models").write_text("")
+    with pytest.raises(bc_pokemon.FlagError, match="--model-dir models: can't be made a folder"):
+        train()
 
 
 def test_other_runs_are_not_overwritten(train, folder):
@@ -239,7 +340,51 @@ def test_resuming_with_other_demonstrations_is_said(train, folder, capsys):
     train()
     record(folder / "expert_data", episodes=1, seed=9)
     result = train(resume_from="models/bc_pokemon_last.pth", total_steps=4)
-    assert result["step"] == 4 and "not be the same bit for bit" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert result["step"] == 4 and "not be the same bit for bit" in said and ": demonstrations new: episode_0007.npz\n" in said
+    os.replace(folder / "expert_data" / "episode_0007.npz", folder / "expert_data" / "episode_0002.npz")  # the same names
+    train(resume_from="models/bc_pokemon_last.pth", total_steps=6, batch_size=4)
+    said = capsys.readouterr().out
+    assert "--batch-size was 8 and is 4; demonstrations gone: episode_0007.npz; demonstrations changed: episode_0002.npz\n" in said
+    train(resume_from="models/bc_pokemon_last.pth", total_steps=8, batch_size=4, weight_decay=0.5)
+    assert "bit for bit as without the stop: --weight-decay was 1e-05 and is 0.5\n" in capsys.readouterr().out
+    last = torch.load(folder / "models" / "bc_pokemon_last.pth")
+    assert last["optimizer_state_dict"]["param_groups"][0]["weight_decay"] == 0.5
+    train(resume_from="models/bc_pokemon_last.pth", total_steps=9, batch_size=4, weight_decay=0.5)
+    assert "bit for bit" not in capsys.readouterr().out
+
+
+def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
+    def stopped(args, network, val_data, evaluator, progress, *rest):
+        if progress.step < 2:
+            return evaluate_network(args, network, val_data, evaluator, progress, *rest)
+        os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+    evaluate_network = bc_pokemon.evaluate_network
+    monkeypatch.setattr(bc_pokemon, "evaluate_network", stopped)
+    first, final = train(), folder / "models" / "bc_pokemon_final.pth"
+    assert (first["signal"], first["step"], first["last"]["step"]) == (signal.SIGINT, 2, 1) and not final.exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    second = train(resume_from="models/bc_pokemon_last.pth")
+    assert (second["signal"], second["step"], second["last"]["step"]) == (None, 2, 2)
+    assert torch.load(final)["metrics"]["step"] == 2
+
+
+def test_start_states_of_training_and_of_the_test(rom_path, tmp_path, monkeypatch):
+    class States:
+        def files(self, split):
+            return (Path(split),)
+
+    monkeypatch.setattr(bc_pokemon, "ensure_start_states", lambda milestone, rom: States())
+    monkeypatch.setattr(bc_pokemon, "make_vector_env", lambda *args, **kwargs: None)
+    for eval_only, split in ((False, "train"), (True, "heldout")):
+        args = bc_pokemon.Args(eval_only=eval_only, rom_path=str(rom_path), max_steps=1)
+        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", BUTTONS, torch.device("cpu"), tmp_path)
+        assert evaluator.start_states == (Path(split),)
+    with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
+        bc_pokemon.make_evaluator(args, "NOPE", BUTTONS, torch.device("cpu"), tmp_path)
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):

@@ -1,8 +1,9 @@
 """Checkpoints: what is saved comes back, with the safe loader, and what is broken or foreign is refused in words."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from common.checkpoints import (
     package_versions,
     rng_state,
     save_checkpoint,
+    saved_fields,
     set_rng_state,
     to_plain,
 )
@@ -91,9 +93,44 @@ def test_weights_that_do_not_fit(tmp_path):
     content["network"]["hidden_dim"] = 99
     with pytest.raises(CheckpointError, match="don't fit"):
         build_network(content)
+    for network in (content["network"] | {"depth": 3}, {"action_dim": "8"}, {"action_dim": -1}, [8], 8):
+        with pytest.raises(CheckpointError, match="x.pth: its "):
+            build_network(content | {"network": network}, "x.pth")
     del content["network"]
     with pytest.raises(CheckpointError, match="'network' is missing"):
         build_network(content)
+
+
+@dataclass
+class Settings:
+    name: str = "a"
+    rate: float = 0.1
+    steps: int | None = None
+    schedule: Literal["constant", "cosine"] = "constant"
+    parts: list[str] = field(default_factory=list)
+
+
+def test_fields_of_a_dataclass_come_back():
+    settings = {"name": "b", "rate": 1, "steps": 3, "schedule": "cosine", "parts": ["c"]}
+    assert Settings(**saved_fields({"args": settings | {"of_old": 1}}, "x.pth", "args", Settings)) == Settings(**settings)
+    assert saved_fields({}, "x.pth", "args", Settings) == {}
+    with pytest.raises(CheckpointError, match="x.pth: its 'args' is None"):
+        saved_fields({"args": None}, "x.pth", "args", Settings)
+    for name, wrong in {"name": None, "rate": "1", "steps": True, "schedule": "linear", "parts": "c"}.items():
+        with pytest.raises(CheckpointError, match=f"x.pth: in its 'args', {name} is .*, wanted "):
+            saved_fields({"args": {name: wrong}}, "x.pth", "args", Settings)
+
+
+def test_what_can_t_be_written_is_said(tmp_path, monkeypatch):
+    def full(*args):
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 768 vs 662\nmore")
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="x.pth: can't be written"):
+        save_checkpoint(tmp_path / "file" / "x.pth", {"model_state_dict": {}})
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="x.pth: can't be written .*unexpected pos 768 vs 662.; make room"):
+        save_checkpoint(tmp_path / "x.pth", {"model_state_dict": {}})
 
 
 @pytest.mark.parametrize(
