@@ -341,7 +341,7 @@ def test_expert_table_keeps_what_it_has(tmp_path):
 
     def table(*flags: object) -> str:
         fixed = ["--episodes", 2, "--random-starts", 2, "--start-states", 2, "--max-random-presses", 5]
-        fixed += ["--rom-path", tables.ROOT / "tallgrass" / "tallgrass.gb"]
+        fixed += ["--rom-path", ROOT / "tallgrass" / "tallgrass.gb"]
         fixed += ["--milestone-config", ROOT / "milestone_config.json", "--min-random-start", 0]
         done = run(tmp_path, "expert_table", *fixed, *flags)
         assert done.returncode == 0, done.stdout + done.stderr
