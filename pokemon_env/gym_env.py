@@ -112,7 +112,6 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             raise ValueError(
                 f"{self.game.name} has no milestone {target_milestone!r}; it has {', '.join(ids) if ids else 'none at all'}."
             )
-        self._goal = target_milestone or (ids[-1] if ids else None)
         self._start_states = None if start_state is None else state_files.find_states(start_state)
 
         window = render_mode == "human" or not headless
@@ -134,6 +133,11 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         self._rest(self.game.boot_frames)
         # Loading this is quicker than booting again, and no less a power-on.
         self._power_on = self._emulator.save_state()
+
+    @property
+    def _goal(self) -> str | None:
+        """The milestone that ends the episode; None for a game without any."""
+        return self.target_milestone or (self.milestones[-1].id if self.milestones else None)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode.
