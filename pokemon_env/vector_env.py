@@ -1,13 +1,15 @@
 """Several environments at once, through Gymnasium's vector API, stepped by threads.
 
 PyBoy lets go of Python's lock while it emulates, so threads run in parallel, and infos, snapshots and settings need not
-be copied between processes. `python -m benchmarks.vector_env_speed`, steps per second on 2 cores (best rounds on a machine
-that had other work, too; "processes" is Gymnasium's AsyncVectorEnv with shared memory, "sync" its SyncVectorEnv):
+be copied between processes. Steps per second on 2 otherwise idle cores, best rounds ("processes" is Gymnasium's
+AsyncVectorEnv with shared memory, "sync" its SyncVectorEnv), from
+`python -m benchmarks.vector_env_speed --num-envs 2 8 --seconds 3`:
 
     envs  state in info   threads  1 thread  processes  sync
-       2  no                 2433      1269       1940  1413
-       2  yes                2022      1333       1480  1165
-       8  no                 2509      1465       1654  1397
+       2  no                 2149      1515       1468  1386
+       2  yes                1719      1321       1269  1158
+       8  no                 2518      1470       1714  1379
+       8  yes                2084      1350       1489  1211
 """
 
 from __future__ import annotations
