@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -79,9 +78,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def run_script(
-    script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never, **environment: str
-) -> None:
+def run_script(script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never) -> None:
     """Run one of the repository's scripts as a person would, printing the command line; with `log` its output goes there.
 
     If this call is interrupted or `should_stop` says so, the script is ended, with time to save what it has. Raises
@@ -97,7 +94,7 @@ def run_script(
         # In a process group of its own: the terminal's Ctrl-C comes to this process alone, which then sends one signal. A second
         # one would cut the script off while it saves.
         process = subprocess.Popen(
-            command, stdout=target, stderr=subprocess.STDOUT if log else None, env=os.environ | environment, process_group=0
+            command, stdout=target, stderr=subprocess.STDOUT if log else None, process_group=0
         )
     finally:
         if target is not None:

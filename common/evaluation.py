@@ -211,16 +211,6 @@ class StatePolicy(RandomPolicy):
         return actions
 
 
-class PicturePolicy(Policy):
-    """Presses what a function of a batch of screens says: (n, H, W, 3) uint8 -> (n,) actions."""
-
-    def __init__(self, function: Callable[[np.ndarray], Sequence[int]]):
-        self.function = function
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
-        return self.function(np.stack(screens))
-
-
 class NetworkPolicy(Policy):
     """Presses what a network says, with one forward pass for all slots.
 

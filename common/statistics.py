@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -28,54 +27,6 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     low = 0.0 if successes == 0 else (middle - half) / scale
     high = 1.0 if successes == trials else (middle + half) / scale
     return low, high
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and its confidence interval: (mean, low, high), from Student's t.
-
-    With fewer than two values the interval is infinite; without any, the mean is nan.
-    """
-    if not values:
-        return math.nan, -math.inf, math.inf
-    mean = fmean(values)
-    if len(values) == 1:
-        return mean, -math.inf, math.inf
-    half = student_t_quantile(0.5 + confidence / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
-
-
-def student_t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t with `degrees` degrees of freedom, for 0 < probability < 1.
-
-    By bisection over the closed form that the distribution has for whole degrees (Abramowitz and Stegun 26.7.3
-    and 26.7.4).
-    """
-    if not 0 < probability < 1 or degrees < 1:
-        raise ValueError(f"no quantile for probability {probability} and {degrees} degrees of freedom")
-    if probability < 0.5:
-        return -student_t_quantile(1 - probability, degrees)
-    low, high = 0.0, 1.0
-    while _student_t_cdf(high, degrees) < probability:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_t_cdf(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _student_t_cdf(t: float, degrees: int) -> float:
-    """P(T <= t) for t >= 0."""
-    angle = math.atan2(t, math.sqrt(degrees))
-    cosine = math.cos(angle)
-    total, term = 0.0, cosine if degrees % 2 else 1.0
-    for k in range(2 if not degrees % 2 else 3, degrees + 1, 2):
-        total += term
-        term *= cosine * cosine * (k - 1) / k
-    if degrees % 2:
-        inside = 2 / math.pi * (angle + math.sin(angle) * total)
-    else:
-        inside = math.sin(angle) * total
-    return 0.5 + inside / 2
 
 
 def percent(fraction: float) -> str:

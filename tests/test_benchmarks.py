@@ -224,8 +224,8 @@ def test_a_script_that_fails(tmp_path, monkeypatch, capfd):
         cloning.run_script("script.py", "--flag", "two words", log=tmp_path / "logs" / "log.txt")
     output = capfd.readouterr()
     assert output.out == "$ python script.py --flag 'two words'\n" and output.err == "about to fail\n"
-    (tmp_path / "script.py").write_text("import os, sys\nsys.exit(os.environ['WORD'] != 'yes')\n")
-    cloning.run_script("script.py", WORD="yes")
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(sys.argv[1:] != ['--flag', 'two words'])\n")
+    cloning.run_script("script.py", "--flag", "two words")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from common.evaluation import (
     EvaluationStopped,
     Evaluator,
     NetworkPolicy,
-    PicturePolicy,
     Policy,
     RandomPolicy,
     StatePolicy,
@@ -22,6 +21,16 @@ from common.evaluation import (
 from common.networks import ImpalaCNN
 from common.utils import evaluate_policy, make_env
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
+
+
+class PicturePolicy(Policy):
+    """Presses what a function of a batch of screens says: (n, H, W, 3) uint8 -> (n,) actions."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def act(self, slots, screens, infos):
+        return self.function(np.stack(screens))
 
 
 class Corridor(gym.Env):

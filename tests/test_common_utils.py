@@ -13,7 +13,7 @@ from torchvision import transforms
 
 from common import utils
 from common.files import atomic_write
-from common.statistics import mean_interval, rate_text, student_t_quantile, wilson_interval
+from common.statistics import rate_text, wilson_interval
 from common.utils import preprocess_observation, preprocess_uint8, random_shift
 from common.video import VideoWriter, write_video
 
@@ -67,21 +67,6 @@ def test_wilson_interval_refuses_nonsense():
     with pytest.raises(ValueError, match="3 successes in 2 trials"):
         wilson_interval(3, 2)
     assert rate_text(18, 20) == "18/20 = 90 % [70, 97]"
-
-
-@pytest.mark.parametrize(
-    ("probability", "degrees", "value"),
-    [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.95, 7, 1.89458), (0.995, 30, 2.74999), (0.025, 4, -2.77645)],
-)
-def test_student_t(probability, degrees, value):
-    assert student_t_quantile(probability, degrees) == pytest.approx(value, abs=1e-4)
-
-
-def test_mean_interval():
-    mean, low, high = mean_interval([1.0, 2.0, 3.0])
-    assert (mean, high - mean) == pytest.approx((2.0, 4.30265 / 3**0.5), abs=1e-4)
-    assert mean - low == pytest.approx(high - mean)
-    assert mean_interval([4.0])[1:] == (-np.inf, np.inf)
 
 
 def test_seeds_reproduce():

@@ -54,19 +54,11 @@ def is_ledge(metatile: int) -> bool:
     return 0x28 <= metatile < 0x30
 
 
-def compile_font(folder: Path) -> bytes:
-    path = folder / "font.txt"
+def compile_sheet(path: Path, count: int) -> bytes:
+    """All tiles of a file in their order; there must be `count`."""
     tiles = [tile for picture in load_pictures(path).values() for tile in tiles_of(picture)]
-    if len(tiles) != FONT_COUNT:
-        raise AssetError(f"{path}: {len(tiles)} letters instead of {FONT_COUNT}")
-    return b"".join(tiles)
-
-
-def compile_ui(folder: Path) -> bytes:
-    path = folder / "ui.txt"
-    tiles = [tile for picture in load_pictures(path).values() for tile in tiles_of(picture)]
-    if len(tiles) != UI_COUNT:
-        raise AssetError(f"{path}: {len(tiles)} tiles instead of {UI_COUNT}")
+    if len(tiles) != count:
+        raise AssetError(f"{path}: {len(tiles)} tiles instead of {count}")
     return b"".join(tiles)
 
 

@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from asset_art import Tileset, compile_font, compile_sprites, compile_title, compile_ui
+from asset_art import FONT_COUNT, UI_COUNT, Tileset, compile_sheet, compile_sprites, compile_title
 from asset_files import (
     ROOT,
     AssetError,
@@ -33,7 +33,6 @@ from asset_files import (
 from asset_maps import GameMap, check_maps
 
 BANK_LIMIT = 16 * 1024
-FONT_FIRST = 0x20
 PIC_BYTES = 25 * 16
 LINE_LENGTH, LINES_PER_PAGE = 18, 2
 OBJECTIVE_LINE_LENGTH = 17
@@ -183,9 +182,9 @@ def build(root: Path, out: Path) -> list[Bank]:
 
     # Art
     folder = root / "art"
-    font = compile_font(folder)
+    font = compile_sheet(folder / "font.txt", FONT_COUNT)
     art.add("font_tiles", font)
-    art.add("ui_tiles", compile_ui(folder))
+    art.add("ui_tiles", compile_sheet(folder / "ui.txt", UI_COUNT))
     metatiles = load_toml(folder / "metatiles.toml")
     tilesets = [Tileset(name, metatiles[name], folder) for name in ("outdoor", "indoor")]
     header.section("sizes in bytes")

@@ -11,7 +11,7 @@ from PIL import Image
 BG_SHADES = (255, 170, 85, 0)
 # Sprites: 0 is see-through, 1 white, 2 dark, 3 black (palette OBP0 = 0xE0).
 SPRITE_SHADES = (None, 255, 85, 0)
-BLANK, SOLID = 0x80, 0x81
+BLANK = 0x80
 
 
 class Game:
