@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -46,11 +47,40 @@ def test_the_same_sources_give_the_same_files(sources: Path, tmp_path: Path) -> 
     assert files == built(tmp_path / "one")
 
 
+@pytest.mark.skipif(shutil.which("sdcc") is None, reason="SDCC is not installed")
+@pytest.mark.skipif(shutil.which("sdcc") and "4.2.0" not in subprocess.getoutput("sdcc --version"), reason="another SDCC")
+def test_the_rom_is_that_of_its_sources(tmp_path: Path) -> None:
+    command = [TALLGRASS / "tools" / "build_rom.sh", tmp_path / "again.gb"]
+    environment = os.environ | {"BUILD": str(tmp_path / "build"), "PYTHON": sys.executable}
+    subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
+    assert (tmp_path / "again.gb").read_bytes() == (TALLGRASS / "tallgrass.gb").read_bytes(), "run `make rom`"
+
+
+STRANGER = """
+[[people]]
+at = [{x}, 0]
+sprite = "{sprite}"
+facing = "down"
+movement = "still"
+range = 0
+script = "T_TOWN_ELDER"
+"""
+STRANGERS = "".join(STRANGER.format(x=x, sprite=s) for x, s in enumerate(("NURSE", "LEADER", "TRAINER", "RIVAL", "PROF")))
 BROKEN = {
     "a line too long": ("data/text.toml", "Do wipe your feet.", "Do wipe your feet, please.", "T_INTRO"),
     "an unknown script": ("maps/town.toml", '"T_SIGN_POND"', '"T_SIGN_LAKE"', "'T_SIGN_LAKE' is unknown"),
     "a row too short": ("maps/bedroom.toml", ".b.789.k", ".b.789.", "row 3 of the layout has 7 letters, row 0 has 8"),
     "a person in a doorway": ("maps/town.toml", "at = [10, 19]", "at = [4, 5]", "stands where one arrives or leaves"),
+    "a strip's line too long": ("data/story.toml", '"of PROF YARROW"', '"of PROF M YARROW"', "at most 15 characters"),
+    "a mark in a tree": ("maps/route_1.toml", "mark = [8, 17]", "mark = [0, 0]", "the mark at (0, 0) is solid"),
+    "a place without a way back": (
+        "maps/town_2.toml",
+        "T.........,,...........T\nT..f......,,......f....T\nT.........,,S",
+        "T.....T...,,...........T\nT..f..T...,,......f....T\nT.....T...,,S",
+        "one cannot get back to",
+    ),
+    "a text too long": ("data/text.toml", "He moves chairs.", "He moves chairs." + "\n\nHe does." * 90, "768 fit"),
+    "too many kinds of people": ("maps/town.toml", 'script = "T_TOWN_ELDER"\n', f'script = "T_TOWN_ELDER"\n{STRANGERS}', "8 kinds"),
     "no TOML": ("data/story.toml", "maps = ", "maps == ", "story.toml"),
 }
 
@@ -94,3 +124,12 @@ def test_the_compilers_fault_is_found(tmp_path: Path) -> None:
 def test_no_assembly_is_a_fault(tmp_path: Path) -> None:
     done = run("check_rom.py", "--assembly", tmp_path)
     assert done.returncode == 1 and "no assembly (*.asm) to look at" in done.stderr
+
+
+@pytest.mark.slow
+def test_battles_are_measured() -> None:
+    done = run("measure_battles.py", "--battles", 3)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "| all | all |" in line]
+    assert [row.split(" | ")[0] for row in rows] == ["| RIVAL", "| ROUTE", "| GYM", "| LEADER"]
+    assert all(row.split(" | ")[4].startswith(("2/3", "3/3")) for row in rows), done.stdout

@@ -3,226 +3,20 @@
    A turn: the player picks FIGHT, BAG, CATCH or RUN; the faster monster acts first; every action is one page of text,
    shown after its effect, so that the picture always shows where things stand. The enemy picks any move that has PP. */
 #include "battle.h"
+#include "battle_menu.h"
+#include "battle_view.h"
+#include "dialog.h"
 #include "ids.h"
-#include "overworld.h"
-#include "screens.h"
-#include "story.h"
+#include "image.h"
+#include "monsters.h"
+#include "panel.h"
 #include "system.h"
-#include "ui.h"
 
-#define ENEMY_TILE 0
-#define PLAYER_TILE 25
-#define PICTURE_BYTES 400
-#define BAR_SEGMENTS 8
-#define SPECIES_BYTES 16
-#define MOVE_BYTES 8
 #define EFFECT_WEAKEN 1
 #define EFFECT_REST 2
-#define POTION_HEALS 20
 #define MAX_LEVEL 30
 #define MAX_WEAKENED 2
-
-/* What the player does in a turn. */
-#define DO_MOVE 0
-#define DO_CATCH 1
-#define DO_RUN 2
-#define DO_POTION 3
-
-static uint8_t chosen_slot;
-
-static const uint8_t *species_entry(uint8_t species) {
-    uint16_t place = species - 1;
-    place = place << 4;
-    return species_data + place;
-}
-
-static const uint8_t *move_entry(uint8_t move) {
-    uint16_t place = move - 1;
-    place = place << 3;
-    return move_data + place;
-}
-
-static const char *species_name(uint8_t species) {
-    uint16_t place = species - 1;
-    place = place * 9;
-    return (const char *)species_names + place;
-}
-
-static const char *move_name(uint8_t move) {
-    uint16_t place = move - 1;
-    place = place * 7;
-    return (const char *)move_names + place;
-}
-
-/* base * level / 50 */
-static uint8_t scaled(uint8_t base, uint8_t level) {
-    uint16_t wide = base;
-    uint16_t factor = level;
-    wide = wide * factor;
-    wide = wide / 50;
-    return (uint8_t)wide;
-}
-
-static void monster_numbers(Monster *monster) {
-    const uint8_t *entry = species_entry(monster->species);
-    uint8_t level = monster->level;
-    uint8_t value = scaled(entry[1], level);
-    value = value + level;
-    value = value + 10;
-    monster->max_hp = value;
-    value = scaled(entry[2], level);
-    monster->attack = value + 5;
-    value = scaled(entry[3], level);
-    monster->defense = value + 5;
-    value = scaled(entry[4], level);
-    monster->speed = value + 5;
-}
-
-void monster_make(Monster *monster, uint8_t species, uint8_t level) {
-    const uint8_t *entry = species_entry(species);
-    const uint8_t *move;
-    uint8_t i;
-    uint8_t id;
-    uint8_t pp;
-    monster->species = species;
-    monster->level = level;
-    monster->status = 0;
-    monster->xp = 0;
-    monster_numbers(monster);
-    monster->hp = monster->max_hp;
-    for (i = 0; i < 4; i++) {
-        id = entry[6 + i];
-        pp = 0;
-        if (id) {
-            move = move_entry(id);
-            pp = move[3];
-        }
-        monster->moves[i] = id;
-        monster->pp[i] = pp;
-        monster->max_pp[i] = pp;
-    }
-}
-
-/* ---- picture ---- */
-
-static void bar_draw(uint8_t column, uint8_t row, Monster *monster) {
-    uint16_t pixels = monster->hp;
-    uint16_t most = monster->max_hp;
-    uint8_t left;
-    uint8_t i;
-    uint8_t fill;
-    pixels = pixels << 6;
-    pixels = pixels / most;
-    left = (uint8_t)pixels;
-    if (left == 0) {
-        if (monster->hp) left = 1;
-    }
-    background_put(column, row, TILE_BAR_LEFT);
-    column++;
-    for (i = 0; i < BAR_SEGMENTS; i++) {
-        fill = left;
-        if (fill > 8) fill = 8;
-        left = left - fill;
-        background_put(column, row, TILE_BAR_0 + fill);
-        column++;
-    }
-    background_put(column, row, TILE_BAR_RIGHT);
-}
-
-static void number_draw(uint8_t column, uint8_t row, uint8_t value) {
-    uint8_t digit = value / 10;
-    digit = digit % 10;
-    digit = digit | 0xB0;
-    background_put(column, row, digit);
-    digit = value % 10;
-    digit = digit | 0xB0;
-    column++;
-    background_put(column, row, digit);
-}
-
-static void status_draw(void) {
-    Monster *mine = party + active;
-    bar_draw(1, 2, &enemy);
-    bar_draw(9, 9, mine);
-    number_draw(10, 10, mine->hp);
-    background_put(12, 10, '/' | 0x80);
-    number_draw(13, 10, mine->max_hp);
-}
-
-static void picture_draw(uint8_t column, uint8_t row, uint8_t first) {
-    uint8_t y;
-    uint8_t x;
-    uint8_t right;
-    uint8_t tile = first;
-    for (y = 0; y < 5; y++) {
-        right = column;
-        for (x = 0; x < 5; x++) {
-            background_put(right, row, tile);
-            tile++;
-            right++;
-        }
-        row++;
-    }
-}
-
-static void picture_erase(uint8_t column, uint8_t row) {
-    uint8_t y;
-    uint8_t x;
-    uint8_t right;
-    for (y = 0; y < 5; y++) {
-        right = column;
-        for (x = 0; x < 5; x++) {
-            background_put(right, row, TILE_BLANK);
-            right++;
-        }
-        row++;
-    }
-}
-
-static void enemy_draw(void) {
-    uint16_t place = PIC_FRONT(enemy.species);
-    place = place * PICTURE_BYTES;
-    copy_to_video(BANK_PICS, pics + place, MAP_TILES, PICTURE_BYTES);
-    background_print(1, 0, "         ");
-    background_print(1, 0, species_name(enemy.species));
-    background_put(1, 1, TILE_LEVEL);
-    number_draw(2, 1, enemy.level);
-    picture_draw(14, 0, ENEMY_TILE);
-}
-
-static void mine_draw(void) {
-    Monster *mine = party + active;
-    uint16_t place = PIC_BACK(mine->species);
-    place = place * PICTURE_BYTES;
-    copy_to_video(BANK_PICS, pics + place, MAP_TILES + PICTURE_BYTES, PICTURE_BYTES);
-    background_print(9, 7, "         ");
-    background_print(9, 7, species_name(mine->species));
-    background_put(9, 8, TILE_LEVEL);
-    number_draw(10, 8, mine->level);
-    picture_draw(1, 7, PLAYER_TILE);
-}
-
-static void screen_open(void) {
-    lcd_off();
-    mode = MODE_BATTLE;
-    hide_sprites();
-    scroll_x = 0;
-    scroll_y = 0;
-    background_clear();
-    enemy_draw();
-    mine_draw();
-    status_draw();
-    story_objective();
-    strip_draw();
-    panel_open(4);
-    lcd_on();
-}
-
-static void say_name(uint8_t species, const char *words) {
-    compose_start();
-    compose(species_name(species));
-    compose(words);
-}
+#define MOST_QUARTERS 1000
 
 /* ---- one action ---- */
 
@@ -234,18 +28,18 @@ static uint8_t damage_of(Monster *attacker, Monster *target, uint8_t move, uint8
     uint16_t wide;
     uint8_t roll = random_below(100);
     if (roll >= entry[2]) return 0;
+    /* In quarters: (2 level + 10) * power / 8 * attack / defense / 5 */
     damage = attacker->level;
     damage = damage << 1;
-    damage = damage / 5;
-    damage = damage + 2;
+    damage = damage + 10;
     wide = entry[1];
     damage = damage * wide;
+    damage = damage >> 3;
     wide = attacker->attack;
     damage = damage * wide;
     wide = target->defense;
     damage = damage / wide;
-    damage = damage / 50;
-    damage = damage + 2;
+    damage = damage / 5;
     while (weakened) {
         wide = damage >> 2;
         damage = damage - wide;
@@ -258,12 +52,17 @@ static uint8_t damage_of(Monster *attacker, Monster *target, uint8_t move, uint8
     wide = factor;
     damage = damage * wide;
     damage = damage >> 3;
-    if (damage > 250) damage = 250;
-    roll = random_below(39);
-    wide = 217;
+    if (damage > MOST_QUARTERS) damage = MOST_QUARTERS;
+    /* 27 to 31 of 32; what is left over counts by chance, or else small numbers would all be rounded down. */
+    roll = random_below(5);
+    wide = 27;
     wide = wide + roll;
     damage = damage * wide;
-    damage = damage >> 8;
+    roll = random_byte();
+    roll = roll >> 1;
+    wide = roll;
+    damage = damage + wide;
+    damage = damage >> 7;
     if (damage == 0) damage = 1;
     return (uint8_t)damage;
 }
@@ -284,13 +83,13 @@ static void act(Monster *attacker, Monster *target, uint8_t slot, uint8_t *own_w
     uint8_t effect;
     uint8_t damage;
     uint8_t factor;
-    if (slot < 4) {
+    if (slot < SLOT_NONE) {
         move = attacker->moves[slot];
         attacker->pp[slot]--;
     }
     entry = move_entry(move);
     effect = entry[4];
-    say_name(attacker->species, ":");
+    tell_name(attacker->species, ":");
     compose(move_name(move));
     compose("!");
     compose_line();
@@ -336,7 +135,7 @@ static void enemy_acts(void) {
         }
         tries++;
         if (tries > 40) {
-            slot = 4;
+            slot = SLOT_NONE;
             break;
         }
     }
@@ -350,155 +149,6 @@ static void mine_acts(void) {
     act(mine, &enemy, chosen_slot, &player_weakened, &enemy_weakened);
 }
 
-/* ---- choosing ---- */
-
-static uint8_t battle_column(uint8_t item) {
-    if (item & 1) return 10;
-    return 1;
-}
-
-static uint8_t battle_row(uint8_t item) {
-    if (item & 2) return 2;
-    return 1;
-}
-
-static uint8_t choose_command(void) {
-    uint8_t picked;
-    panel_open(4);
-    panel_print(2, 1, "FIGHT");
-    panel_print(11, 1, "BAG");
-    panel_print(2, 2, "CATCH");
-    panel_print(11, 2, "RUN");
-    cursor = 0;
-    picked = grid_choose(MENU_BATTLE, 2, 4, battle_column, battle_row, panel_put);
-    cursor = 0;
-    return picked;
-}
-
-/* Pick a move; 0 = went back. */
-static uint8_t choose_move(void) {
-    Monster *mine = party + active;
-    uint8_t i;
-    uint8_t column;
-    uint8_t row;
-    uint8_t digit;
-    uint8_t picked;
-    uint8_t any = 0;
-    for (i = 0; i < 4; i++) {
-        if (mine->moves[i]) {
-            if (mine->pp[i]) any = 1;
-        }
-    }
-    if (!any) {
-        chosen_slot = 4;
-        return 1;
-    }
-    for (;;) {
-        panel_open(4);
-        for (i = 0; i < 4; i++) {
-            if (mine->moves[i]) {
-                column = battle_column(i) + 1;
-                row = battle_row(i);
-                panel_print(column, row, move_name(mine->moves[i]));
-                column += 6;
-                digit = mine->pp[i] / 10;
-                digit = digit | 0xB0;
-                panel_put(column, row, digit);
-                column++;
-                digit = mine->pp[i] % 10;
-                digit = digit | 0xB0;
-                panel_put(column, row, digit);
-            }
-        }
-        cursor = 0;
-        picked = grid_choose(MENU_MOVES, 2, 4, battle_column, battle_row, panel_put);
-        cursor = 0;
-        if (picked == 0xFF) return 0;
-        if (mine->moves[picked]) {
-            if (mine->pp[picked]) {
-                chosen_slot = picked;
-                return 1;
-            }
-        }
-        compose_start();
-        compose("No PP left for it.");
-        compose_show();
-    }
-}
-
-static uint8_t can_throw(void) {
-    compose_start();
-    if (battle_kind == BATTLE_TRAINER) {
-        compose("That one has");
-        compose_line();
-        compose("a friend already.");
-        compose_show();
-        return 0;
-    }
-    if (bag[BAG_BALL] == 0) {
-        compose("You have no balls.");
-        compose_show();
-        return 0;
-    }
-    return 1;
-}
-
-/* Which monster a potion would help; only the one that fights. */
-static uint8_t can_drink(void) {
-    Monster *mine = party + active;
-    if (bag[BAG_POTION]) {
-        if (mine->hp < mine->max_hp) return 1;
-    }
-    compose_start();
-    compose("That has no use now.");
-    compose_show();
-    return 0;
-}
-
-static uint8_t choose_action(void) {
-    uint8_t picked;
-    uint8_t counts[3];
-    for (;;) {
-        picked = choose_command();
-        if (picked == 0) {
-            if (choose_move()) return DO_MOVE;
-        } else if (picked == 1) {
-            counts[0] = bag[BAG_POTION];
-            counts[1] = bag[BAG_BALL];
-            counts[2] = 0xFF;
-            picked = list_choose(MENU_BATTLE_BAG, bag_items, counts, 3);
-            if (picked == 0) {
-                if (can_drink()) return DO_POTION;
-            } else if (picked == 1) {
-                if (can_throw()) return DO_CATCH;
-            }
-        } else if (picked == 2) {
-            if (can_throw()) return DO_CATCH;
-        } else if (picked == 3) {
-            if (battle_kind == BATTLE_WILD) return DO_RUN;
-            compose_start();
-            compose("You can't run");
-            compose_line();
-            compose("from this battle!");
-            compose_show();
-        }
-    }
-}
-
-void use_potion(Monster *monster) {
-    uint8_t missing = monster->max_hp - monster->hp;
-    uint8_t gain = POTION_HEALS;
-    if (gain > missing) gain = missing;
-    monster->hp += gain;
-    if (mode == MODE_BATTLE) status_draw();
-    say_name(monster->species, " drinks.");
-    compose_line();
-    compose("HP +");
-    compose_number(gain);
-    compose_show();
-    if (mode == MODE_OVERWORLD) panel_close();
-}
-
 /* 1 = caught. */
 static uint8_t throw_ball(void) {
     const uint8_t *entry = species_entry(enemy.species);
@@ -508,8 +158,7 @@ static uint8_t throw_ball(void) {
     uint8_t roll = random_byte();
     bag[BAG_BALL]--;
     /* The strip says at once that there are none left. */
-    story_objective();
-    strip_draw();
+    strip_update();
     /* (3 max - 2 hp) / 3 max of the species' rate */
     most = chance;
     most = most + chance;
@@ -527,8 +176,8 @@ static uint8_t throw_ball(void) {
         compose_show();
         return 0;
     }
-    picture_erase(14, 0);
-    say_name(enemy.species, "");
+    enemy_erase();
+    tell_name(enemy.species, "");
     compose_line();
     compose("was caught!");
     compose_show();
@@ -571,9 +220,9 @@ static void gain_experience(void) {
         monster_numbers(mine);
         before = mine->max_hp - before;
         mine->hp = mine->hp + before;
-        number_draw(10, 8, mine->level);
+        mine_level_draw();
         status_draw();
-        say_name(mine->species, " is now");
+        tell_name(mine->species, " is now");
         compose_line();
         compose("level ");
         compose_number(mine->level);
@@ -582,45 +231,36 @@ static void gain_experience(void) {
     }
 }
 
-static void keep_caught(void) {
-    uint8_t i;
-    uint8_t *source = (uint8_t *)&enemy;
-    uint8_t *target;
-    if (party_count < 6) {
-        target = (uint8_t *)(party + party_count);
-        for (i = 0; i < sizeof(Monster); i++) target[i] = source[i];
-        party_count++;
-    }
-}
-
 /* The next monster steps in; 0 = there is none. */
 static uint8_t next_monster(void) {
     uint8_t index = party_alive();
-    if (index == 0xFF) return 0;
+    if (index == NOBODY_LEFT) return 0;
     active = index;
     player_weakened = 0;
     mine_draw();
     status_draw();
-    say_name(party[active].species, "");
+    tell_name(party[active].species, "");
     compose_line();
     compose("steps in!");
     compose_show();
     return 1;
 }
 
-/* The battle with enemy; sets battle_result. */
-static void battle_run(uint8_t kind, const char *opening) {
+/* The battle with `enemy`; sets battle_result and leaves the picture of the battle standing. */
+static void battle_run(uint8_t kind, const char *opening, const char *opening_rest) {
     uint8_t action;
     Monster *mine;
     uint8_t mine_first;
+    uint8_t gain;
     battle_kind = kind;
     battle_result = RESULT_NONE;
     player_weakened = 0;
     enemy_weakened = 0;
     active = party_alive();
-    screen_open();
+    battle_view_open();
     compose_start();
     compose(opening);
+    compose(opening_rest);
     compose_line();
     compose(species_name(enemy.species));
     compose("!");
@@ -641,8 +281,9 @@ static void battle_run(uint8_t kind, const char *opening) {
             }
             enemy_acts();
         } else if (action == DO_POTION) {
-            bag[BAG_POTION]--;
-            use_potion(mine);
+            gain = monster_drink(mine);
+            status_draw();
+            tell_drink(mine, gain);
             enemy_acts();
         } else {
             mine_first = 1;
@@ -657,8 +298,8 @@ static void battle_run(uint8_t kind, const char *opening) {
             }
         }
         if (enemy.hp == 0) {
-            picture_erase(14, 0);
-            say_name(enemy.species, "");
+            enemy_erase();
+            tell_name(enemy.species, "");
             compose_line();
             compose("is worn out.");
             compose_show();
@@ -667,8 +308,8 @@ static void battle_run(uint8_t kind, const char *opening) {
             break;
         }
         if (mine->hp == 0) {
-            picture_erase(1, 7);
-            say_name(mine->species, "");
+            mine_erase();
+            tell_name(mine->species, "");
             compose_line();
             compose("is worn out.");
             compose_show();
@@ -676,16 +317,9 @@ static void battle_run(uint8_t kind, const char *opening) {
         }
     }
     battle_kind = BATTLE_NONE;
-    if (battle_result == RESULT_LOST) {
-        text_show(T_LOST);
-        go_home();
-        return;
-    }
-    map_show();
 }
 
 void battle_wild(uint8_t table) {
-    uint16_t place = table;
     uint8_t roll = random_byte();
     uint8_t i;
     uint8_t weight;
@@ -693,8 +327,7 @@ void battle_wild(uint8_t table) {
     uint8_t level;
     uint8_t range;
     const uint8_t *entry;
-    place = place << 4;
-    entry = encounter_tables + place;
+    entry = encounter_source(table);
     for (i = 0; i < 3; i++) {
         weight = entry[3];
         if (roll < weight) break;
@@ -708,35 +341,38 @@ void battle_wild(uint8_t table) {
     range = random_below(range);
     level = level + range;
     monster_make(&enemy, species, level);
-    battle_trainer = 0;
-    battle_run(BATTLE_WILD, "Out of the grass:");
-    if (battle_result == RESULT_CAUGHT) {
-        uint8_t first = event_is_set(EV_FIRST_CATCH);
-        keep_caught();
-        if (!first) {
-            story_mark(EV_FIRST_CATCH);
-            text_name_species(enemy.species);
-            text_show(T_CAUGHT_END);
-        } else {
-            map_refresh();
-        }
-    } else if (battle_result != RESULT_LOST) {
-        map_refresh();
-    }
+    battle_with = 0;
+    battle_run(BATTLE_WILD, "Out of the grass:", "");
+    if (battle_result == RESULT_CAUGHT) party_add(&enemy);
 }
 
-/* The rival takes the monster that beats the player's first one. */
-uint8_t rival_species(void) {
-    uint8_t species = party[0].species;
-    species++;
-    if (species > 3) species = 1;
-    return species;
-}
-
-void battle_rival(void) {
-    const uint8_t *entry = trainer_data; /* species (0: the one that beats the player's), level, money, picture */
-    monster_make(&enemy, rival_species(), entry[1]);
-    battle_trainer = TRAINER_RIVAL;
-    battle_run(BATTLE_TRAINER, "BRAM sends out");
-    if (battle_result == RESULT_WON) money = money + entry[2];
+/* A trainer's monster is as far along as the player's first one, give or take what data/monsters.toml says. */
+void battle_trainer(uint8_t trainer) {
+    uint8_t shift = trainer_shift(trainer);
+    uint8_t species = trainer_species(trainer);
+    uint8_t level = party[0].level;
+    uint16_t place = trainer - 1;
+    uint16_t hp;
+    uint16_t sixteenths;
+    const uint8_t *entry;
+    const uint8_t *of_shift;
+    place = place << 3;
+    entry = trainer_data + place; /* shift, levels above the player's for each shift, HP in sixteenths for each shift, money */
+    of_shift = entry + shift;
+    level = level + of_shift[1];
+    monster_make(&enemy, species, level);
+    hp = enemy.max_hp;
+    sixteenths = of_shift[4];
+    hp = hp * sixteenths;
+    hp = hp >> 4;
+    if (hp > 255) hp = 255;
+    enemy.max_hp = (uint8_t)hp;
+    enemy.hp = enemy.max_hp;
+    monster_moves(&enemy, trainer_moves);
+    battle_with = trainer;
+    place = trainer - 1;
+    place = place * TRAINER_NAME_SIZE;
+    text_name_set(trainer_names + place);
+    battle_run(BATTLE_TRAINER, text_name, " sends out");
+    if (battle_result == RESULT_WON) money = money + entry[7];
 }

@@ -51,6 +51,11 @@ copy_dma:
 	jr	nz,copy_dma
 	ld	a,#1
 	ld	(0x2000),a
+	;; Cartridge RAM on, for good; bank 0 of it.
+	ld	a,#0x0A
+	ld	(0x0000),a
+	xor	a
+	ld	(0x4000),a
 	jp	_main
 dma_source:
 	ld	a,#0xC0
@@ -108,16 +113,15 @@ _copy_run::
 	ld	a,(hl+)
 	ld	b,a			; length
 	pop	hl
-	ld	a,b
-	or	c
+	call	count_in_two
 	jr	z,copy_done
 copy_loop:
 	ld	a,(hl+)
 	ld	(de),a
 	inc	de
-	dec	bc
-	ld	a,b
-	or	c
+	dec	c
+	jr	nz,copy_loop
+	dec	b
 	jr	nz,copy_loop
 copy_done:
 	ld	a,#1
@@ -144,8 +148,7 @@ _copy_run_video::
 	ld	a,(hl+)
 	ld	b,a
 	pop	hl
-	ld	a,b
-	or	c
+	call	count_in_two
 	jr	z,copy_done
 video_loop:
 	ldh	a,(0x41)
@@ -154,8 +157,52 @@ video_loop:
 	ld	a,(hl+)
 	ld	(de),a
 	inc	de
-	dec	bc
-	ld	a,b
-	or	c
+	dec	c
+	jr	nz,video_loop
+	dec	b
 	jr	nz,video_loop
 	jr	copy_done
+
+;; A length in BC becomes two counters of 8 bits for nested loops: B goes round once more than the high byte says, unless C
+;; starts at 0. Z is set if the length is 0.
+count_in_two:
+	ld	a,b
+	or	c
+	ret	z
+	ld	a,c
+	or	a
+	jr	z,count_even
+	inc	b
+count_even:
+	ld	a,b			; at least 1 now
+	or	a
+	ret
+
+;; Sum of (C0A8) bytes from (C0A4) on, modulo 65536, left in (C0A6). Not for a length of 0.
+_sum_run::
+	ld	hl,#0xC0A8
+	ld	a,(hl+)
+	ld	c,a
+	ld	b,(hl)
+	ld	hl,#0xC0A4
+	ld	a,(hl+)
+	ld	h,(hl)
+	ld	l,a
+	ld	de,#0
+	call	count_in_two
+sum_loop:
+	ld	a,(hl+)
+	add	a,e
+	ld	e,a
+	jr	nc,sum_next
+	inc	d
+sum_next:
+	dec	c
+	jr	nz,sum_loop
+	dec	b
+	jr	nz,sum_loop
+	ld	a,e
+	ld	(0xC0A6),a
+	ld	a,d
+	ld	(0xC0A7),a
+	ret

@@ -25,6 +25,7 @@
 #define SPRITE_TILES ((uint8_t *)0x8000)
 #define UI_TILES ((uint8_t *)0x8800)   /* background tiles 80..FF */
 #define MAP_TILES ((uint8_t *)0x9000)  /* background tiles 00..7F */
+#define COMPASS_TILES ((uint8_t *)0x97C0) /* background tiles 7C..7F */
 #define BG_MAP ((uint8_t *)0x9800)
 #define WINDOW_MAP ((uint8_t *)0x9C00)
 

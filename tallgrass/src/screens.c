@@ -1,11 +1,12 @@
-/* Screens outside the map: title, name entry, introduction, the clock, the START menu. */
+/* Screens of their own: title, name entry, introduction, the clock, the end. One operation per statement (tallgrass/README.md). */
 #include "screens.h"
-#include "battle.h"
+#include "dialog.h"
+#include "events.h"
 #include "ids.h"
-#include "overworld.h"
-#include "story.h"
+#include "menu.h"
+#include "panel.h"
+#include "screen.h"
 #include "system.h"
-#include "ui.h"
 
 #define NAME_COLUMNS 7
 #define NAME_CELLS 28
@@ -15,17 +16,15 @@
 #define CLOCK_COLUMN 4
 #define CLOCK_SLOTS 12
 
-/* Lists for list_choose: words, each ended by a 0. */
-const char bag_items[] = "POTION\0BALL\0BACK";
-static const char start_items[] = "MONSTERS\0BAG\0BACK";
-
-static void full_screen(void) {
-    lcd_off();
-    hide_sprites();
-    scroll_x = 0;
-    scroll_y = 0;
+static void open_in(uint8_t new_mode) {
+    mode = new_mode;
+    screen_open();
     panel_close();
-    background_clear();
+}
+
+static void show(void) {
+    strip_update();
+    lcd_on();
 }
 
 void title_screen(void) {
@@ -33,18 +32,14 @@ void title_screen(void) {
     uint16_t from = 0;
     uint8_t *target = BG_MAP;
     uint8_t key;
-    mode = MODE_TITLE;
-    full_screen();
-    ui_load_tiles();
+    open_in(MODE_TITLE);
     copy_from(BANK_ART, title_tiles, MAP_TILES, TITLE_TILES_LEN);
     for (row = 0; row < 18; row++) {
         copy_from(BANK_ART, title_map + from, target, 20);
         from += 20;
         target += 32;
     }
-    story_objective();
-    strip_draw();
-    lcd_on();
+    show();
     menu = MENU_TITLE;
     do {
         key = wait_input();
@@ -82,8 +77,7 @@ void name_screen(void) {
     uint8_t row;
     uint8_t length = 0;
     uint8_t picked;
-    mode = MODE_NAME;
-    full_screen();
+    open_in(MODE_NAME);
     background_print(4, 2, "WHO ARE YOU?");
     for (cell = 0; cell < NAME_CELLS; cell++) {
         uint8_t letter = cell + 'A';
@@ -101,13 +95,11 @@ void name_screen(void) {
     }
     for (cell = 0; cell < 8; cell++) player_name[cell] = 0;
     name_draw(0);
-    story_objective();
-    strip_draw();
-    lcd_on();
+    show();
     cursor = random_below(CELL_DELETE);
     for (;;) {
         picked = grid_choose(MENU_NAME, NAME_COLUMNS, NAME_CELLS, name_column, name_row, background_put);
-        if (picked == 0xFF) picked = CELL_DELETE;
+        if (picked == MENU_BACK) picked = CELL_DELETE;
         if (picked == CELL_END) {
             if (length) break;
         } else if (picked == CELL_DELETE) {
@@ -129,32 +121,28 @@ void name_screen(void) {
     event_mark(EV_NAME_SET);
 }
 
-static void picture_put(uint8_t column, uint8_t row, uint8_t first) {
-    uint8_t y;
-    uint8_t x;
-    uint8_t tile = first;
-    uint8_t right;
-    for (y = 0; y < 5; y++) {
-        right = column;
-        for (x = 0; x < 5; x++) {
-            background_put(right, row, tile);
-            tile++;
-            right++;
-        }
-        row++;
-    }
-}
-
 void intro_screen(void) {
-    mode = MODE_INTRO;
-    full_screen();
-    copy_from(BANK_PICS, pics + PIC_PROF * 400, MAP_TILES, 400);
+    open_in(MODE_INTRO);
+    picture_load(PIC_PROF, 0);
     picture_put(7, 3, 0);
-    story_objective();
-    strip_draw();
-    lcd_on();
+    show();
     text_show(T_INTRO);
     event_mark(EV_INTRO_DONE);
+}
+
+/* After the badge: A or START leads back to the map. */
+void ending_screen(void) {
+    uint8_t key;
+    open_in(MODE_ENDING);
+    picture_load(PIC_PROF, 0);
+    picture_put(7, 2, 0);
+    background_print(6, 9, "THE END.");
+    show();
+    text_show(T_ENDING);
+    do {
+        key = wait_input();
+        key = key & (KEY_A | KEY_START);
+    } while (!key);
 }
 
 static void clock_draw(void) {
@@ -172,18 +160,14 @@ static void clock_draw(void) {
     }
 }
 
-/* A bar of twelve hours: bring the marker under the sun, then say YES. */
-void clock_screen(void) {
+/* A bar of twelve hours: bring the marker under the sun, then say YES. 1 = the clock is right now. */
+uint8_t clock_screen(void) {
     uint8_t key;
     uint8_t picked;
-    if (event_is_set(EV_CLOCK_SET)) {
-        text_show(T_CLOCK_ALREADY);
-        return;
-    }
-    text_show(T_CLOCK);
+    uint8_t right = 0;
     if (clock_target == NOT_DRAWN) clock_target = random_below(CLOCK_SLOTS);
     menu_value = random_below(CLOCK_SLOTS);
-    for (;;) {
+    while (!right) {
         panel_open(4);
         clock_draw();
         menu = MENU_CLOCK;
@@ -210,86 +194,12 @@ void clock_screen(void) {
         if (!picked) continue;
         panel_close();
         if (menu_value == clock_target) {
-            story_mark(EV_CLOCK_SET);
-            text_show(T_CLOCK_DONE);
-            menu_value = 0;
-            return;
+            right = 1;
+        } else {
+            text_show(T_CLOCK_WRONG);
         }
-        text_show(T_CLOCK_WRONG);
     }
     menu_value = 0;
     panel_close();
-}
-
-static void number_put(uint8_t column, uint8_t row, uint8_t value) {
-    uint8_t digit = value / 10;
-    digit = digit % 10;
-    digit = digit | 0xB0;
-    panel_put(column, row, digit);
-    digit = value % 10;
-    digit = digit | 0xB0;
-    column++;
-    panel_put(column, row, digit);
-}
-
-static void party_page(void) {
-    uint8_t i;
-    uint8_t rows = party_count + 2;
-    uint8_t row = 1;
-    uint16_t place;
-    Monster *monster = party;
-    if (party_count == 0) {
-        text_show(T_NOTHING);
-        return;
-    }
-    panel_open(rows);
-    for (i = 0; i < party_count; i++) {
-        place = monster->species - 1;
-        place = place * 9;
-        panel_print(1, row, (const char *)species_names + place);
-        panel_put(10, row, TILE_LEVEL);
-        number_put(11, row, monster->level);
-        number_put(14, row, monster->hp);
-        panel_put(16, row, '/' | 0x80);
-        number_put(17, row, monster->max_hp);
-        monster++;
-        row++;
-    }
-    menu = MENU_PARTY;
-    menu_items = party_count;
-    wait_input();
-    menu = MENU_NONE;
-    menu_items = 0;
-    panel_close();
-}
-
-static void bag_page(void) {
-    uint8_t counts[3];
-    uint8_t picked;
-    uint8_t i;
-    Monster *monster = party;
-    counts[0] = bag[BAG_POTION];
-    counts[1] = bag[BAG_BALL];
-    counts[2] = 0xFF;
-    picked = list_choose(MENU_BAG, bag_items, counts, 3);
-    if (picked != 0) return;
-    if (bag[BAG_POTION]) {
-        for (i = 0; i < party_count; i++) {
-            if (monster->hp) {
-                if (monster->hp < monster->max_hp) {
-                    bag[BAG_POTION]--;
-                    use_potion(monster);
-                    return;
-                }
-            }
-            monster++;
-        }
-    }
-    text_show(T_BAG_NO_EFFECT);
-}
-
-void start_menu(void) {
-    uint8_t picked = list_choose(MENU_START, start_items, 0, 3);
-    if (picked == 0) party_page();
-    if (picked == 1) bag_page();
+    return right;
 }

@@ -1,4 +1,4 @@
-/* Screens outside the map: title, name entry, introduction, the clock, the START menu. */
+/* Screens of their own: title, name entry, introduction, the clock, the end. */
 #ifndef SCREENS_H
 #define SCREENS_H
 #include <stdint.h>
@@ -6,7 +6,6 @@
 void title_screen(void);
 void name_screen(void);
 void intro_screen(void);
-void clock_screen(void);
-void start_menu(void);
-extern const char bag_items[];
+uint8_t clock_screen(void);
+void ending_screen(void);
 #endif

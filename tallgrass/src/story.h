@@ -1,14 +1,11 @@
-/* What happens when: events, objectives, people's scripts. */
+/* What happens when: events, people's scripts, battles and what comes after them. */
 #ifndef STORY_H
 #define STORY_H
 #include <stdint.h>
 
-void story_mark(uint8_t event);
-void story_objective(void);
-void story_entered_map(void);
+void story_enter_map(uint8_t id, uint8_t x, uint8_t y, uint8_t toward);
 void story_stepped(void);
+void story_encounter(void);
 void script_run(uint8_t script);
-void text_name_species(uint8_t species);
-void party_heal(void);
-uint8_t party_alive(void);
+uint8_t script_waits(uint8_t script);
 #endif

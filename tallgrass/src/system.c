@@ -141,6 +141,14 @@ void copy_to_video(uint8_t bank, const uint8_t *source, uint8_t *target, uint16_
     copy_run_video();
 }
 
+/* An entry of a table of offsets that lies in another bank. */
+uint16_t offset_from(uint8_t bank, const uint16_t *table, uint8_t index) {
+    uint16_t entry;
+    const uint16_t *place = table + index;
+    copy_from(bank, (const uint8_t *)place, (uint8_t *)&entry, 2);
+    return entry;
+}
+
 void video_put(uint8_t *target, uint8_t tile) {
     while (STAT & 2) {
     }
@@ -150,26 +158,6 @@ void video_put(uint8_t *target, uint8_t tile) {
 void hide_sprites(void) {
     uint8_t i;
     for (i = 0; i < 160; i++) oam[i] = 0;
-}
-
-static const uint8_t bit_masks[8] = {1, 2, 4, 8, 16, 32, 64, 128};
-
-uint8_t event_is_set(uint8_t event) {
-    uint8_t index = event >> 3;
-    uint8_t bit = event & 7;
-    uint8_t mask = bit_masks[bit];
-    uint8_t byte = events[index];
-    byte = byte & mask;
-    return byte != 0;
-}
-
-void event_mark(uint8_t event) {
-    uint8_t index = event >> 3;
-    uint8_t bit = event & 7;
-    uint8_t mask = bit_masks[bit];
-    uint8_t byte = events[index];
-    byte = byte | mask;
-    events[index] = byte;
 }
 
 void system_init(void) {

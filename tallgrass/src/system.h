@@ -22,8 +22,7 @@ void copy_from(uint8_t bank, const uint8_t *source, uint8_t *target, uint16_t le
 void copy_to_video(uint8_t bank, const uint8_t *source, uint8_t *target, uint16_t length);
 void video_put(uint8_t *target, uint8_t tile);
 void hide_sprites(void);
-uint8_t event_is_set(uint8_t event);
-void event_mark(uint8_t event);
+uint16_t offset_from(uint8_t bank, const uint16_t *table, uint8_t index);
 
 extern uint8_t keys;       /* buttons down now */
 extern uint8_t idle_limit; /* wait_input gives up after that many frames without a button (0 = never) */

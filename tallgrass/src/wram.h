@@ -81,9 +81,12 @@ WRAM uint8_t __at(0xC130) party_count;
 WRAM uint8_t __at(0xC131) heal_map;
 WRAM uint8_t __at(0xC132) heal_x;
 WRAM uint8_t __at(0xC133) heal_y;
+WRAM uint8_t __at(0xC134) compass;
+WRAM uint8_t __at(0xC135) image_flags;
+WRAM uint32_t __at(0xC136) world_number;
 WRAM Monster __at(0xC140) party[6];
 WRAM uint8_t __at(0xC1D0) battle_kind;
-WRAM uint8_t __at(0xC1D1) battle_trainer;
+WRAM uint8_t __at(0xC1D1) battle_with;
 WRAM uint8_t __at(0xC1D2) active;
 WRAM uint8_t __at(0xC1D3) player_weakened;
 WRAM uint8_t __at(0xC1D4) enemy_weakened;
@@ -99,6 +102,8 @@ WRAM uint8_t __at(0xC206) n_warps;
 WRAM uint8_t __at(0xC207) n_people;
 WRAM uint8_t __at(0xC208) n_signs;
 WRAM uint8_t __at(0xC209) n_gates;
+WRAM uint8_t __at(0xC20A) mark_x;
+WRAM uint8_t __at(0xC20B) mark_y;
 WRAM Warp __at(0xC210) warps[12];
 WRAM Person __at(0xC260) people[10];
 WRAM Sign __at(0xC2E0) signs[12];
@@ -147,6 +152,13 @@ WRAM uint8_t __at(0xD200) buffer[768];
 #define RESULT_LOST 2
 #define RESULT_FLED 3
 #define RESULT_CAUGHT 4
+
+#define MOVES_NOT 0
+#define MOVES_WANDERS 1
+#define MOVES_LOOKS 2
+#define MOVES_SIGHT 3 /* stands and watches `range` tiles ahead */
+
+#define COMPASS_NONE 0 /* then clockwise from north */
 
 #define NOT_DRAWN 0xFF
 #endif

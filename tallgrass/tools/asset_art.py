@@ -8,7 +8,7 @@ from asset_files import SPRITE_SHADES, AssetError, load_pictures, require, take,
 
 FONT_COUNT = 96
 UI_COUNT = 32
-MAX_BG_TILES = 128
+MAX_BG_TILES = 124  # the last four of the 128 hold the compass
 
 
 class Tileset:
@@ -37,9 +37,7 @@ class Tileset:
                     self.tiles.append(tile)
                 self.meta[number * 4 + corner] = self.tiles.index(tile)
         if len(self.tiles) > MAX_BG_TILES:
-            raise AssetError(
-                f"{path}: {len(self.tiles)} different 8x8 tiles; at most {MAX_BG_TILES} fit. Share some corners"
-            )
+            raise AssetError(f"{path}: {len(self.tiles)} different 8x8 tiles; at most {MAX_BG_TILES} fit. Share some corners")
 
 
 def solid(metatile: int) -> bool:
@@ -62,6 +60,23 @@ def compile_sheet(path: Path, count: int) -> bytes:
     return b"".join(tiles)
 
 
+def compile_compass(path: Path) -> bytes:
+    """Eight arrows of 2x2 tiles, clockwise from north; the file holds the first two, the others are these turned."""
+    pictures = load_pictures(path)
+    data = bytearray()
+    turned = {name: take_picture(pictures, name, path) for name in ("NORTH", "NORTH_EAST")}
+    for _ in range(4):
+        for name, picture in turned.items():
+            data += b"".join(tiles_of(picture))
+            turned[name] = [list(column) for column in zip(*reversed(picture), strict=True)]
+    return bytes(data)
+
+
+def take_picture(pictures: dict, name: str, path: Path) -> list[list[int]]:
+    take(pictures, name, path, 16, 16)  # refuses what is missing or has another size
+    return pictures[name]
+
+
 def compile_sprites(folder: Path, names: list[str]) -> tuple[bytes, list[int]]:
     path = folder / "sprites.txt"
     pictures = load_pictures(path, SPRITE_SHADES)
@@ -74,6 +89,11 @@ def compile_sprites(folder: Path, names: list[str]) -> tuple[bytes, list[int]]:
         for pose in poses:
             data += b"".join(take(pictures, f"{name}_{pose}", path, 16, 16))
     return bytes(data), offsets
+
+
+def compile_mark(folder: Path) -> bytes:
+    path = folder / "sprites.txt"
+    return b"".join(take(load_pictures(path, SPRITE_SHADES), "MARK", path, 16, 16))
 
 
 def compile_title(folder: Path, font: bytes) -> tuple[bytes, list[int]]:

@@ -10,8 +10,9 @@ from asset_files import AssetError, byte, index_of, load_toml
 
 FACINGS = {"down": 0, "up": 1, "left": 2, "right": 3}
 STEPS = ((0, 1), (0, -1), (-1, 0), (1, 0))
-MOVEMENTS = {"still": 0, "wander": 1, "look": 2}
+MOVEMENTS = {"still": 0, "wander": 1, "look": 2, "sight": 3}
 MAP_LIMITS = {"warps": 12, "people": 10, "signs": 12, "gates": 8}
+MOST_KINDS = 8
 # The keys of each entry: those that must be there, those that may.
 MAP_ENTRIES = {
     "warps": ({"at", "to", "to_at", "facing"}, set()),
@@ -27,7 +28,7 @@ class GameMap:
     def __init__(self, path: Path, number: int, name: str, names: dict[str, list[str]], tilesets: list[Tileset]):
         self.path, self.number, self.name = path, number, name
         source = load_toml(path)
-        known = {"title", "tileset", "border", "encounter_rate", "encounters", "layout", *MAP_LIMITS}
+        known = {"title", "tileset", "border", "encounter_rate", "encounters", "mark", "layout", *MAP_LIMITS}
         if set(source) - known:
             raise AssetError(f"{path}: unknown keys {sorted(set(source) - known)}")
         for key in ("title", "tileset", "border", "layout"):
@@ -53,9 +54,14 @@ class GameMap:
                 if char not in self.tileset.chars:
                     raise AssetError(f"{path}: '{char}' at ({x}, {y}) is no letter of the {self.tileset.name} tileset")
                 self.layout.append(self.tileset.chars[char])
+        self.mark = self._place({"at": source.get("mark", [0, 0])})
+        if "mark" in source and solid(self.at(*self.mark)):
+            raise AssetError(f"{path}: the mark at {self.mark} is solid")
         self._check_entries(source)
         self.warps = [self._warp(entry, names) for entry in source.get("warps", [])]
         self.people = [self._person(entry, names) for entry in source.get("people", [])]
+        if len({person[2] for person in self.people}) > MOST_KINDS:
+            raise AssetError(f"{path}: people of more than {MOST_KINDS} kinds: there are no tiles for their figures")
         self.signs = [self._sign(entry, names) for entry in source.get("signs", [])]
         self.gates = [self._gate(entry, names) for entry in source.get("gates", [])]
 
@@ -129,7 +135,7 @@ class GameMap:
     def blob(self) -> bytes:
         head = [self.width, self.height, self.tileset_id, self.border, self.rate, self.encounters]
         lists = (self.warps, self.people, self.signs, self.gates)
-        data = bytes(head + [len(entries) for entries in lists] + self.layout)
+        data = bytes([*head, *(len(entries) for entries in lists), *self.mark, *self.layout])
         return data + b"".join(bytes(entry) for entries in lists for entry in entries)
 
     # What the checks ask. A "block" is a set of tiles nobody can stand on.
@@ -147,6 +153,20 @@ class GameMap:
                     seen.add(tile)
                     if tile not in self.warp_tiles:
                         queue.append(tile)
+        return seen
+
+    def walk_back(self, goal: tuple[int, int], tiles: set[tuple[int, int]], blocked: set[tuple[int, int]]) -> set:
+        """Those of `tiles` from which one gets to `goal` without leaving the map."""
+        before: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for tile in tiles - self.warp_tiles:
+            for to in self.neighbours(*tile, blocked):
+                before.setdefault(to, []).append(tile)
+        seen, queue = {goal}, deque([goal])
+        while queue:
+            for tile in before.get(queue.popleft(), ()):
+                if tile not in seen:
+                    seen.add(tile)
+                    queue.append(tile)
         return seen
 
     def neighbours(self, x: int, y: int, blocked: set[tuple[int, int]]):
@@ -189,10 +209,13 @@ def beside(x: int, y: int) -> list[tuple[int, int]]:
     return [(x + dx, y + dy) for dx, dy in STEPS]
 
 
-def check_maps(maps: list[GameMap], start: tuple[int, int, int], heal: tuple[int, int, int]) -> None:
-    """Raise AssetError where a map could not be played: see each message."""
+def check_maps(maps: list[GameMap], places: list[tuple[int, int, int]]) -> None:
+    """Raise AssetError where a map could not be played: see each message.
+
+    `places` are those where one finds oneself without a door: (map, x, y).
+    """
     arrivals: list[set[tuple[int, int]]] = [set() for _ in maps]
-    for number, x, y in (start, heal):
+    for number, x, y in places:
         arrivals[number].add((x, y))
     for game_map in maps:
         for x, y, to, to_x, to_y, _ in game_map.warps:
@@ -239,19 +262,15 @@ def check_map(game_map: GameMap, arrivals: set[tuple[int, int]]) -> None:
             if not goals & seen:
                 raise AssetError(f"{path}: from {tile} one cannot reach the {label}")
     home = next(iter(sorted(arrivals)))
-    for tile in sorted(everywhere - game_map.warp_tiles):
-        if home not in game_map.walk(tile, fixed):
-            raise AssetError(f"{path}: from {tile} one cannot get back to {home}")
+    stuck = everywhere - game_map.warp_tiles - game_map.walk_back(home, everywhere, fixed)
+    if stuck:
+        raise AssetError(f"{path}: from {min(stuck)} one cannot get back to {home}")
     # Nobody may stand where the way for the player would be cut: neither one person nor two together.
-    squares = [
-        (person, game_map.wander_square(person)) for person in game_map.people if person[4] == MOVEMENTS["wander"]
-    ]
+    squares = [(person, game_map.wander_square(person)) for person in game_map.people if person[4] == MOVEMENTS["wander"]]
     for person, square in squares:
         doorstep = square & arrivals
         if doorstep:
-            raise AssetError(
-                f"{path}: the person at {person[:2]} can wander onto {sorted(doorstep)}, where one arrives"
-            )
+            raise AssetError(f"{path}: the person at {person[:2]} can wander onto {sorted(doorstep)}, where one arrives")
     for position, (person, square) in enumerate(squares):
         for tile in sorted(square):
             cut = cutting_tiles(game_map, home, fixed | {tile})
@@ -266,9 +285,7 @@ def check_map(game_map: GameMap, arrivals: set[tuple[int, int]]) -> None:
                     )
 
 
-def cutting_tiles(
-    game_map: GameMap, home: tuple[int, int], blocked: set[tuple[int, int]]
-) -> set[tuple[int, int]] | None:
+def cutting_tiles(game_map: GameMap, home: tuple[int, int], blocked: set[tuple[int, int]]) -> set[tuple[int, int]] | None:
     """Tiles whose loss would cut off a way out from `home`; None if `blocked` cuts one off already.
 
     All warps to one map count as one way out, written (-1, map), and the search passes through it as if it were a

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import pairwise
 from pathlib import Path
 
-from asset_art import FONT_COUNT, UI_COUNT, Tileset, compile_sheet, compile_sprites, compile_title
+from asset_art import FONT_COUNT, UI_COUNT, Tileset, compile_compass, compile_mark, compile_sheet, compile_sprites, compile_title
 from asset_files import (
     ROOT,
     AssetError,
@@ -35,7 +36,10 @@ from asset_maps import GameMap, check_maps
 BANK_LIMIT = 16 * 1024
 PIC_BYTES = 25 * 16
 LINE_LENGTH, LINES_PER_PAGE = 18, 2
-OBJECTIVE_LINE_LENGTH = 17
+OBJECTIVE_LINE_LENGTH = 15
+MAP_TABLE_LENGTH = 16
+NOWHERE = 0xFF
+TEXT_BUFFER = 768  # buffer[] in src/wram.h
 NAME_LENGTH, STRING_LENGTH = 7, 8
 PAGE_END, PLAYER_NAME, STRING = 0x0C, 0x01, 0x02
 
@@ -63,28 +67,48 @@ def compile_texts(path: Path) -> tuple[list[str], bytes, list[int]]:
     return list(texts), bytes(data), offsets
 
 
-def compile_objectives(story: dict, path: Path) -> tuple[list[str], bytes, list[int], list[int]]:
-    names, data, offsets, icons = [], bytearray(), [], []
+def compile_objectives(story: dict, text_names: list[str], path: Path) -> tuple[list[str], bytes, list[int], list[int], list[int]]:
+    """Names, texts, their offsets, icons, and what the compass points at: two bytes each, map and script."""
+    names, data, offsets, icons, targets = [], bytearray(), [], [], []
     for entry in story["objective"]:
         require(entry, "id icon text", f"{path}: objective {entry.get('id', '?')}")
         names.append(entry["id"])
         offsets.append(len(data))
         icons.append(index_of(story["icons"], entry["icon"], f"{path}: objective {entry['id']}"))
         if len(entry["text"]) != 2 or any(len(line) > OBJECTIVE_LINE_LENGTH for line in entry["text"]):
-            raise AssetError(
-                f"{path}: objective {entry['id']}: two lines of at most {OBJECTIVE_LINE_LENGTH} characters"
-            )
+            raise AssetError(f"{path}: objective {entry['id']}: two lines of at most {OBJECTIVE_LINE_LENGTH} characters")
         data += "\n".join(entry["text"]).encode("ascii") + b"\0"
-    return names, bytes(data), offsets, icons
+        where = f"{path}: objective {entry['id']}"
+        targets.append(index_of(story["maps"], entry["map"], where) if "map" in entry else NOWHERE)
+        targets.append(index_of(text_names, entry["script"], where) + 1 if "script" in entry else 0)
+    return names, bytes(data), offsets, icons, targets
+
+
+def first_steps(maps: list[GameMap], path: Path) -> list[int]:
+    """For each map a row: the neighbouring map that leads to each map by the fewest warps (itself on the diagonal)."""
+    doors = [sorted({warp[2] for warp in game_map.warps}) for game_map in maps]
+    table = []
+    for start in range(len(maps)):
+        first = {start: start}
+        queue = [start]
+        for here in queue:
+            for there in doors[here]:
+                if there not in first:
+                    first[there] = there if here == start else first[here]
+                    queue.append(there)
+        if len(first) != len(maps):
+            raise AssetError(f"{path}: from {maps[start].name} one does not get to every map")
+        table += [first[goal] for goal in range(len(maps))]
+    return table
 
 
 def compile_numbers(bank: Bank, header: Header, monsters: dict, story: dict, maps: list[GameMap], path: Path) -> None:
-    require(monsters, "types beats move species encounters trainer", str(path))
+    require(monsters, "types beats move species encounters trainer trainer_moves", str(path))
     for kind, keys in (
         ("move", "id type power accuracy pp effect"),
         ("species", "id type hp attack defense speed catch_rate moves"),
         ("encounters", "id slots"),
-        ("trainer", "id level money pic"),
+        ("trainer", "id name shift above tough money"),
     ):
         for entry in monsters[kind]:
             require(entry, keys, f"{path}: {kind} {entry.get('id', '?')}")
@@ -126,6 +150,7 @@ def compile_numbers(bank: Bank, header: Header, monsters: dict, story: dict, map
     names("move_names", [entry.get("name", entry["id"]) for entry in monsters["move"]], 7)
     names("type_names", types, 7)
     names("item_names", story["items"], 9)
+    names("trainer_names", [trainer["name"] for trainer in monsters["trainer"]], 9)
     names("map_names", [game_map.title for game_map in maps], 13)
 
     rows = bytearray()
@@ -144,10 +169,13 @@ def compile_numbers(bank: Bank, header: Header, monsters: dict, story: dict, map
     rows = bytearray()
     for trainer in monsters["trainer"]:
         where = f"{path}: trainer {trainer['id']}"
-        number = index_of(species, trainer["species"], where) + 1 if "species" in trainer else 0
-        pic = 2 * len(species) + index_of(["PIC_" + name for name in story["pictures"]], trainer["pic"], where)
-        rows += bytes((number, trainer["level"], byte(trainer["money"], where), pic))
+        if not 0 <= trainer["shift"] <= 2 or not len(trainer["above"]) == len(trainer["tough"]) == 3:
+            raise AssetError(f"{where}: shift is 0 to 2, above and tough have a number for each of the three")
+        row = [trainer["shift"], *trainer["above"], *trainer["tough"], trainer["money"]]
+        rows += bytes(byte(value, where) for value in row)
     bank.add("trainer_data", rows)
+    known = [index_of(moves, move, f"{path}: trainer_moves") + 1 for move in monsters["trainer_moves"]]
+    bank.add("trainer_moves", known[:4] + [0] * (4 - len(known)))
 
     chart = [[8] * len(types) for _ in types]
     for winner, loser in monsters["beats"].items():
@@ -169,7 +197,9 @@ def build(root: Path, out: Path) -> list[Bank]:
     header = Header()
 
     text_names, text_data, text_offsets = compile_texts(text_path)
-    objectives, objective_data, objective_offsets, objective_icons = compile_objectives(story, story_path)
+    objectives, objective_data, objective_offsets, objective_icons, objective_targets = compile_objectives(
+        story, text_names, story_path
+    )
     header.enumerate("maps", "MAP_", story["maps"])
     header.enumerate("events", "EV_", story["events"], 1)
     header.enumerate("objectives", "OBJ_", objectives)
@@ -177,6 +207,10 @@ def build(root: Path, out: Path) -> list[Bank]:
     for number, name in enumerate(text_names, 1):
         header.define(name, number)
     header.define("T_COUNT", len(text_names))
+    longest = max(after - at for at, after in pairwise([*text_offsets, len(text_data)]))
+    if longest > TEXT_BUFFER:
+        raise AssetError(f"{text_path}: a text of {longest} bytes; at most {TEXT_BUFFER} fit")
+    header.define("TEXT_LONGEST", longest)
     header.enumerate("overworld sprites", "SPR_", story["sprites"])
     header.enumerate("objective icons", "ICON_", story["icons"])
 
@@ -196,11 +230,13 @@ def build(root: Path, out: Path) -> list[Bank]:
     sprites, sprite_offsets = compile_sprites(folder, story["sprites"])
     art.add("sprite_tiles", sprites)
     art.add("sprite_offset", sprite_offsets, "uint16_t")
+    art.add("mark_tiles", compile_mark(folder))
     header.section("sprites: 0 is see-through, 1 white, 2 dark, 3 black, so OBP0 and OBP1 must hold this")
     header.define("SPRITE_PALETTE", "0xE0")
     icons_path = folder / "icons.txt"
     icons = load_pictures(icons_path)
     art.add("icon_tiles", b"".join(tile for name in story["icons"] for tile in take(icons, name, icons_path, 16, 16)))
+    art.add("compass_tiles", compile_compass(folder / "compass.txt"))
     title, title_map = compile_title(folder, font)
     art.add("title_tiles", title)
     art.add("title_map", title_map)
@@ -228,8 +264,7 @@ def build(root: Path, out: Path) -> list[Bank]:
         "encounters": [table["id"] for table in monsters["encounters"]],
     }
     maps = [
-        GameMap(root / "maps" / f"{name.lower()}.toml", number, name, known, tilesets)
-        for number, name in enumerate(story["maps"])
+        GameMap(root / "maps" / f"{name.lower()}.toml", number, name, known, tilesets) for number, name in enumerate(story["maps"])
     ]
     header.section("where a game starts, and where one wakes up after a lost battle")
     places = []
@@ -240,13 +275,17 @@ def build(root: Path, out: Path) -> list[Bank]:
         places.append((number, x, y))
         for suffix, value in zip(("MAP", "X", "Y"), places[-1], strict=True):
             header.define(f"{key.upper()}_{suffix}", value)
-    check_maps(maps, *places)
-    map_data, map_offsets = bytearray(), []
+    # Who has asked the nurse wakes up below her.
+    nurse = index_of(text_names, "T_NURSE", str(text_path)) + 1
+    places += [(m.number, person[0], person[1] + 1) for m in maps for person in m.people if person[6] == nurse]
+    check_maps(maps, places)
+    map_data, map_offsets = bytearray(), [0] * MAP_TABLE_LENGTH
     for game_map in maps:
-        map_offsets.append(len(map_data))
+        map_offsets[game_map.number] = 2 * MAP_TABLE_LENGTH + len(map_data)
         map_data += game_map.blob()
-    maps_bank.add("map_data", map_data)
+    # The table stays first in its bank: it counts from there, and pokemon_env reads the maps from the ROM's file.
     maps_bank.add("map_offset", map_offsets, "uint16_t")
+    maps_bank.add("map_data", map_data)
 
     # Words and numbers
     text.add("text_data", text_data)
@@ -254,6 +293,8 @@ def build(root: Path, out: Path) -> list[Bank]:
     text.add("objective_text", objective_data)
     text.add("objective_offset", objective_offsets, "uint16_t")
     text.add("objective_icon", objective_icons)
+    data.add("objective_target", objective_targets)
+    data.add("first_step", first_steps(maps, story_path))
     compile_numbers(data, header, monsters, story, maps, monsters_path)
 
     banks = [art, pics, maps_bank, text, data]

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Build tallgrass.gb from art/, maps/, data/ and src/ with SDCC 4.2.0 (Debian: apt-get install sdcc).
-# Usage: build_rom.sh [OUTPUT]   (default: tallgrass.gb beside src/)
+# Usage: [BUILD=FOLDER] build_rom.sh [OUTPUT]   (default: tallgrass.gb beside src/; FOLDER is emptied first)
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$here/tallgrass.gb}
-build=$here/build
+build=${BUILD:-$here/build}
 python=${PYTHON:-python3}
 
 # The bytes of the ROM depend on the compiler: another version may give another ROM, or a faulty one.
@@ -21,20 +21,30 @@ compile() {  # compile SOURCE BANK: BANK 1 is the program's own, always mapped
     [ "$bank" = 1 ] || segments="--codeseg CODE_$bank --constseg CODE_$bank"
     # "info 218: z80instructionSize() failed to parse" is harmless noise of this SDCC.
     # shellcheck disable=SC2086
-    sdcc -msm83 --std-c11 --no-std-crt0 --opt-code-speed -I "$here/src" -I "$build/gen" $segments -c "$source" -o "$object" \
-        2>"$build/messages" || { cat "$build/messages" >&2; exit 1; }
-    grep -v 'info 218' "$build/messages" >&2 || [ $? = 1 ]
+    sdcc -msm83 --std-c11 --no-std-crt0 --opt-code-speed --max-allocs-per-node 300 -I "$here/src" -I "$build/gen" $segments -c "$source" -o "$object" \
+        2>"$object.messages" || { cat "$object.messages" >&2; exit 1; }
+    grep -v 'info 218' "$object.messages" >&2 || [ $? = 1 ]
 }
 
 sdasgb -plosgff -o "$build/crt0.rel" "$here/src/crt0.s"
-objects="$build/crt0.rel"
-for source in "$here"/src/*.c; do
-    compile "$source" 1
-    objects="$objects $build/$(basename "$source" .c).rel"
-done
+# Two compilers side by side: every other file is this one's.
+lane() {
+    skip=$1
+    for source in "$here"/src/*.c; do
+        [ "$skip" = 1 ] || compile "$source" 1
+        skip=$((1 - skip))
+    done
+}
+lane 1 &
+other=$!
+lane 0
 for entry in data:1 art:2 pics:3 maps:4 text:5; do
     compile "$build/gen/${entry%:*}.c" "${entry#*:}"
-    objects="$objects $build/${entry%:*}.rel"
+done
+wait "$other"
+objects="$build/crt0.rel"
+for source in "$here"/src/*.c data art pics maps text; do
+    objects="$objects $build/$(basename "$source" .c).rel"
 done
 
 # SDCC 4.2.0 miscompiles some 16-bit constants as "scf; push af" (see tallgrass/README.md, coding rule).

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check what the compiler and the linker made.
 
-    check_rom.py BUILD              the program fits below 0x8000, the copy routines lie in bank 0, data below 0xD000
-    check_rom.py --assembly BUILD   no constant was pushed wrongly (a fault of SDCC 4.2.0)
+check_rom.py BUILD              the program fits below 0x8000, the copy routines lie in bank 0, data below 0xD000
+check_rom.py --assembly BUILD   no constant was pushed wrongly (a fault of SDCC 4.2.0)
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ def faults_in_map(build: Path) -> list[str]:
     """What does not lie where it must; prints the sizes if all is well."""
     text = (build / "tallgrass.map").read_text()
     areas = {
-        m[1]: (int(m[2], 16), int(m[3], 16))
-        for m in re.finditer(r"^(_[A-Z0-9_]+)\s+([0-9A-F]{8})\s+([0-9A-F]{8})\s*=", text, re.M)
+        m[1]: (int(m[2], 16), int(m[3], 16)) for m in re.finditer(r"^(_[A-Z0-9_]+)\s+([0-9A-F]{8})\s+([0-9A-F]{8})\s*=", text, re.M)
     }
     symbols = {m[2]: int(m[1], 16) for m in re.finditer(r"^\s+([0-9A-F]{8})\s+(\w+)", text, re.M)}
     problems = []

@@ -73,11 +73,12 @@ class MapData:
 
     def __init__(self, game: Game, number: int):
         self.game, self.number = game, number
-        data = game.arrays["map_data"][game.arrays["map_offset"][number] :]
+        # The offsets count from the table itself, which lies before the maps.
+        data = game.arrays["map_data"][game.arrays["map_offset"][number] - 2 * len(game.arrays["map_offset"]) :]
         self.width, self.height, self.tileset, self.border = data[:4]
         self.counts = data[6:10]
-        at = 10 + self.width * self.height
-        self.layout = data[10:at]
+        at = 12 + self.width * self.height
+        self.layout = data[12:at]
         self.lists = []
         for count, size in zip(self.counts, (6, 8, 3, 4), strict=True):
             self.lists.append([data[at + i * size : at + (i + 1) * size] for i in range(count)])

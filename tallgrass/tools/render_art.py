@@ -86,9 +86,7 @@ def main() -> None:
             people += [game.sprite(kind, facing, True) for facing in range(4)]
     save(sheet(people, 8), out / "people.png", 6)
     icons = [game.tiles("icon_tiles", number * 4, 2, 2) for number in game.names("ICON_")]
-    small = [
-        icon.resize((8, 8), Image.Resampling.BILINEAR).resize((16, 16), Image.Resampling.NEAREST) for icon in icons
-    ]
+    small = [icon.resize((8, 8), Image.Resampling.BILINEAR).resize((16, 16), Image.Resampling.NEAREST) for icon in icons]
     save(sheet(icons + small, 10), out / "icons.png", 6)
     pictures = [game.tiles("pics", number * 25, 5, 5) for number in range(len(game.arrays["pics"]) // 400)]
     save(sheet(pictures, 5), out / "pics.png", 4)
