@@ -1,0 +1,44 @@
+"""Which worlds are for what: training, choosing, testing; and how a command line names them."""
+
+from __future__ import annotations
+
+import re
+
+TRAIN = range(1, 1000)
+CHOOSE = range(1000, 1100)
+TEST = range(10000, 11000)
+"""Worlds from 10000 on are for tests only; the word "test" means these thousand."""
+
+LAST_WORLD = 2**32 - 1
+_NAMED = {"train": TRAIN, "choose": CHOOSE, "test": TEST}
+
+Worlds = range
+"""World numbers, in order: a sequence without gaps."""
+
+
+def parse_worlds(text: str) -> Worlds:
+    """Read "0", "7", "1-999", "train", "choose" or "test"; raises ValueError that says what is wrong."""
+    text = text.strip()
+    if text in _NAMED:
+        return _NAMED[text]
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if match is None:
+        raise ValueError(f"worlds {text!r}: give a number (0), a range (1-999), or one of {', '.join(_NAMED)}")
+    first = int(match[1])
+    last = int(match[2]) if match[2] is not None else first
+    if last < first:
+        raise ValueError(f"worlds {text!r}: the range ends before it begins; {last}-{first} is meant?")
+    if last > LAST_WORLD:
+        raise ValueError(f"worlds {text!r}: the last world is {LAST_WORLD}")
+    return range(first, last + 1)
+
+
+def split_of(world: int) -> str:
+    """ "home" (0), "train", "choose", "test" (10000 and up), or "unused" for a world of no split."""
+    if world == 0:
+        return "home"
+    if world in TRAIN:
+        return "train"
+    if world in CHOOSE:
+        return "choose"
+    return "test" if world >= TEST.start else "unused"
