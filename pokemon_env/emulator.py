@@ -44,6 +44,13 @@ class Emulator(Memory, Protocol):
     mode: str  # what the console pretends to be, "dmg" or "cgb": states of one do not load in the other
     screen_shape: tuple[int, int, int]  # (H, W, 3)
 
+    def power_on(self, cartridge_ram: bytes | None = None) -> None:
+        """Go back to the moment of power-on, with these bytes in the cartridge's RAM (zeros after them; None: zeros only).
+
+        Nothing of what ran before is left, and none of the game's own instructions has run; nothing is drawn until the
+        next `tick`. Raises EmulatorError if the cartridge has less RAM.
+        """
+
     def press(self, button: str, hold_frames: int, release_frames: int) -> None:
         """Hold `button` (upper case, as in `Game.buttons`), let go, and run on; only the last frame is drawn."""
 

@@ -15,10 +15,12 @@ from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted, MilestoneTracker
 from pokemon_env.open_emulator import open_emulator
+from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
+from pokemon_env.worlds.splits import parse_worlds
 
 BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
 
-_RESET_OPTIONS = {"load_state", "idle_frames"}
+_RESET_OPTIONS = {"load_state", "idle_frames", "world", "start_milestone"}
 _REST_CHECK_FRAMES = 4
 _PICTURE_FRAMES = 2  # what memory says is on the screen one frame later, and whole after another
 
@@ -41,8 +43,12 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
       `get_state` and `snapshot` are there for the steps at which a state is wanted.
 
     The same seed and the same actions give the same pictures and infos, whatever the environment did before. The
-    seed sets the game's own random numbers, the start state drawn, its idle frames and the jitter of the release. A
-    reset without a seed goes on drawing from the same generator, as Gymnasium has it.
+    seed sets the game's own random numbers, the start state or world drawn, the position in it, its idle frames and the
+    jitter of the release. A reset without a seed goes on drawing from the same generator, as Gymnasium has it.
+
+    Some games (the bundled one) can be played in many worlds, whose maps differ while the story is the same, and from
+    any milestone on without the way up to it; `worlds`, `tier` and `start_milestone` are for them, and make a reset draw a
+    world and a start of its own. Without any of the three an episode starts at power-on or in `start_state`.
 
     Args:
         rom_path: the ROM; default is the bundled game. A ROM that no module in `pokemon_env/games/` knows runs by
@@ -52,7 +58,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             speed).
         start_state: None for power-on, the path of a .state file, or a folder of them or a list of paths, of which
             each reset draws one.
-        target_milestone: id of the milestone that ends the episode; default is the game's last.
+        target_milestone: id of the milestone that ends the episode; default is `start_milestone`, or else the game's last.
         max_episode_steps: truncate after so many steps; None for never.
         hold_frames, release_frames: frames (60 a second) for which a button is down, and up, in a step. Default: the
             game's (12 and 12).
@@ -62,6 +68,11 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         idle_frames_range: how many frames pass without a button after a start state was loaded; drawn at each reset
             (both ends included; default: the game's, 0 to 60). At least one does, so that there is a picture.
         window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as it can.
+        worlds: the worlds of which each reset draws one: "0", "1-999", "train", "choose" or "test" (see
+            `pokemon_env.worlds.splits`), or a sequence of numbers. Default: the tier's.
+        tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, whatever the arguments
+            above say, and plays with the default of `release_frames`.
+        start_milestone: id of the milestone that each episode starts at: those before it are completed, without reward.
 
     Raises RomError, StateFileError, EmulatorError (`pokemon_env.emulator`, `.state_files`) and ValueError, each with
     what to do.
@@ -84,6 +95,9 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         state_in_info: bool = True,
         idle_frames_range: tuple[int, int] | None = None,
         window_speed: float = 1,
+        worlds: str | Sequence[int] | None = None,
+        tier: str | None = None,
+        start_milestone: str | None = None,
     ) -> None:
         self._emulator = None  # close() may be called on what could not be built
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -91,7 +105,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         if render_mode is None and not headless:
             render_mode = "human"
         self.render_mode = render_mode
-        rom = Rom.read(rom_path)
+        self._rom = rom = Rom.read(rom_path)
         self.game = find_game(rom)
         self.buttons = self.game.buttons
         self.milestones = self.game.milestones
@@ -107,12 +121,13 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             _at_least_one("max_episode_steps", max_episode_steps)
         self.max_episode_steps = max_episode_steps
         self.target_milestone = target_milestone
-        ids = [milestone.id for milestone in self.milestones]
-        if target_milestone is not None and target_milestone not in ids:
-            raise ValueError(
-                f"{self.game.name} has no milestone {target_milestone!r}; it has {', '.join(ids) if ids else 'none at all'}."
-            )
+        self._check_milestone(target_milestone)
         self._start_states = None if start_state is None else state_files.find_states(start_state)
+        self.tier = self.worlds = None
+        self.start_milestone = start_milestone
+        given = {"worlds": worlds, "tier": tier, "start_milestone": start_milestone}
+        if given := [name for name, value in given.items() if value is not None]:
+            self._choose_worlds(given, worlds, tier)
 
         window = render_mode == "human" or not headless
         self._emulator = open_emulator(rom, window, window_speed)
@@ -129,6 +144,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         self._tracker = MilestoneTracker(self.milestones)
         self._step_count = 0
         self._prev_action = "no_op"
+        self._episode_start: str | None = None  # the milestone that the episode was started at
         self._ready = False  # reset() was called, and worked
         self._rest(self.game.boot_frames)
         # Loading this is quicker than booting again, and no less a power-on.
@@ -137,13 +153,16 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
     @property
     def _goal(self) -> str | None:
         """The milestone that ends the episode; None for a game without any."""
-        return self.target_milestone or (self.milestones[-1].id if self.milestones else None)
+        return self.target_milestone or self._episode_start or (self.milestones[-1].id if self.milestones else None)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode.
 
-        options: {"load_state": path of the .state file to start from, instead of `start_state`; None for power-on} and
-            {"idle_frames": how many frames pass after loading it, instead of a drawn number}.
+        options: "load_state": path of the .state file to start from, instead of `start_state`, which brings its own world;
+                with None no state is loaded: the start is at power-on, or as `worlds` and `start_milestone` say.
+            "world": number of the world, instead of a drawn one.
+            "start_milestone": instead of the argument of this name; None starts at power-on.
+            "idle_frames": how many frames pass before the first picture, instead of a drawn number; not after power-on.
         Raises StateFileError if the state cannot be used, MilestoneAlreadyCompleted if the target is reached in it.
         """
         super().reset(seed=seed)
@@ -152,22 +171,28 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             raise ValueError(f"unknown reset options {sorted(unknown)}; known are {sorted(_RESET_OPTIONS)}.")
         emulator = self._running()
         self._ready = False
-        path = options["load_state"] if "load_state" in options else self._draw_start_state()
+        path, world, milestone = self._draw_start(options)
         game_seed = int(self.np_random.integers(1, 1 << 32))
         already: tuple[str, ...] = ()
-        if path is None:
+        self._episode_start = milestone
+        if path is not None:
+            already = self._load(path)
+            self.game.seed(emulator, game_seed)
+            self._idle(options.get("idle_frames"), self.idle_frames_range)
+        elif world is None:
             emulator.load_state(self._power_on)
             self.game.seed(emulator, game_seed)
         else:
-            already = self._load(path)
+            tier = self._tier
+            emulator.power_on(self.game.cartridge_ram(self._rom, world, tier, milestone, self.np_random))
+            self._rest(self.game.boot_frames)
             self.game.seed(emulator, game_seed)
-            low, high = self.idle_frames_range
-            idle_frames = options.get("idle_frames")
-            emulator.tick(max(1, int(self.np_random.integers(low, high + 1)) if idle_frames is None else idle_frames))
-            self._rest(self.game.settle_frames)
+            if milestone is not None:
+                self.game.play_opening(emulator, tier, milestone, self.np_random)
+                self._idle(options.get("idle_frames"), self.idle_frames_range if tier.jitter else (0, 0))
         self._tracker.reset(self.game.watch(emulator), already)
         if self._goal is not None and self._tracker.completed[self._goal]:
-            start = "power-on" if path is None else f"the state {path}"
+            start = f"the state {path}" if path is not None else "power-on" if milestone is None else f"a start at {milestone}"
             raise MilestoneAlreadyCompleted(
                 f"the target milestone {self._goal} is completed already in {start}. Start from an "
                 "earlier state, or choose a later milestone."
@@ -186,7 +211,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             raise ValueError(f"action is {action!r}, but must be 0 to {len(self.buttons) - 1} ({', '.join(self.buttons)}).")
         button = self.buttons[action]
         release_frames = self.release_frames
-        if self.randomize_release_frames:
+        if self.randomize_release_frames and (self.tier is None or self._tier.jitter):
             low, high = self.release_frames_range
             release_frames = int(self.np_random.integers(low, high + 1))
         emulator.press(button, self.hold_frames, release_frames)
@@ -246,12 +271,68 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             raise EmulatorError("this environment was closed: make another one.")
         return self._emulator
 
+    @property
+    def _tier(self) -> Tier:
+        return find_tier(self.tier or DEFAULT_TIER)
+
+    def _check_milestone(self, name: str | None) -> None:
+        ids = [milestone.id for milestone in self.milestones]
+        if name is not None and name not in ids:
+            raise ValueError(f"{self.game.name} has no milestone {name!r}; it has {', '.join(ids) if ids else 'none at all'}.")
+
+    def _check_has_worlds(self, given: list[str]) -> None:
+        if not self.game.has_worlds:
+            raise ValueError(
+                f"{self.game.name} ({self.game.id}) has no worlds: leave out {' and '.join(given)}, and start from saved "
+                "states (start_state) or at power-on."
+            )
+
+    def _choose_worlds(self, given: list[str], worlds: str | Sequence[int] | None, tier: str | None) -> None:
+        """Set `worlds` and `tier` from the arguments of which at least one was given."""
+        self._check_has_worlds(given)
+        if self._start_states is not None:
+            raise ValueError(f"start_state and {given[0]} exclude each other: a saved state holds its own world and place.")
+        self._check_milestone(self.start_milestone)
+        self.tier = tier or DEFAULT_TIER
+        worlds = self._tier.worlds if worlds is None else worlds
+        self.worlds = _worlds(worlds)
+        if self.tier == "T2" and 0 in self.worlds:
+            raise ValueError("tier T2 is played in other worlds than world 0: leave world 0 out of worlds, or choose T1.")
+
+    def _draw_start(self, options: dict[str, Any]) -> tuple[Path | None, int | None, str | None]:
+        """Return the state file, the world and the milestone that the episode starts at: None for what is not meant."""
+        path, world, milestone = options.get("load_state"), options.get("world"), options.get("start_milestone")
+        if given := [name for name in ("world", "start_milestone") if options.get(name) is not None]:
+            self._check_has_worlds(given)
+        if path is not None:
+            if given:
+                raise ValueError(f"load_state and {given[0]} exclude each other: a saved state holds its own world and place.")
+            return path, None, None
+        if not given and self.worlds is None:
+            return (None if "load_state" in options else self._draw_start_state()), None, None
+        if "start_milestone" in options:
+            self._check_milestone(milestone)
+        else:
+            milestone = self.start_milestone
+        worlds = self.worlds or (0,)
+        # Drawn also where the world is named, so that all that is drawn after it is the same.
+        drawn = worlds[int(self.np_random.integers(len(worlds)))]
+        return None, int(drawn if world is None else _worlds([world])[0]), milestone
+
     def _draw_start_state(self) -> Path | None:
         if self._start_states is None:
             return None
         if len(self._start_states) == 1:
             return self._start_states[0]
         return self._start_states[int(self.np_random.integers(len(self._start_states)))]
+
+    def _idle(self, frames: int | None, drawn_from: tuple[int, int]) -> None:
+        """Let some frames pass without a button, at least one so that there is a picture, and wait until all is at rest."""
+        low, high = drawn_from
+        if frames is None:
+            frames = int(self.np_random.integers(low, high + 1))
+        self._emulator.tick(max(1, frames))
+        self._rest(self.game.settle_frames)
 
     def _load(self, path: str | Path) -> tuple[str, ...]:
         """Load a state file; return the milestones that it says were completed."""
@@ -281,6 +362,18 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def _worlds(worlds: str | Sequence[int]) -> Sequence[int]:
+    """The worlds meant by the argument of this name, checked."""
+    if isinstance(worlds, str):
+        return parse_worlds(worlds)
+    if not len(worlds):
+        raise ValueError("worlds is empty: give at least one world's number.")
+    for world in worlds:
+        if not isinstance(world, (int, np.integer)) or world < 0:
+            raise ValueError(f"worlds holds {world!r}, but must be numbers from 0 on, or a text such as '1-999' or 'train'.")
+    return tuple(worlds)
 
 
 def _at_least_one(name: str, value: int) -> int:

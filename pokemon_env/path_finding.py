@@ -8,14 +8,16 @@ A state's "map" holds `ascii_map`, one string per row, and `warps`, a list of {"
     others can be walked on: floor, grass, warps, the player's own tile
 
 Every press costs the same, so a breadth-first search from the goal finds what A* would, and finds it for all tiles
-at once.
-Ties are broken in one fixed order (up, down, left, right), so that an expert gives the same label for the same picture.
+at once. A press toward a free tile turns and steps; toward a solid one it only turns.
+Ties are broken in one fixed order (up, down, left, right: vertical first), so that an expert gives the same label for
+the same picture.
 
 - A warp takes the player away from the map, so no way leads across one, unless it is the goal.
-- If `map["view"]` = [left, top, right, bottom] says which tiles are on the screen, people outside it are ignored: a
-  label must follow from what can be seen.
+- If `map["view"]` = [left, top, right, bottom] says which tiles are on the screen, people are where they are seen; those
+  outside it are taken to be at their "home", if `map["people"]` says where that is (and one does not see that they are
+  not), else to be nowhere: a label must follow from what can be seen, and from what is always so.
 - Where people block every way, the way leads through them as if they were not there: the press is a wait in front of
-  them.
+  them. Not through those whose "range" is 0: who never moves is as good as a wall.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 
 Tile = tuple[int, int]
 State = dict[str, Any]
+Found = tuple[int, list[str]]  # how many presses, and which may be the first
 
 _DIRECTIONS = ("up", "down", "left", "right")  # ties are broken in this order
 _BLOCKED, _FLOOR, _PERSON = ord("#"), ord("."), ord("P")
@@ -63,11 +66,8 @@ def shortest_path_actions_to_any(state: State, tiles: Iterable[Tile]) -> list[st
     """`shortest_path_actions` to whichever of several tiles is nearest."""
     grid = _Grid(state)
     goals = [grid.index(tile) for tile in tiles]
-    for people_block in (True, False):
-        actions = grid.actions_to(goals, people_block)
-        if actions is not None:
-            return actions
-    return []
+    found = grid.around_people(lambda people_block: grid.actions_to(goals, people_block))
+    return found[1] if found is not None else []
 
 
 def face_and_press(state: State, x: int, y: int, button: str = "a") -> str | None:
@@ -75,15 +75,24 @@ def face_and_press(state: State, x: int, y: int, button: str = "a") -> str | Non
 
     Raises ValueError if there is no map or the tile is not on it.
     """
+    actions = shortest_actions_to_face(state, x, y)
+    if actions is None:
+        return None
+    return actions[0] if actions else button
+
+
+def shortest_actions_to_face(state: State, x: int, y: int) -> list[str] | None:
+    """Return all presses that begin a shortest way to stand beside the tile (x, y) and face it, in the fixed order.
+
+    Whoever arrives by a step toward the tile faces it already; others need one more press, which turns them. [] if the
+    player faces it, None if no way leads there.
+    """
     grid = _Grid(state)
     goal = grid.index((x, y))
     grid.cells[goal] = _BLOCKED  # even if nobody stands there: one goes beside it
-    for people_block in (True, False):
-        actions = grid.actions_to([goal], people_block)
-        if actions:
-            beside = grid.start + grid.offsets[actions[0]] == goal
-            return button if beside and state["player"]["facing"] == actions[0] else actions[0]
-    return None
+    facing = state["player"]["facing"]
+    found = grid.around_people(lambda people_block: grid.actions_to_face(goal, facing, people_block))
+    return found[1] if found is not None else None
 
 
 def distances_to(state: State, tiles: Iterable[Tile], people_block: bool = True) -> list[list[int]]:
@@ -100,12 +109,10 @@ def distances_to(state: State, tiles: Iterable[Tile], people_block: bool = True)
 
 def path_length(state: State, x: int, y: int) -> int | None:
     """Return how many presses lead to the tile (x, y), or beside it if it is solid; None if there is no way at all."""
-    px, py = state["map"]["player_coords"]
-    for people_block in (True, False):
-        distance = distances_to(state, [(x, y)], people_block)[py][px]
-        if distance >= 0:
-            return distance
-    return None
+    grid = _Grid(state)
+    goal = grid.index((x, y))
+    found = grid.around_people(lambda people_block: grid.actions_to([goal], people_block))
+    return found[0] if found is not None else None
 
 
 def nearest(state: State, tiles: Sequence[Tile]) -> Tile | None:
@@ -151,6 +158,15 @@ class _Grid:
             if not in_view(state, person % self.stride - 1, person // self.stride - 1):
                 self.cells[person] = _FLOOR
             person = self.cells.find(_PERSON, person + 1)
+        for person in world.get("people", ()):
+            place = person["x"], person["y"]
+            if not in_view(state, *place):
+                place = person.get("home", place)
+                if in_view(state, *place) and person.get("range", 1):
+                    continue  # not at home, as one sees
+            cell = self.index(place)
+            if cell != self.start and self.cells[cell] in (_FLOOR, _PERSON):
+                self.cells[cell] = _PERSON if person.get("range", 1) else _BLOCKED
 
     def index(self, tile: Sequence[int]) -> int:
         x, y = tile
@@ -202,11 +218,43 @@ class _Grid:
             frontier = reached
         return distance
 
-    def actions_to(self, goals: list[int], people_block: bool) -> list[str] | None:
-        """Return the first presses of all shortest ways from the player to a goal; [] at one, None without a way."""
+    def around_people(self, search: Callable[[bool], Found | None]) -> Found | None:
+        """Return what `search(people_block)` finds: around people if there is a way, else through them."""
+        around = search(True)
+        return search(False) if around is None else around
+
+    def actions_to(self, goals: list[int], people_block: bool) -> Found | None:
+        """Return how many presses lead to a goal, and the first presses of all shortest ways; None without a way.
+
+        Beside a solid goal, the presses are those toward it; at one that is not, there are none.
+        """
         ends, toward = self.ends(goals, people_block)
         if self.start in ends:
-            return toward.get(self.start, [])
+            return 0, toward.get(self.start, [])
+        return self.first_steps(ends, people_block)
+
+    def actions_to_face(self, goal: int, facing: str, people_block: bool) -> Found | None:
+        """As `actions_to`, but to stand beside a solid cell and face it; no presses where the player does."""
+        ends, toward = self.ends([goal], people_block)
+        if facing in toward.get(self.start, ()):
+            return 0, []
+        # One press is left beside the goal, which turns the player, and also where a step leads beside it the right way.
+        last = {end: list(actions) for end, actions in toward.items()}
+        for end, actions in toward.items():
+            for action in actions:
+                offset = self.offsets[action]
+                before = end - offset
+                if self.cells[before] == _HOPS[action]:
+                    before -= offset
+                if _STANDABLE[people_block][self.cells[before]] and before not in self.warps:
+                    last.setdefault(before, []).append(action)
+        if self.start in last:
+            return 1, [action for action in _DIRECTIONS if action in last[self.start]]
+        found = self.first_steps(last, people_block)
+        return None if found is None else (found[0] + 1, found[1])
+
+    def first_steps(self, ends: Iterable[int], people_block: bool) -> Found | None:
+        """As `actions_to`, for `ends` at none of which the player is."""
         distance = self.distances(ends, people_block, stop_at=self.start)
         length = distance[self.start]
         if length < 0:
@@ -221,7 +269,7 @@ class _Grid:
                     continue
             if distance[target] == length - 1:
                 actions.append(action)
-        return actions
+        return length, actions
 
 
 TOOLS: dict[str, Callable[..., Any]] = {
@@ -230,6 +278,7 @@ TOOLS: dict[str, Callable[..., Any]] = {
         find_path_action,
         find_path_action_to_any,
         shortest_path_actions,
+        shortest_actions_to_face,
         face_and_press,
         path_length,
         nearest,

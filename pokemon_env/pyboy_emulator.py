@@ -20,6 +20,10 @@ with warnings.catch_warnings():
     from pyboy.utils import PyBoyException
 
 _MEMORY_END = 0x10000
+_RAM_START, _RAM_BANK = 0xA000, 0x2000
+_RAM_SIZES = {1: 0x800, 2: 0x2000, 3: 0x8000, 4: 0x20000, 5: 0x10000}  # by the header's code; none for any other
+_BOOT_LENGTH = 0x100  # while the console's own boot program runs, it hides so much of the ROM's start
+_MOST_BOOT_FRAMES = 600
 
 
 class PyBoyEmulator:
@@ -55,9 +59,25 @@ class PyBoyEmulator:
             )
         except PyBoyException as error:
             raise EmulatorError(f"PyBoy {self.version} does not start {rom.path}: {error}.") from error
-        self._pyboy.set_emulation_speed(window_speed if window else 0)
+        self._speed = window_speed if window else 0
+        self._pyboy.set_emulation_speed(self._speed)
         self._memory = self._pyboy.memory
-        self._state_size: int | None = None
+        self._rom_start = rom.data[:_BOOT_LENGTH]
+        self._ram_size = _RAM_SIZES.get(rom.header.ram_size_code, 0)
+        self._just_created = self.save_state()
+        self._before_the_game: bytes | None = None
+
+    def power_on(self, cartridge_ram: bytes | None = None) -> None:
+        ram = cartridge_ram or b""
+        if len(ram) > self._ram_size:
+            raise EmulatorError(f"{len(ram)} bytes do not fit into this cartridge's RAM, which has {self._ram_size}.")
+        if self._before_the_game is None:
+            self._before_the_game = self._boot()
+        self.load_state(self._before_the_game)  # with the cartridge's RAM, which nothing has written yet
+        for start in range(0, len(ram), _RAM_BANK):
+            part = ram[start : start + _RAM_BANK]
+            # The bank is named: the game has not switched its RAM on, so that plain writes would be lost.
+            self._memory[start // _RAM_BANK, _RAM_START : _RAM_START + len(part)] = part
 
     def press(self, button: str, hold_frames: int, release_frames: int) -> None:
         self._pyboy.button(button, hold_frames)
@@ -87,18 +107,14 @@ class PyBoyEmulator:
     def save_state(self) -> bytes:
         buffer = io.BytesIO()
         self._pyboy.save_state(buffer)
-        state = buffer.getvalue()
-        self._state_size = len(state)
-        return state
+        return buffer.getvalue()
 
     def load_state(self, state: bytes) -> None:
         # PyBoy reads a state of another cartridge without complaint as long as there are bytes; the length, which
         # depends on the cartridge's RAM and the mode only, gives most of those away.
-        if self._state_size is None:
-            self.save_state()
-        if len(state) != self._state_size:
+        if len(state) != len(self._just_created):
             raise EmulatorError(
-                f"it has {len(state)} bytes, and a state of this ROM in PyBoy {self.version} has {self._state_size}"
+                f"it has {len(state)} bytes, and a state of this ROM in PyBoy {self.version} has {len(self._just_created)}"
             )
         try:
             self._pyboy.load_state(io.BytesIO(state))
@@ -117,6 +133,20 @@ class PyBoyEmulator:
         if not self._closed:
             self._closed = True
             self._pyboy.stop(save=False)
+
+    def _boot(self) -> bytes:
+        """Return the state one frame before the console's boot program (about a second of it) hands over to the game."""
+        self._pyboy.set_emulation_speed(0)
+        self.load_state(self._just_created)
+        frames = 0
+        while self.read(0, _BOOT_LENGTH) != self._rom_start and frames < _MOST_BOOT_FRAMES:
+            self._pyboy.tick(1, False, False)
+            frames += 1
+        self.load_state(self._just_created)
+        if 1 < frames < _MOST_BOOT_FRAMES:
+            self._pyboy.tick(frames - 1, False, False)
+        self._pyboy.set_emulation_speed(self._speed)
+        return self.save_state()
 
     def _read_window(self) -> str | None:
         """Take what happened in the window since the last time; return the button held down now, if any."""

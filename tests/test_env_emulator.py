@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from pokemon_env.emulator import EmulatorError, Rom, RomError, RomHeader
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.open_emulator import open_emulator
+from pokemon_env.worlds.generate import generate_world
+from pokemon_env.worlds.image import pack
 
 
 @pytest.fixture
@@ -121,3 +125,62 @@ def test_color_roms_run_in_color_mode(rom_path, tmp_path):
     assert emulator.mode == "cgb"
     emulator.close()
     emulator.close()
+
+
+def world_in_memory(emulator) -> int:
+    """The number of the world that the game found in the cartridge's RAM."""
+    for _ in range(30):
+        emulator.tick(4)
+    assert emulator.read(0xC100, 2) == b"TG"
+    return int.from_bytes(emulator.read(0xC136, 4), "little")
+
+
+def test_power_on_with_what_the_game_reads_from_the_cartridge(emulator):
+    image = pack(generate_world(7))
+    emulator.power_on(image)
+    assert emulator.read(0xC100, 2) == bytes(2), "none of the game has run yet"
+    assert world_in_memory(emulator) == 7
+    assert emulator.read(0xA000, len(image)) == image, "the game leaves it switched on"
+
+
+def test_power_on_forgets_everything(emulator):
+    emulator.power_on()
+    assert world_in_memory(emulator) == 0
+    fresh = emulator.save_state()
+    emulator.power_on(pack(generate_world(7)))
+    assert world_in_memory(emulator) == 7
+    emulator.press("START", 12, 12)
+    emulator.power_on(b"shorter")
+    world_in_memory(emulator)
+    assert emulator.read(0xA000, 0x2000) == b"shorter".ljust(0x2000, b"\0")
+    emulator.power_on()
+    assert world_in_memory(emulator) == 0
+    assert emulator.save_state() == fresh
+    emulator.load_state(fresh)
+    assert emulator.read(0xA000, 0x2000) == bytes(0x2000)
+
+
+def test_power_on_is_quick(emulator):
+    image = pack(generate_world(7))
+    state = emulator.save_state()
+
+    def seconds(function, argument):
+        start = time.perf_counter()
+        function(argument)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(emulator.power_on, image), seconds(emulator.load_state, state)) for _ in range(30)]
+    power_on, load = map(min, zip(*pairs, strict=True))
+    assert power_on < 3 * load  # where nobody else computes, both are about 5 ms
+
+
+def test_what_does_not_fit_into_the_cartridge_is_refused(rom_path, tmp_path, emulator):
+    with pytest.raises(EmulatorError, match="8193 bytes do not fit .* has 8192"):
+        emulator.power_on(bytes(8193))
+    path = tmp_path / "without.gb"
+    path.write_bytes(damaged(rom_path, x147=0x19, x149=0))
+    without = open_emulator(Rom.read(path))
+    without.power_on()
+    with pytest.raises(EmulatorError, match="which has 0"):
+        without.power_on(b"x")
+    without.close()

@@ -12,6 +12,7 @@ import pytest
 from pokemon_env import games
 from pokemon_env.emulator import Rom
 from pokemon_env.games import find_game, known_games, tallgrass
+from pokemon_env.games import tallgrass_names as names
 from pokemon_env.games.base import empty_state
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import Milestone, MilestoneTracker
@@ -88,22 +89,24 @@ def test_milestone_tracker():
 def test_names_are_those_of_the_games_data():
     story = tomllib.loads((DATA / "data" / "story.toml").read_text())
     monsters = tomllib.loads((DATA / "data" / "monsters.toml").read_text())
-    assert list(tallgrass.MAPS[: len(story["maps"])]) == story["maps"]
-    assert list(tallgrass.EVENTS) == story["events"]
-    assert list(tallgrass.SPRITES) == story["sprites"]
-    assert list(tallgrass.OBJECTIVES) == [objective["id"] for objective in story["objective"]]
-    assert list(tallgrass.SPECIES) == [(species["id"], species["type"]) for species in monsters["species"]]
-    assert list(tallgrass.MOVES) == [
+    assert list(names.MAPS) == story["maps"]
+    assert list(names.EVENTS) == story["events"]
+    assert list(names.SPRITES) == story["sprites"]
+    assert list(names.OBJECTIVES) == [objective["id"] for objective in story["objective"]]
+    assert list(names.SPECIES) == [(species["id"], species["type"]) for species in monsters["species"]]
+    assert list(names.MOVES) == [
         (move.get("name", move["id"]), move["type"], move["power"], move["accuracy"]) for move in monsters["move"]
     ]
-    assert tallgrass.BEATS == monsters["beats"]
+    assert list(names.TRAINERS) == [trainer["id"] for trainer in monsters["trainer"]]
+    assert names.BEATS == monsters["beats"]
+    assert list(names.SCRIPTS) == [None, *tomllib.loads((DATA / "data" / "text.toml").read_text())]
     for name in story["maps"]:
         world = tomllib.loads((DATA / "maps" / f"{name.lower()}.toml").read_text())
-        assert {warp["to"] for warp in world["warps"]} == set(tallgrass.CONNECTIONS[name]), name
+        assert {warp["to"] for warp in world["warps"]} == set(names.CONNECTIONS[name]), name
 
 
 def test_milestones_have_policies_and_descriptions():
-    assert len(GAME.milestones) == 16
+    assert len(GAME.milestones) == 24
     for milestone in GAME.milestones:
         assert milestone.description.endswith(".")
         assert (GAME.policy_dir / f"{milestone.id}.py").is_file()
@@ -152,15 +155,35 @@ def test_the_bedroom(walking):
 
 
 def test_people_and_ledges_and_grass(walking):
-    person = bytes([3, 2, 1, 2, 1, 2, 77, 0, 4, 2, 1, 24])
+    person = bytes([3, 2, 1, 2, 1, 2, names.SCRIPTS.index("T_MOM"), 0, 4, 2, 1, 24])
     hidden = bytes([2, 2, 2, 0, 0, 0, 78, 0, 2, 2, 0, 24])
     layout = bytes([0x00, 0x20, 0x27, 0x28, 0x2F, 0x30, 0x3F, 0x40]) + bytes([0] * 47) + b"\x7f"
     state = GAME.decode(changed(walking, (0xC207, b"\x02"), (0xC260, person + hidden), (0xC400, layout), (0xC106, b"\x05\x05")))
-    assert state["map"]["people"] == [{"x": 3, "y": 2, "sprite": "MOM", "facing": "left", "script": 77, "home": [4, 2], "range": 2}]
+    assert state["map"]["people"] == [
+        {
+            "x": 3, "y": 2, "sprite": "MOM", "facing": "left", "script": 7, "script_name": "T_MOM", "home": [4, 2],
+            "range": 2, "sight": 0,
+        }
+    ]  # fmt: skip
     assert state["map"]["ascii_map"][0] == ".,,vvDD#"
     assert state["map"]["ascii_map"][2] == "...P...."
     assert state["map"]["ascii_map"][5] == ".....@.." and state["map"]["ascii_map"][6][7] == "#"
     assert GAME.decode(walking)["map"]["people"] == [], "no cached row has changed"
+
+
+def test_trainers_watch_and_marks_are_places(walking):
+    trainer = bytes([3, 2, 11, 2, 3, 4, names.SCRIPTS.index("T_TRAINER_ROUTE"), 0, 3, 2, 1, 24])
+    state = GAME.decode(changed(walking, (0xC207, b"\x01"), (0xC20A, b"\x05\x03"), (0xC260, trainer)))
+    assert state["map"]["people"][0] | {"range": 0, "sight": 4, "script_name": "T_TRAINER_ROUTE"} == state["map"]["people"][0]
+    assert state["map"]["mark"] == [5, 3]
+    for none in (b"\0\0", b"\xff\xff"):
+        assert GAME.decode(changed(walking, (0xC20A, none)))["map"]["mark"] is None
+
+
+def test_what_the_image_and_the_compass_say(walking):
+    game = GAME.decode(changed(walking, (0xC134, b"\x04\x02\x39\x05\x00\x00")))["game"]
+    assert (game["compass"], game["tier_flags"], game["world"]) == ("SE", 2, 1337)
+    assert [GAME.decode(changed(walking, (0xC134, bytes([i]))))["game"]["compass"] for i in (0, 1, 8, 9)] == [None, "N", "NW", None]
 
 
 def test_texts_menus_and_modes(walking):
@@ -168,6 +191,8 @@ def test_texts_menus_and_modes(walking):
     reading = changed(walking, (0xC109, b"\x01"), (0xC330, text))
     assert GAME.decode(reading)["game"]["dialog_text"] == "Hello there,\nRED!"
     assert GAME.decode(reading)["game"]["game_state"] == "dialog"
+    page = GAME.decode(changed(reading, (0xC10A, bytes([names.SCRIPTS.index("T_MOM"), 2]))))["game"]["text"]
+    assert page == {"script": "T_MOM", "page": 2} and GAME.decode(walking)["game"]["text"] is None
     assert GAME.decode(changed(reading, (0xC109, b"\0")))["game"]["dialog_text"] is None
     asking = GAME.decode(changed(reading, (0xC10C, b"\x03\x01\x02\x00")))["game"]
     assert asking["game_state"] == "menu" and asking["dialog_text"]
@@ -193,7 +218,8 @@ def test_monsters_and_battles(walking):
     }  # fmt: skip
     assert state["game"]["is_in_battle"]
     info = state["game"]["battle_info"]
-    assert (info["kind"], info["active"], info["enemy"]["species_name"]) == ("trainer", 0, "PUDDLEP")
+    assert (info["kind"], info["trainer_name"], info["active"]) == ("trainer", "RIVAL", 0)
+    assert info["enemy"]["species_name"] == "PUDDLEP"
     assert info["enemy"]["moves"] == ["BUMP", "SPRAY"]
     assert GAME.decode(walking)["game"]["battle_info"] is None
 
@@ -238,14 +264,33 @@ def test_tools_for_walking(walking):
     assert use("talk_to", "PROF", "LAB") == use("go_to_map", "LAB")
     assert use("talk_to", "MOM", "BEDROOM") is None
 
-    person = bytes([1, 5, 1, 0, 1, 2, 77, 0, 1, 5, 1, 24])
+    person = bytes([1, 5, 1, 0, 1, 2, names.SCRIPTS.index("T_MOM_LATER"), 0, 1, 5, 1, 24])
     near = changed(walking, (0xC207, b"\x01"), (0xC260, person), (0xC106, b"\x01\x04"))
     assert tools_on(GAME.decode(near))("talk_to", "MOM", "BEDROOM") == "a"  # she is below, and we face down
     assert tools_on(GAME.decode(changed(near, (0xC108, b"\x01"))))("talk_to", "MOM", "BEDROOM") == "down"
+    assert tools_on(GAME.decode(near))("talk_to", "T_MOM_LATER", "BEDROOM") == "a"
+    assert tools_on(GAME.decode(near))("talk_to", "T_MOM", "BEDROOM") is None
     far = changed(near, (0xC106, b"\x07\x02"))  # out of sight: to her home
     state = GAME.decode(far)
     assert not tools_on(state)("in_view", 1, 5)
     assert tools_on(state)("talk_to", "MOM", "BEDROOM") == tools_on(state)("find_path_action", 1, 5)
+
+
+def test_tools_for_signs(walking):
+    state = GAME.decode(walking)
+    use = tools_on(state)
+    clock = next(sign for sign in state["map"]["signs"] if sign["script_name"] == "T_CLOCK")
+    assert use("read_sign", "T_CLOCK", "BEDROOM") == use("face_and_press", clock["x"], clock["y"])
+    assert use("read_sign", "T_SIGN_FORK", "BEDROOM") is None
+    assert use("read_sign", "T_SIGN_FORK", "TOWN") == use("go_to_map", "TOWN")
+
+
+def test_stepping_aside(walking):
+    beside = [(0xC106, b"\x03\x03"), (0xC400 + 8 * 2 + 2, b"\x40\x40\x40"), (0xC400 + 8 * 4 + 3, b"\x40")]
+    use = tools_on(GAME.decode(changed(walking, *beside, (0xC400 + 8 * 3 + 2, b"\x00\x00\x40"))))
+    assert use("step_aside") == "left"
+    use = tools_on(GAME.decode(changed(walking, *beside, (0xC400 + 8 * 3 + 2, b"\x40\x00\x40"))))
+    assert use("step_aside") is None
 
 
 def test_tools_for_grass(walking):
@@ -255,6 +300,10 @@ def test_tools_for_grass(walking):
     state = GAME.decode(changed(walking, (0xC400 + 8 * 2 + 3, grass), (0xC106, b"\x04\x02")))
     assert tools_on(state)("pace_in_grass") == "left"
     assert tools_on(GAME.decode(walking))("pace_in_grass") is None
+    # Not in grass yet: to the one that the compass points to, not to the nearest.
+    two = (0xC400 + 8 * 3 + 1, b"\x20"), (0xC400 + 8 * 4 + 6, b"\x20\x20"), (0xC106, b"\x03\x03")
+    assert tools_on(GAME.decode(changed(walking, *two)))("pace_in_grass") == "left"
+    assert tools_on(GAME.decode(changed(walking, *two, (0xC20A, b"\x07\x04"))))("pace_in_grass") in ("down", "right")
 
 
 def battle(walking, menu, cursor, kind=2, hp=20, monster=MONSTER):
@@ -276,19 +325,22 @@ def battle(walking, menu, cursor, kind=2, hp=20, monster=MONSTER):
 
 def test_tools_for_battles(walking):
     assert tools_on(GAME.decode(walking))("battle_action") is None
-    # Against a trainer: FIGHT, then the move that hurts most and has PP (VINE would, but has none left).
+    # Against a trainer: FIGHT, then the move that hurts most and has PP (VINE would, but has none left, as BUMP).
+    without_bump = bytes([*MONSTER[:14], 0, *MONSTER[15:]])
     assert battle(walking, 0, 0)("battle_action") == "a"
     assert battle(walking, 7, 0)("battle_action") == "a"
     assert battle(walking, 7, 3)("battle_action") == "up"
     assert battle(walking, 9, 0)("battle_action") == "b"
-    assert battle(walking, 8, 1)("battle_action") == "left"
+    assert battle(walking, 8, 1, monster=without_bump)("battle_action") == "a"
     with_vine = bytearray(MONSTER)
     with_vine[16] = 5
     assert battle(walking, 8, 0, monster=bytes(with_vine))("battle_action") == "down"
-    # A wild one is run from, or weakened gently (SPARK is halved) and caught.
+    # A wild one is run from, or weakened gently (VINE is doubled, SPARK halved) and caught.
     assert battle(walking, 7, 2, kind=1)("battle_action") == "right"
     assert battle(walking, 7, 2, kind=1)("battle_action", catch=True) == "up"
-    assert battle(walking, 8, 1, kind=1)("battle_action", catch=True) == "a"
+    both = bytes([*without_bump[:16], 5, *without_bump[17:]])
+    assert battle(walking, 8, 1, kind=1, monster=both)("battle_action", catch=True) == "a"
+    assert battle(walking, 8, 1, monster=both)("battle_action") == "down"
     assert battle(walking, 7, 2, kind=1, hp=10)("battle_action", catch=True) == "a"
     assert battle(walking, 8, 1, kind=1, hp=10)("battle_action", catch=True) == "b"
     # Without any PP there is nothing to pick.

@@ -55,7 +55,7 @@ def test_gymnasium_accepts_it(rom_path):
 
 
 def test_registered_with_gymnasium():
-    with gymnasium.make("Tallgrass-v0", max_episode_steps=2) as env:
+    with gymnasium.make("Tallgrass-v1", max_episode_steps=2) as env:
         observation, _ = env.reset(seed=1)
         assert observation.shape == (144, 160, 3)
         assert not env.step(A)[3] and env.step(A)[3]
@@ -127,7 +127,7 @@ def test_milestones_reward_and_end_the_episode(rom_path):
     with PokemonEnv(rom_path, target_milestone="PLAYER_NAME_SET") as env:
         _, info = env.reset(seed=0)
         assert not any(milestone["completed"] for milestone in info["milestones"].values())
-        assert list(info["milestones"])[:2] == ["GAME_RUNNING", "PLAYER_NAME_SET"] and len(info["milestones"]) == 16
+        assert list(info["milestones"])[:2] == ["GAME_RUNNING", "PLAYER_NAME_SET"] and len(info["milestones"]) == 24
         assert env.step(A)[1:4] == (0.0, False, False)
         _, reward, terminated, truncated, info = env.step(START)
         assert (reward, terminated, truncated) == (1.0, False, False)

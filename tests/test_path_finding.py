@@ -17,6 +17,7 @@ from pokemon_env.path_finding import (
     in_view,
     nearest,
     path_length,
+    shortest_actions_to_face,
     shortest_path_actions,
 )
 
@@ -228,6 +229,73 @@ def test_face_and_press():
     assert face_and_press(make_state(["@ # #"], facing="right"), 2, 0) is None
     # A ledge between is no place to stand on, and a hop over it is none toward.
     assert face_and_press(make_state(["@", "v", "#"], facing="down"), 0, 2) is None
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_facing_takes_no_press_more_than_it_must(seed):
+    """Against a plain search over (place, facing), forward."""
+    rng = random.Random(seed)
+    state = random_state(rng, people=False)
+    rows, start = state["map"]["ascii_map"], tuple(state["map"]["player_coords"])
+    for _ in range(6):
+        goal = rng.randrange(len(rows[0])), rng.randrange(len(rows))
+        if goal == start:
+            continue
+        x, y = goal
+        rows_now = [*rows[:y], f"{rows[y][:x]}#{rows[y][x + 1 :]}", *rows[y + 1 :]]
+        state["player"]["facing"] = facing = rng.choice(list(MOVES))
+        now = {**state, "map": {**state["map"], "ascii_map": rows_now}}
+        length = presses_to_face(now, start, facing, goal)
+        expected = None
+        if length is not None:
+            expected = [
+                action
+                for action in MOVES
+                if length and presses_to_face(now, *pressed(now, *start, action, goal), goal) == length - 1
+            ]
+        assert shortest_actions_to_face(state, *goal) == expected, (goal, *rows)
+        assert face_and_press(state, *goal) == (expected[0] if expected else None if expected is None else "a")
+
+
+def pressed(state, x, y, action, goal):
+    """Where a press leads, and that the player faces there."""
+    return dict(steps_from(state, x, y, goal)).get(action, (x, y)), action
+
+
+def presses_to_face(state, start, facing, goal):
+    distance = {(start, facing): 0}
+    queue = deque(distance)
+    while queue:
+        place, facing = queue.popleft()
+        dx, dy = MOVES[facing]
+        if (place[0] + dx, place[1] + dy) == goal:
+            return distance[place, facing]
+        for action in MOVES:
+            after = pressed(state, *place, action, goal)
+            if after not in distance:
+                distance[after] = distance[place, facing] + 1
+                queue.append(after)
+    return None
+
+
+def test_who_never_moves_is_a_wall():
+    wandering, still = ([{"x": 1, "y": 0, "home": [1, 0], "range": reach}] for reach in (2, 0))
+    for people, action in ((wandering, "right"), (still, None)):
+        state = make_state(["@ P .", "# # ."])
+        state["map"]["people"] = people
+        assert find_path_action(state, 2, 0) == action
+        assert find_path_action(state, 1, 0) == "right"  # toward them, as toward anything solid
+
+
+def test_people_out_of_sight_are_at_home():
+    rows = ["@ . . P #", ". # # . .", ". . . . ."]
+    # Where a home is in sight and nobody there, nobody is.
+    for home, right, action in (([1, 0], 0, "down"), ([1, 0], 2, "right"), ([4, 1], 2, "right"), ([0, 0], 2, "right")):
+        state = make_state(rows, view=[0, 0, right, 2])
+        state["map"]["people"] = [{"x": 3, "y": 0, "home": home, "range": 3}]
+        assert find_path_action(state, 3, 0) == action, (home, right)
+    state["map"]["view"] = [0, 0, 4, 2]
+    assert path_length(state, 3, 0) == 2 and path_length(state, 3, 1) == 6
 
 
 def test_goals_off_the_map_and_no_map_are_errors():

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from pokemon_env import path_finding
-from pokemon_env.emulator import Memory, RomHeader
+from pokemon_env.emulator import Emulator, Memory, Rom, RomHeader
 from pokemon_env.milestones import Milestone
+from pokemon_env.tiers import Tier
 
 GB_BUTTONS = ("A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT")
 GBA_BUTTONS = (*GB_BUTTONS, "L", "R")
@@ -30,6 +33,8 @@ class Game:
     settle_frames: ClassVar[int] = 0  # after a reset, wait at most this long for the game to be at rest
     milestones: ClassVar[tuple[Milestone, ...]] = ()  # in the order in which they are reached
     policy_dir: ClassVar[Path | None] = None  # the folder with the game's own {MILESTONE_ID}.py, if it brings any
+
+    has_worlds: ClassVar[bool] = False  # whether `cartridge_ram` makes worlds, tiers and starts at any milestone
 
     def matches(self, header: RomHeader) -> bool:
         """Whether this ROM is this game."""
@@ -56,6 +61,20 @@ class Game:
 
     def seed(self, memory: Memory, seed: int) -> None:
         """Set the game's random number generator, and nothing else, from a number of 32 bits."""
+
+    def cartridge_ram(
+        self, rom: Rom, world: int, tier: Tier, start_milestone: str | None, rng: np.random.Generator
+    ) -> bytes | None:
+        """Return what the cartridge's RAM must hold at power-on for an episode in that world; None for nothing.
+
+        start_milestone: the episode starts where this milestone begins, at a place drawn with `rng`; None starts at
+            power-on, as it does where no RAM can skip what comes before the milestone (`play_opening` then does).
+        Raises ValueError for a world that does not exist.
+        """
+        raise NotImplementedError(f"{self.name} has no worlds")
+
+    def play_opening(self, emulator: Emulator, tier: Tier, start_milestone: str, rng: np.random.Generator) -> None:
+        """Press the buttons that lead to the milestone's beginning where `cartridge_ram` cannot start there."""
 
     def tools(self, state: dict[str, Any] | None = None) -> dict[str, Callable[..., Any]]:
         """Return the functions that expert policies may call by name. Each takes the state as its first argument."""

@@ -1,7 +1,5 @@
 """Walk to the clock, move its marker to the sun and say YES."""
 
-CLOCK = (4, 0)
-
 
 def run(state):
     menu = state["game"]["menu"]
@@ -9,6 +7,6 @@ def run(state):
         if menu["value"] == state["game"]["clock_target"]:
             return "a"
         return "right" if menu["value"] < state["game"]["clock_target"] else "left"
-    if menu is not None and menu["name"] == "yes_no":
+    if menu is not None and menu["name"] == "yes_no" and state["map"]["location"] == "BEDROOM":
         return answer(state, menu["value"] == state["game"]["clock_target"])
-    return close_what_is_open(state) or face_and_press(state, *CLOCK)
+    return close_what_is_open(state) or read_sign(state, "T_CLOCK", "BEDROOM")

@@ -1,5 +1,5 @@
-"""Get out of bed: its right side is always free."""
+"""Get out of bed, on whichever side is free."""
 
 
 def run(state):
-    return close_what_is_open(state) or "right"
+    return close_what_is_open(state) or step_aside(state)
