@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 
-.PHONY: help demo test test-fast lint rom expert-table bc-table realisability clean
+.PHONY: help demo test test-fast lint rom expert-table bc-table realisability audit reference clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,12 @@ realisability: $(VENV)/.installed ## share of identical pictures with different 
 
 bc-table: $(VENV)/.installed ## behavioural cloning on every milestone, for the README's table
 	$(PY) -m benchmarks.bc_table
+
+audit: $(VENV)/.installed ## is Tallgrass-v1 hard enough, and fair? trivial policies against its gates
+	$(PY) -m benchmarks.audit
+
+reference: $(VENV)/.installed ## the reference scores of Tallgrass-v1 (hours; can be stopped and goes on)
+	$(PY) -m benchmarks.reference
 
 clean: ## remove build products and results, not the virtual environment
 	rm -rf tallgrass/build demo results

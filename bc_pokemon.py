@@ -3,6 +3,7 @@
 
     python collect_expert_data.py --milestone RIVAL_HOUSE
     python bc_pokemon.py --milestone RIVAL_HOUSE --total-steps 2000 --eval-frequency 500
+    python bc_pokemon.py --milestone RIVAL_HOUSE --eval-episodes 0 --patience 5   # until the validation loss rises
     python bc_pokemon.py --resume-from models/bc_pokemon_last.pth                 # go on where it stopped
     python bc_pokemon.py --eval-only --resume-from models/bc_pokemon_best.pth     # evaluate on held-out starts, and film
 
@@ -54,19 +55,23 @@ class Args:
     """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them."""
     eval_only: bool = False
     """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes, from held-out start
-    states. --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
+    states. --worlds, --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
 
     # Algorithm specific arguments
     expert_data_dir: str = "expert_data"
     """Folder with demonstrations, `episode_*.npz`."""
     max_expert_episodes: int | None = None
     """Use only the first so many of them; None means all."""
+    max_labels: int | None = None
+    """Use only the first so many labels of them (validation's included); None means all."""
     milestone: str | None = None
     """Learn this milestone alone, and be evaluated on it. None: all demonstrations (if they share one, it is that)."""
     val_fraction: float = 0.1
     """Share of the episodes that is held out for validation; at least one, unless 0."""
     total_steps: int = 100000
     """Training steps, each on one batch."""
+    patience: int = 0
+    """Stop when so many evaluations in a row found no lower validation loss; 0 never stops early."""
     batch_size: int = 64
     """Pictures per batch."""
     learning_rate: float = 1e-4
@@ -99,9 +104,15 @@ class Args:
     """First seed of the evaluation's episodes."""
     num_envs: int = 8
     """Environments that play side by side in an evaluation."""
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """How hard the bundled game is in an evaluation; None takes the demonstrations' tier, or T1."""
+    worlds: str | None = None
+    """Worlds that an evaluation is played in: 0, 7, 1000-1099, train, choose or test. None takes world 0, and on tier T2
+    those to choose by (1000-1099) in training, and those to test in (from 10000 on) with --eval-only."""
     start_states: str | None = None
-    """Folder of `.state` files that episodes of evaluation start from. None takes the milestone's, made if need be: those to
-    learn from (`train`) in training, which chooses the best by them, and the held-out ones with --eval-only."""
+    """Folder of `.state` files that episodes of evaluation start from. None lets the game draw where the milestone begins; for
+    a game without worlds it takes recorded states, made if need be: those to learn from (`train`) in training, which chooses
+    the best by them, and the held-out ones with --eval-only."""
     max_steps: int | None = None
     """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
     milestone_config: str = "milestone_config.json"
@@ -112,13 +123,13 @@ class Args:
 
 NOT_RESUMED = ("resume_from", "eval_only", "overwrite")
 """Flags that hold for one call, and are never taken from a checkpoint."""
-NOT_EVALUATED = ("start_states", "max_steps", "eval_episodes", "video")
+NOT_EVALUATED = ("worlds", "start_states", "max_steps", "eval_episodes", "video")
 """Flags that say how training evaluated; --eval-only doesn't take them from a checkpoint."""
 LEAST = {
     **dict.fromkeys(("total_steps", "batch_size", "hidden_dim", "frame_stack", "num_envs", "num_threads"), 1),
-    **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps"), 1),
+    **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps", "max_labels"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "eval_episodes", "save_frequency", "last_interval"), 0),
-    **dict.fromkeys(("random_shift", "val_fraction", "learning_rate", "weight_decay"), 0),
+    **dict.fromkeys(("random_shift", "patience", "val_fraction", "learning_rate", "weight_decay"), 0),
     "change_weight": 1e-6,
 }
 MOST = {"seed": 2**32 - 1, "val_fraction": math.nextafter(1, 0)}
@@ -167,8 +178,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.tensorboard import SummaryWriter
 
+from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError
-from agent.start_states import StartStateError, ensure_start_states
+from agent.start_states import StartStateError
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
 from common.checkpoints import (
     CheckpointError,
@@ -183,7 +195,7 @@ from common.checkpoints import (
     saved_fields,
     set_rng_state,
 )
-from common.demonstrations import DemonstrationError, count_steps, select_episodes, split_episodes
+from common.demonstrations import DemonstrationError, count_steps, limit_labels, select_episodes, split_episodes
 from common.evaluation import EvaluationStopped, Evaluator
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import ImpalaCNN
@@ -208,7 +220,6 @@ from common.utils import (
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted
-from pokemon_env.state_files import find_states
 from pokemon_env.vector_env import make_vector_env
 
 CANDIDATE_SEEDS = 10_000
@@ -217,10 +228,10 @@ EVAL_ONLY_SEEDS = 20_000
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
 
-def load_buffer(args: Args, files: list[Path], n_actions: int, device: torch.device) -> ReplayBuffer:
-    """All steps of the files, their pictures resized, on the device that trains."""
+def load_buffer(args: Args, files: list[Path], steps_of: dict[Path, int], n_actions: int, device: torch.device) -> ReplayBuffer:
+    """All steps of the files (of some only so many), their pictures resized, on the device that trains."""
     buffer = ReplayBuffer(
-        buffer_size=max(sum(map(count_steps, files)), 1),
+        buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
         observation_space=gym.spaces.Box(0, 255, (3, IMAGE_SIZE, IMAGE_SIZE), np.uint8),
         action_space=gym.spaces.Discrete(n_actions),
         device=device,
@@ -229,7 +240,7 @@ def load_buffer(args: Args, files: list[Path], n_actions: int, device: torch.dev
         seed=args.seed,
     )
     try:
-        load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=preprocess_uint8, files=files)
+        load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=preprocess_uint8, files=files, steps_of=steps_of)
     except DemonstrationError:
         raise
     except ValueError as error:  # names the file
@@ -352,30 +363,38 @@ def step_limit(args: Args, milestone: str | None) -> int:
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 
-def make_evaluator(args: Args, milestone: str | None, buttons: list[str], device: torch.device, videos: Path) -> Evaluator:
-    """Open the emulators, and find the milestone's start states and its limit (None: those of the game).
+def make_evaluator(
+    args: Args, milestone: str | None, tier: str | None, buttons: list[str], device: torch.device, videos: Path
+) -> Evaluator:
+    """Open the emulators, and find where the milestone's episodes start and its limit (None: those of the game).
 
-    The best network is chosen on the start states to learn from, so that those held out are met by --eval-only alone.
+    The best network is chosen in worlds, or on start states, that --eval-only does not meet.
     """
+    game = find_game(Rom.read(args.rom_path))
     if milestone is not None:
-        game = find_game(Rom.read(args.rom_path))
         ids = [entry.id for entry in game.milestones]
         if milestone not in ids:
             raise FlagError(
                 f"{args.rom_path} ({game.name}) has no milestone {milestone}; choose another with --milestone, or another game "
                 f"with --rom-path. It has {', '.join(ids) or 'none at all'}"
             )
-    if args.start_states is not None:
-        start_states = tuple(find_states(args.start_states))
-    elif milestone is not None:
-        start_states = ensure_start_states(milestone, args.rom_path).files("heldout" if args.eval_only else "train")
-    else:
-        start_states = (None,)
+    try:
+        starts = choose_starts(
+            game,
+            milestone,
+            args.rom_path,
+            purpose="test" if args.eval_only else "choose",
+            load_state=args.start_states,
+            worlds=args.worlds,
+            tier=tier if args.start_states is None else args.tier,
+        )
+    except ValueError as error:
+        raise FlagError(str(error)) from error
     n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
     return Evaluator(
-        make_vector_env(n_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False),
+        make_vector_env(n_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False, **starts.settings),
         max_steps=args.max_steps or step_limit(args, milestone),
-        start_states=start_states,
+        start_states=starts.files,
         device=device,
         frame_stack=args.frame_stack,
         buttons=buttons,
@@ -398,7 +417,7 @@ def main(args: Args) -> dict[str, Any]:
 
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
-    milestone, buttons = facts["milestone"], facts.get("buttons")
+    milestone, buttons, tier = facts["milestone"], facts.get("buttons"), args.tier or facts["tier"]
     if buttons is None:
         raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
     plays = args.eval_frequency > 0 and args.eval_episodes > 0
@@ -407,14 +426,18 @@ def main(args: Args) -> dict[str, Any]:
             f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
             f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
         )
+    files, last_steps = limit_labels(files, args.max_labels)
+    steps_of = {} if last_steps is None else {files[-1]: last_steps}
     train_files, val_files = split_episodes(files, args.val_fraction, args.seed)
-    train_data = load_buffer(args, train_files, len(buttons), device)
+    train_data = load_buffer(args, train_files, steps_of, len(buttons), device)
     if not len(train_data.labelled_slots()):
         raise DemonstrationError(
             f"{args.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
             f"a label, the expert abstained in all; record others"
         )
-    val_data = load_buffer(args, val_files, len(buttons), device) if val_files else None
+    if args.patience and not val_files:
+        raise FlagError("--patience waits for the validation loss, but no episode is held out: raise --val-fraction")
+    val_data = load_buffer(args, val_files, steps_of, len(buttons), device) if val_files else None
     if val_data is not None and not len(val_data.labelled_slots()):
         print(f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label: no validation")
         val_data = None
@@ -446,7 +469,7 @@ def main(args: Args) -> dict[str, Any]:
     check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
     evaluator = None
     if plays:
-        evaluator = make_evaluator(args, milestone, buttons, device, Path("runs") / run_name / "videos")
+        evaluator = make_evaluator(args, milestone, tier, buttons, device, Path("runs") / run_name / "videos")
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
@@ -461,6 +484,7 @@ def main(args: Args) -> dict[str, Any]:
             "global_step": progress.step,
             "metrics": record or progress.last or {},
             **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
+            "tier": tier,
             "max_steps": None if evaluator is None else evaluator.max_steps,
             "versions": package_versions(),
         }
@@ -490,6 +514,7 @@ def main(args: Args) -> dict[str, Any]:
                 record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
                 if record is not None:
                     progress.evaluated_at, progress.last = progress.step, record
+                    progress.note_validation(record)
                     report.print(f"step {progress.step:,}: {record['text']}")
                     if args.save_best and is_better(record, progress.best):
                         progress.best = record
@@ -497,7 +522,8 @@ def main(args: Args) -> dict[str, Any]:
                         report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
 
             # Save. A signal during the last evaluation leaves that for whoever goes on.
-            finished = progress.step >= args.total_steps and not evaluation_is_due(args, progress)
+            learned = args.patience > 0 and progress.without_gain >= args.patience
+            finished = learned or (progress.step >= args.total_steps and not evaluation_is_due(args, progress))
             ends = finished or stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
                 save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
@@ -553,6 +579,18 @@ class Progress:
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
     """Metrics added up since they were last logged."""
     n_summed: int = 0
+    lowest_val_loss: float | None = None
+    without_gain: int = 0
+    """Evaluations since the lowest validation loss."""
+
+    def note_validation(self, record: dict[str, Any]) -> None:
+        """Count the evaluations that found no lower validation loss."""
+        loss = record.get("val_loss")
+        if loss is None:
+            return
+        lower = self.lowest_val_loss is None or loss < self.lowest_val_loss
+        self.lowest_val_loss = loss if lower else self.lowest_val_loss
+        self.without_gain = 0 if lower else self.without_gain + 1
 
     def add(self, metrics: dict[str, torch.Tensor]) -> None:
         for name, value in metrics.items():
@@ -670,7 +708,7 @@ def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: t
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
-    evaluator = make_evaluator(args, milestone, buttons, device, videos)
+    evaluator = make_evaluator(args, milestone, args.tier or checkpoint.get("tier"), buttons, device, videos)
     result = evaluator.play(network, args.eval_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
     evaluator.close()
     record = {"step": checkpoint.get("global_step"), **result.record()}

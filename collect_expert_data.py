@@ -3,6 +3,7 @@
 
     python collect_expert_data.py --milestone RIVAL_HOUSE --n-episodes 50 --noise 0.2
     python collect_expert_data.py --milestones CLOCK_SET LEAVE_HOUSE
+    python collect_expert_data.py --milestone RIVAL_HOUSE --tier T2        # in 999 worlds instead of one
     python collect_expert_data.py                                          # all milestones in turn
     python collect_expert_data.py --human --milestone CLOCK_SET            # play it yourself
     python collect_expert_data.py --human --rom-path my_game.gb            # any game, by its picture
@@ -26,6 +27,8 @@ import tyro
 class Args:
     n_episodes: int = 20
     """episodes to record for each milestone, in this run"""
+    n_labels: int | None = None
+    """record until the folder holds so many labels of each milestone, instead of --n-episodes"""
     expert_data_dir: str = "expert_data"
     """folder that the episodes are written to"""
     milestone: str | None = None
@@ -52,9 +55,16 @@ class Args:
     """with --human: 1 is the console's own speed, 2 twice that"""
 
     # Where episodes start, and whose answers they hold
-    start_states: Literal["train", "heldout", "first", "power-on"] = "train"
-    """start in the recorded states to learn from, in those kept for evaluation, in {PREV}_completed.state, or at
-    power-on
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """how hard the bundled game is. T0: world 0, people stand still, no jitter; T1 (the default): world 0, all varies; T2:
+    other worlds; T3: as T1, and what was on the screen a moment ago decides
+    """
+    worlds: str | None = None
+    """worlds to play in: 0, 7, 1-999, train, choose or test; default is 1-999 on T2, else 0"""
+    start_states: Literal["worlds", "train", "heldout", "first", "power-on"] | None = None
+    """start where the milestone begins in a world, at a place drawn anew for each episode (the default, for games that have
+    worlds); in the recorded states to learn from (the default elsewhere); in those kept for evaluation; in
+    {PREV}_completed.state; or at power-on
     """
     load_state: str | None = None
     """start in this .state file, or in those of this folder in turn, instead"""
@@ -88,15 +98,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.human_player import play_by_hand
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.rollout import play_episode
-from agent.start_states import StartStateError, ensure_start_states
+from agent.start_states import StartStateError
 from common.demonstrations import (
     NO_LABEL,
     DemonstrationError,
     Episode,
     clear_unfinished,
+    count_labelled,
     episode_files,
     load_metadata,
     save_episode,
@@ -105,9 +117,9 @@ from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.run_logging import ProgressReport, print_table
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed
+from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import MilestoneAlreadyCompleted
-from pokemon_env.state_files import find_states
 
 ATTEMPTS_PER_EPISODE = 4
 """An expert that fails so often for each episode wanted is given up."""
@@ -120,7 +132,11 @@ class Tally:
     """What one milestone's recording came to: a row of the final table."""
 
     wanted: int
+    """episodes; 0 if labels are counted instead"""
+    wanted_labels: int = 0
     saved: int = 0
+    labels: int = 0
+    """of the milestone, in the folder"""
     attempts: int = 0
     successes: int = 0
     steps: int = 0
@@ -132,7 +148,15 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        return self.saved >= self.wanted
+        return self.labels >= self.wanted_labels if self.wanted_labels else self.saved >= self.wanted
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the expert failed so often that more attempts are no use."""
+        failures = self.attempts - self.successes
+        if self.wanted_labels:
+            return failures >= 20 and failures > (ATTEMPTS_PER_EPISODE - 1) * self.successes
+        return self.attempts >= ATTEMPTS_PER_EPISODE * self.wanted
 
 
 class Recorder:
@@ -160,6 +184,7 @@ class Recorder:
         episode.metadata |= {**self.facts, "milestone": milestone, **more}
         path = save_episode(self.args.expert_data_dir, episode)
         tally.saved += 1
+        tally.labels += int((episode.actions != NO_LABEL).sum())
         tally.steps += len(episode)
         tally.lengths.append(len(episode))
         tally.file_bytes += path.stat().st_size
@@ -186,21 +211,22 @@ def limits(args: Args) -> dict[str, int]:
     return {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
 
 
-def find_starts(args: Args, milestone: str) -> tuple[Path | None, ...]:
-    """Where the milestone's episodes start, in turn; None is power-on."""
-    if args.load_state is not None:
-        return tuple(find_states(args.load_state))
-    if args.start_states == "power-on":
-        return (None,)
-    states = ensure_start_states(
+def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
+    """Where the milestone's episodes start."""
+    return choose_starts(
+        game,
         milestone,
         args.rom_path,
+        purpose="train",
+        kind=args.start_states,
+        load_state=args.load_state,
+        worlds=args.worlds,
+        tier=args.tier,
         state_dir=args.state_dir,
         start_states_dir=args.start_states_dir,
         policy_dir=args.policy_dir,
         num_threads=args.num_envs,
     )
-    return states.files(args.start_states)
 
 
 def first_attempt(args: Args, milestone: str | None) -> int:
@@ -214,6 +240,14 @@ def first_attempt(args: Args, milestone: str | None) -> int:
     return max((m.get("attempt", -1) + 1 for m in same), default=0)
 
 
+def count_labels(folder: str, milestone: str | None) -> int:
+    """The labels of a milestone that a folder holds."""
+    if not any(Path(folder).glob("episode_*.npz")):
+        return 0
+    files = episode_files(folder)
+    return sum(count_labelled(path) for path in files if load_metadata(path).get("milestone") == milestone)
+
+
 def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
     """A seed of its own for each attempt at each milestone."""
     entropy = [seed, zlib.crc32((milestone or "").encode()), attempt]
@@ -221,7 +255,7 @@ def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
 
 
 def attempts_in_order(
-    args: Args, milestone: str, starts: Sequence[Path | None], max_steps: int, first: int
+    args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, first: int
 ) -> Iterator[tuple[int, Episode, Counter[str]]]:
     """Play attempt after attempt, `num_envs` at once, and yield them in their order, whichever ends first.
 
@@ -235,7 +269,7 @@ def attempts_in_order(
         try:
             reasons: Counter[str] = Counter()
             seed = episode_seed(args.seed, milestone, attempt)
-            start = starts[attempt % len(starts)]
+            start = starts.files[attempt % len(starts.files)]
             episode = play_episode(
                 env, expert, seed, start, max_steps, args.noise, lambda _, answer: reasons.update([answer.reason])
             )
@@ -247,7 +281,7 @@ def attempts_in_order(
     pending: deque[Future[tuple[int, Episode, Counter[str]]]] = deque()
     try:
         for _ in range(args.num_envs):
-            envs.append(PokemonEnv(args.rom_path, target_milestone=milestone))
+            envs.append(PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings))
             players.put((envs[-1], PolicyExpert((args.policy_dir, milestone), envs[-1].game)))
         pending.extend(pool.submit(play, first + i) for i in range(args.num_envs))
         attempt = first + args.num_envs
@@ -265,12 +299,16 @@ def attempts_in_order(
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
     max_steps = limits(args)
-    starts = {milestone: find_starts(args, milestone) for milestone in reversed(ids)}  # making the last makes all
+    # Making the last one's recorded states, if such are wanted, makes all.
+    starts = {milestone: find_starts(args, recorder.game, milestone) for milestone in reversed(ids)}
     for milestone in ids:
-        tally = tallies[milestone] = Tally(args.n_episodes)
+        tally = tallies[milestone] = Tally(0 if args.n_labels else args.n_episodes, args.n_labels or 0)
+        tally.labels = count_labels(args.expert_data_dir, milestone) if args.n_labels else 0
+        if tally.complete:
+            continue
         limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
         first = first_attempt(args, milestone)
-        with ProgressReport(milestone, args.n_episodes, console=console) as report:
+        with ProgressReport(milestone, args.n_labels or args.n_episodes, start=tally.labels, console=console) as report:
             for attempt, episode, reasons in attempts_in_order(args, milestone, starts[milestone], limit, first):
                 labelled = int((episode.actions != NO_LABEL).sum())
                 tally.attempts += 1
@@ -279,9 +317,10 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
                 tally.abstentions += len(episode) - labelled
                 tally.reasons += reasons
                 if labelled and (episode.metadata["success"] or args.keep_failures):
-                    recorder.save(episode, milestone, tally, attempt=attempt)
-                report.update(tally.saved, f"{tally.attempts} attempts")
-                if tally.complete or tally.attempts >= ATTEMPTS_PER_EPISODE * args.n_episodes:
+                    recorder.save(episode, milestone, tally, attempt=attempt, **starts[milestone].settings)
+                done = min(tally.labels, args.n_labels) if args.n_labels else tally.saved
+                report.update(done, f"{tally.attempts} attempts")
+                if tally.complete or tally.hopeless:
                     break
 
 
@@ -289,7 +328,7 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
     """Record what a person plays. Without milestones the episode ends when the window is closed, and is kept."""
     max_steps = {} if ids == [None] else limits(args)
     for milestone in ids:
-        starts = (None,) if milestone is None and args.load_state is None else find_starts(args, milestone)
+        starts = find_starts(args, recorder.game, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)
         limit = args.max_steps or 10 * max_steps.get(milestone, DEFAULT_MAX_STEPS)
         first = first_attempt(args, milestone)
@@ -301,10 +340,11 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
                 target_milestone=milestone,
                 state_in_info=False,
                 window_speed=args.window_speed,
+                **starts.settings,
             )
         try:
             for attempt in range(first, first + ATTEMPTS_PER_EPISODE * args.n_episodes):
-                start = starts[attempt % len(starts)]
+                start = starts.files[attempt % len(starts.files)]
                 console.print(f"{milestone or env.game.name}: episode {tally.saved + 1} of {tally.wanted}", markup=False)
                 episode, closed = play_by_hand(env, episode_seed(args.seed, milestone, attempt), start, limit)
                 if len(episode):
@@ -312,7 +352,7 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
                     tally.successes += bool(episode.metadata["success"])
                     tally.answers += len(episode)
                     if episode.metadata["success"] or args.keep_failures or milestone is None:
-                        recorder.save(episode, milestone, tally, attempt=attempt)
+                        recorder.save(episode, milestone, tally, attempt=attempt, **starts.settings)
                 if closed:
                     raise WindowClosed("the window was closed")
                 if tally.complete:
@@ -332,7 +372,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
     for name, tally in rows:
         table.add_row(
             name or "(whole game)",
-            f"{tally.saved}/{tally.wanted}",
+            f"{tally.saved}/{tally.wanted}" if tally.wanted else str(tally.saved),
             f"{tally.successes}/{tally.attempts}",
             f"{np.mean(tally.lengths):.1f}" if tally.lengths else "",
             f"{tally.steps:,}",
@@ -362,9 +402,7 @@ def only_recorder(args: Args) -> Iterator[None]:
         yield
 
 
-def record(
-    args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console
-) -> bool:
+def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:
     """Record all that was asked for; returns whether it was interrupted."""
     try:
         (record_human if args.human else record_experts)(args, recorder, tallies, ids, console)
@@ -378,12 +416,14 @@ def record(
 
 def main(args: Args) -> int:
     """Record; returns the exit code: 0 if all episodes were recorded, 1 if not."""
-    for name, least in (("n_episodes", 1), ("num_envs", 1), ("max_steps", 1)):
+    for name, least in (("n_episodes", 1), ("n_labels", 1), ("num_envs", 1), ("max_steps", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted at least {least}")
     if not 0 <= args.noise < 1:
         raise ValueError(f"--noise is {args.noise}, wanted a probability of 0 or more and less than 1")
+    if args.human and args.n_labels:
+        raise ValueError("--n-labels is for scripted experts: with --human give --n-episodes")
     if args.human and args.noise:
         raise ValueError("--noise is for scripted experts: with --human it would press other buttons than the person does")
     console = Console(highlight=False, soft_wrap=True)

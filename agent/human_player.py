@@ -23,13 +23,13 @@ def play_by_hand(env: PokemonEnv, seed: int, start_state: Path | None, max_steps
     Args:
         env: with render_mode "human".
         seed: for the game.
-        start_state: None for power-on.
+        start_state: a .state file; None leaves the start to the environment.
         max_steps: the longest episode.
 
     Returns the episode (of no steps, if there was no press) and whether the window was closed. Its `metadata` holds
     `success` (None for a game without milestones), `seed`, `noise` (0) and `start_state`.
     """
-    observation, _ = env.reset(seed=seed, options={"load_state": start_state})
+    observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
     observations, actions, rewards, dones = [observation], [], [], []
     closed = terminated = False
     while len(actions) < max_steps and not terminated:

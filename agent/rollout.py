@@ -32,14 +32,16 @@ def play_episode(
     Args:
         env: with state in its infos.
         seed: for the game, for noise and random presses.
-        start_state: None for power-on.
+        start_state: a .state file; None leaves the start to the environment.
         on_abstention: called with the step and the expert's answer.
 
-    `metadata` of the episode holds `success`, `abstentions`, `seed`, `noise` and `start_state`.
+    `metadata` of the episode holds `success`, `abstentions`, `seed`, `noise`, `start_state` and `world` (None for a game
+    without worlds).
     """
     rng = episode_rng(seed, "noise")
     n_actions = len(env.buttons)
-    observation, info = env.reset(seed=seed, options={"load_state": start_state})
+    observation, info = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
+    world = info["game"].get("world")
     observations, labels, pressed, rewards, dones = [observation], [], [], [], []
     terminated = False
     for step in range(max_steps):
@@ -69,5 +71,6 @@ def play_episode(
             "seed": seed,
             "noise": noise,
             "start_state": None if start_state is None else str(start_state),
+            "world": world,
         },
     )

@@ -3,10 +3,10 @@
 
     python -m benchmarks.bc_table
 
-For each milestone: records demonstrations with noise, trains one network on them, and plays the test episodes from held-out
-start states with the network, the expert and random presses (the same seeds and step limit for all). Writes
-`{output_dir}/bc_table.md` and `.json`; what is there already, made by the same code with the same settings, is not made
-again, and a run that was stopped goes on.
+For each milestone: records demonstrations with noise, trains one network on them, and plays the test episodes with the
+network, the expert and random presses (the same seeds and step limit for all). Writes `{output_dir}/bc_table.md` and
+`.json`; what is there already, made by the same code with the same settings, is not made again, and a run that was stopped
+goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -25,6 +25,8 @@ import tyro
 class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
+    tier: Literal["T0", "T1", "T2", "T3"] = "T0"
+    """the game's tier: on T0, 50 demonstrations are enough"""
     demonstrations: int = 50
     """demonstrations for each milestone"""
     noise: float = 0.2
@@ -34,7 +36,7 @@ class Args:
     eval_frequency: int = 300
     """steps between evaluations, of which each may find the best network"""
     test_episodes: int = 50
-    """episodes that the table counts, from held-out start states"""
+    """episodes that the table counts"""
     seed: int = 1
     """seed of demonstrations and training"""
     parallel: int = 2
@@ -46,7 +48,6 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
-from agent.start_states import ensure_start_states
 from benchmarks import cloning
 from benchmarks.cloning import Budget
 from benchmarks.tables import (
@@ -76,7 +77,9 @@ def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_
     checkpoint = cloning.train(
         milestone, data, folder, budget, args.seed, num_threads=1, log=folder / "train.log", should_stop=should_stop
     )
-    results = cloning.play(milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, should_stop=should_stop)
+    results = cloning.play(
+        milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, should_stop=should_stop, tier=budget.tier
+    )
     return {"milestone": milestone, "fingerprint": key, "minutes": (time.monotonic() - began) / 60, **results}
 
 
@@ -103,8 +106,9 @@ def markdown(args: Args, rows: list[dict[str, Any]]) -> str:
         "",
         f"BC reaches at least 90 % of the expert's success on {good} of {len(rows)} milestones; over all of them it succeeds in "
         f"{total['bc']} of {episodes} episodes [{100 * low:.0f}, {100 * high:.0f} %], the expert in {total['expert']}, random "
-        f"presses in {total['random']}. {args.demonstrations} demonstrations each, noise {args.noise:g}, {args.total_steps:,} "
-        f"steps of 64 pictures, seed {args.seed}; brackets are Wilson's 95 % intervals; steps are those of successes.",
+        f"presses in {total['random']}. Tier {args.tier}, {args.demonstrations} demonstrations each, noise {args.noise:g}, "
+        f"{args.total_steps:,} steps of 64 pictures, seed {args.seed}; brackets are Wilson's 95 % intervals; steps are those of "
+        f"successes.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -116,7 +120,7 @@ def main(args: Args) -> int:
     chosen = [name for name in config if name in args.milestones or not args.milestones]
     output = Path(args.output_dir)
     known = known_rows(output / "bc_table.json")
-    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency)
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency, tier=args.tier)
     keys = {}
     for name, entry in config.items():
         settings = [name, asdict(budget), args.seed, args.test_episodes, entry.max_steps]
@@ -125,8 +129,6 @@ def main(args: Args) -> int:
     todo = [name for name in chosen if name not in current]
     for name in todo:
         check_own_folder(output / name, MARKER)
-    if todo:
-        ensure_start_states(todo[-1])  # and those of all before it
 
     def in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return [rows[name] for name in config if name in rows]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyExpert, find_policy
-from agent.start_states import ensure_start_states
 from benchmarks.tables import PLAY_SOURCES, ROOT, StepFailed, source_files, summary
 from common.checkpoints import build_network, load_checkpoint
 from common.demonstrations import episode_files
@@ -54,6 +54,7 @@ class Budget:
     batch_size: int = 64
     learning_rate: float = 5e-4
     best_eval_episodes: int = 20
+    tier: str = "T1"
 
 
 def milestones() -> dict[str, MilestoneEntry]:
@@ -93,9 +94,7 @@ def run_script(script: str, *flags: str, log: Path | None = None, should_stop: C
     try:
         # In a process group of its own: the terminal's Ctrl-C comes to this process alone, which then sends one signal. A second
         # one would cut the script off while it saves.
-        process = subprocess.Popen(
-            command, stdout=target, stderr=subprocess.STDOUT if log else None, process_group=0
-        )
+        process = subprocess.Popen(command, stdout=target, stderr=subprocess.STDOUT if log else None, process_group=0)
     finally:
         if target is not None:
             target.close()
@@ -136,7 +135,7 @@ def collect(
     if have >= budget.demonstrations:
         return
     flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
-    flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed)]
+    flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), "--tier", budget.tier]
     run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop)
 
 
@@ -159,19 +158,17 @@ def train(
 ) -> Path:
     """Clone the demonstrations in `data`; go on where an earlier call was stopped. Returns the best checkpoint.
 
-    The best network is chosen on the start states to learn from, so that those held out are met in the test alone.
+    The best network is chosen by other episodes than those of the test.
     """
     name = f"bc_{milestone}_{seed}"
     best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
     if final.is_file() and best.is_file():
         return best
-    states = ensure_start_states(milestone).train
     flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(models)]
     flags += ["--expert-data-dir", str(data), "--total-steps", str(budget.total_steps)]
     flags += ["--eval-frequency", str(budget.eval_frequency), "--batch-size", str(budget.batch_size)]
     flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine", "--save-frequency", "0"]
     flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video"]
-    flags += ["--start-states", str(states)] if states else []
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
     run_script("bc_pokemon.py", *flags, *game_flags(), log=log, should_stop=should_stop)
@@ -185,21 +182,25 @@ def play(
     checkpoint: Path | None = None,
     video: Path | None = None,
     should_stop: Callable[[], bool] = never,
+    tier: str = "T1",
 ) -> dict[str, Any]:
-    """Test episodes from the milestone's held-out start states, the same seeds for each policy.
+    """Test episodes of a milestone, the same seeds for each policy.
 
     Args:
         policies: of "random", "bc" and "expert".
         checkpoint: the network that plays "bc".
         video: folder for a film of the first episode of "bc".
         should_stop: when it says so, EvaluationStopped is raised.
+        tier: the game's.
 
     Returns the limit as "max_steps", and for each policy its `summary`.
     """
     max_steps = milestones()[milestone].max_steps
-    starts = ensure_start_states(milestone).files("heldout")
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies)
-    episodes = seeded_episodes(n_episodes, TEST_SEED, starts)
+    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=tier)
+    envs = make_vector_env(
+        4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies, **starts.settings
+    )
+    episodes = seeded_episodes(n_episodes, TEST_SEED, starts.files)
     results = {}
     try:
         for name in policies:

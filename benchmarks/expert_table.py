@@ -2,11 +2,12 @@
 """How well do the scripted experts play? Two tables in one, and gates that they have to pass.
 
     python -m benchmarks.expert_table
+    python -m benchmarks.expert_table --tier T2
 
-For each milestone, seeded episodes from its held-out start states (success within the milestone's max_steps, mean
-steps), and more of them that begin after up to 300 random presses, as a student's blunders would leave the game. Writes
-`{output_dir}/expert_table.md` and `.json`; milestones that are in the JSON already, played with the same ROM, policy,
-code and settings, are not played again. Exits with 1 if a gate is missed.
+For each milestone, seeded episodes from where it begins (success within the milestone's max_steps, mean steps), and more of
+them that begin after up to 300 random presses, as a student's blunders would leave the game. Writes
+`{output_dir}/expert_table_{tier}.md` and `.json`; milestones that are in the JSON already, played with the same ROM,
+policy, code and settings, are not played again. Exits with 1 if a gate is missed.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -16,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -26,7 +27,7 @@ class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
     episodes: int = 50
-    """episodes from held-out start states"""
+    """episodes from where the milestone begins"""
     random_starts: int = 100
     """episodes that begin after random presses"""
     max_random_presses: int = 300
@@ -42,12 +43,10 @@ class Args:
     """policies that stand in for the game's own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
-    start_states: int = 20
-    """how many start states to play from; made where missing"""
-    state_dir: str = ".milestone_trainer_cache/milestone_states"
-    """folder of {PREV}_completed.state"""
-    start_states_dir: str = ".milestone_trainer_cache/start_states"
-    """folder of the recorded start states"""
+    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    """the game's tier"""
+    worlds: str | None = None
+    """worlds to play in; default is the test worlds on T2, else 0"""
     output_dir: str = "results"
     """folder for the tables"""
     num_envs: int = 2
@@ -55,7 +54,7 @@ class Args:
     fresh: bool = False
     """play again what is in the JSON already"""
     min_successes: float = 0.9
-    """gate: each milestone's share of successes from the start states"""
+    """gate: each milestone's share of successes from its beginning"""
     min_overall: float = 0.98
     """gate: the share over all milestones together"""
     min_random_start: float = 0.95
@@ -68,8 +67,8 @@ if __name__ == "__main__":
 import gymnasium
 import numpy as np
 
+from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyExpert
-from agent.start_states import StartStates, ensure_start_states
 from benchmarks.tables import (
     PLAY_SOURCES,
     check_at_least_one,
@@ -112,42 +111,30 @@ class RandomPressStart(gymnasium.Wrapper):
                 return observation, info
 
 
-def start_states(args: Args, milestone: str) -> StartStates:
-    return ensure_start_states(
-        milestone,
-        args.rom_path,
-        n_train=0,
-        n_heldout=args.start_states,
-        state_dir=args.state_dir,
-        start_states_dir=args.start_states_dir,
-    )
-
-
-def play(args: Args, milestone: str, states: StartStates, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def play(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The record of one milestone: both sets of episodes. Raises EvaluationStopped when `should_stop` says so."""
-    with PokemonEnv(args.rom_path, target_milestone=milestone) as env:
+    with PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env:
         expert = PolicyExpert((args.policy_dir, milestone), env.game)
         policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
-        heldout = states.files("heldout")[: args.start_states]
-        episodes = seeded_episodes(args.episodes, args.seed, heldout)
-        starts = evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
+        episodes = seeded_episodes(args.episodes, args.seed, starts.files)
+        begun = evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
         wandering = RandomPressStart(env, args.max_random_presses)
-        episodes = seeded_episodes(args.random_starts, args.seed + 100_000, heldout)
+        episodes = seeded_episodes(args.random_starts, args.seed + 100_000, starts.files)
         after = evaluate(wandering, policy, episodes, max_steps, should_stop=should_stop)
     return {
         "milestone": milestone,
         "max_steps": max_steps,
         "policy": str(expert.path.name),
-        "heldout": summary(starts),
+        "begun": summary(begun),
         "random_start": summary(after),
         "answers": expert.answers,
         "abstentions": expert.abstentions,
-        "suggested_max_steps": suggested_limit(summary(starts), summary(after)),
+        "suggested_max_steps": suggested_limit(summary(begun), summary(after)),
     }
 
 
 def suggested_limit(*parts: dict[str, Any]) -> int | None:
-    """A milestone's max_steps, from what its expert took: three times the mean from the start states (the first of
+    """A milestone's max_steps, from what its expert took: three times the mean from its beginning (the first of
     `parts`) and no less than 20, but also a fifth more than its slowest success, which bad luck in a battle makes long.
     Rounded up to tens; None if it never succeeded.
     """
@@ -159,7 +146,7 @@ def suggested_limit(*parts: dict[str, Any]) -> int | None:
 
 def current_key(args: Args, game: Game, milestone: str, max_steps: int) -> str:
     """The fingerprint of what a milestone's record depends on."""
-    settings = {key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "start_states")}
+    settings = {key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "tier", "worlds")}
     folders = [Path(args.policy_dir), *([game.policy_dir] if game.policy_dir else [])]
     policy = [folder / f"{milestone}.py" for folder in folders if (folder / f"{milestone}.py").is_file()][:1]
     return fingerprint([milestone, max_steps, settings], [args.rom_path, *policy, *source_files(*PLAY_SOURCES)])
@@ -170,13 +157,13 @@ def gates(args: Args, records: list[dict[str, Any]]) -> list[str]:
     missed = []
     for record in records:
         for key, least, where in (
-            ("heldout", args.min_successes, "start states"),
+            ("begun", args.min_successes, "where it begins"),
             ("random_start", args.min_random_start, "states after random presses"),
         ):
             part = record[key]
             if part["successes"] < least * part["episodes"]:
                 missed.append(f"{record['milestone']}: {part['successes']} of {part['episodes']} from {where}, wanted {least:.0%}")
-    total, successes = (sum(record["heldout"][key] for record in records) for key in ("episodes", "successes"))
+    total, successes = (sum(record["begun"][key] for record in records) for key in ("episodes", "successes"))
     if successes < args.min_overall * total:
         missed.append(f"all together: {successes} of {total}, wanted {args.min_overall:.0%}")
     return missed
@@ -187,7 +174,7 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
     lines = [
         "# The scripted experts",
         "",
-        f"`python -m benchmarks.expert_table`: for each milestone {args.episodes} episodes from held-out start states "
+        f"`python -m benchmarks.expert_table --tier {args.tier}`: for each milestone {args.episodes} episodes from where it begins "
         f"and {args.random_starts} after up to {args.max_random_presses} random presses. Success means within the "
         "limit; intervals are Wilson's (95 %); steps are those of the successes.",
         "",
@@ -196,13 +183,13 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
     ]
     for record in records:
         cells = [record["milestone"], str(record["max_steps"])]
-        for key in ("heldout", "random_start"):
+        for key in ("begun", "random_start"):
             part = record[key]
             cells.append(rate_text(part["successes"], part["episodes"]))
             cells.append("" if part["mean_steps"] is None else f"{part['mean_steps']:.1f} ± {part['std_steps']:.1f}")
         cells.append(str(record["abstentions"]))
         lines.append(f"| {' | '.join(cells)} |")
-    for key, where in (("heldout", "start states"), ("random_start", "random presses")):
+    for key, where in (("begun", "where they begin"), ("random_start", "random presses")):
         total, successes = (sum(record[key][name] for record in records) for name in ("episodes", "successes"))
         lines.append(f"\nAll together from {where}: {rate_text(successes, total)}.")
     lines.append("\nGates: " + ("; ".join(missed) if missed else "all passed") + ".")
@@ -220,18 +207,19 @@ def main(args: Args) -> int:
     limits = {name: args.max_steps or config[name].max_steps for name in ids if args.max_steps or name in config}
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
-    check_at_least_one(args, "episodes", "random_starts", "start_states", "num_envs")
+    check_at_least_one(args, "episodes", "random_starts", "num_envs")
     for name in chosen:
         PolicyExpert((args.policy_dir, name), game)  # a missing or broken one is told before anything is played
 
     output = Path(args.output_dir)
-    known = known_rows(output / "expert_table.json")
+    known = known_rows(output / f"expert_table_{args.tier}.json")
     keys = {name: current_key(args, game, name, limit) for name, limit in limits.items()}
     current = {name: row for name, row in known.items() if name in keys and row.get("fingerprint") == keys[name]}
     if args.fresh:
         current = {name: row for name, row in current.items() if name not in chosen}
     todo = [name for name in chosen if name not in current]
-    states = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
+    tier = args.tier if game.has_worlds else None
+    starts = {name: choose_starts(game, name, args.rom_path, purpose="test", worlds=args.worlds, tier=tier) for name in chosen}
 
     def in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return [rows[name] for name in ids if name in rows]
@@ -241,11 +229,11 @@ def main(args: Args) -> int:
         found = in_order(current)
         missed = gates(args, found)
         content = {"args": asdict(args), "missed": missed, "milestones": in_order(known | current)}
-        save_json(output / "expert_table.json", content)
-        save_text(output / "expert_table.md", markdown(args, found, missed))
+        save_json(output / f"expert_table_{args.tier}.json", content)
+        save_text(output / f"expert_table_{args.tier}.md", markdown(args, found, missed))
 
     def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
-        return {**play(args, name, states[name], limits[name], should_stop), "fingerprint": keys[name]}
+        return {**play(args, name, starts[name], limits[name], should_stop), "fingerprint": keys[name]}
 
     with ProgressReport("milestones", len(chosen), len(chosen) - len(todo)) as report:
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turn films into one GIF, for pages that show no video.
 
-    python -m benchmarks.film_to_gif --films demo/videos/*.mp4 --output docs/play.gif
+python -m benchmarks.film_to_gif --films demo/videos/*.mp4 --output docs/play.gif
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -45,9 +45,7 @@ def main(args: Args) -> None:
                 frames.append(image.resize(size, Image.Resampling.NEAREST).quantize(8))
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(Path(args.output)) as temporary:
-        frames[0].save(
-            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=args.milliseconds, loop=0
-        )
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=args.milliseconds, loop=0)
     print(f"{args.output}: {len(frames)} frames of {len(args.films)} films")
 
 

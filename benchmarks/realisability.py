@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -28,7 +28,7 @@ class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
     episodes: int = 50
-    """episodes of each kind, from the start states to learn from"""
+    """episodes of each kind"""
     noise: float = 0.2
     """probability of a random press in the noisy episodes"""
     max_share: float = 0.01
@@ -41,12 +41,10 @@ class Args:
     """policies that stand in for the game's own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
-    start_states: int = 20
-    """how many start states to play from; made where missing"""
-    state_dir: str = ".milestone_trainer_cache/milestone_states"
-    """folder of {PREV}_completed.state"""
-    start_states_dir: str = ".milestone_trainer_cache/start_states"
-    """folder of the recorded start states"""
+    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    """the game's tier; on T3 there must be contradictions"""
+    worlds: str | None = None
+    """worlds to play in; default is those to learn from on T2, else 0"""
     output_dir: str = "results"
     """folder for the table"""
     num_envs: int = 2
@@ -61,9 +59,9 @@ if __name__ == "__main__":
 import numpy as np
 from PIL import Image
 
+from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
-from agent.start_states import ensure_start_states
 from benchmarks.tables import run_in_parallel, run_main, save_json, save_text
 from common.evaluation import EvaluationStopped
 from common.milestone_config import load_milestone_config
@@ -108,30 +106,16 @@ class LabelledPictures:
         return [(self.screens[digest], counts) for digest, counts in several[:n]]
 
 
-def start_states(args: Args, milestone: str) -> tuple[Path | None, ...]:
-    states = ensure_start_states(
-        milestone,
-        args.rom_path,
-        n_train=args.start_states,
-        n_heldout=0,
-        state_dir=args.state_dir,
-        start_states_dir=args.start_states_dir,
-    )
-    return states.files("train")[: args.start_states]
-
-
-def look_at(
-    args: Args, milestone: str, starts: tuple[Path | None, ...], max_steps: int, should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+def look_at(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Play a milestone's episodes and count. Raises EvaluationStopped when `should_stop` says so."""
-    env = PokemonEnv(args.rom_path, target_milestone=milestone)
+    env = PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings)
     expert = PolicyExpert((args.policy_dir, milestone), env.game)
     pictures = LabelledPictures()
     for noise in (0.0, args.noise):
         for i in range(args.episodes):
             if should_stop():
                 raise EvaluationStopped
-            episode = play_episode(env, expert, args.seed + i, starts[i % len(starts)], max_steps, noise)
+            episode = play_episode(env, expert, args.seed + i, starts.files[i % len(starts.files)], max_steps, noise)
             for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
                 if label >= 0:
                     pictures.add(screen, int(label))
@@ -157,7 +141,7 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
     lines = [
         "# Realisability",
         "",
-        f"`python -m benchmarks.realisability`: {args.episodes} episodes without and {args.episodes} with "
+        f"`python -m benchmarks.realisability --tier {args.tier}`: {args.episodes} episodes without and {args.episodes} with "
         f"{args.noise:.0%} random presses for each milestone. A contradiction is a step whose picture (84 x 84, as "
         "networks see it) occurs with another label, too; certain errors are the steps at which even the best function "
         "of the picture is wrong.",
@@ -187,7 +171,8 @@ def main(args: Args) -> int:
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
-    starts = {name: start_states(args, name) for name in reversed(chosen)}  # the last makes all
+    tier = args.tier if game.has_worlds else None
+    starts = {name: choose_starts(game, name, args.rom_path, purpose="train", worlds=args.worlds, tier=tier) for name in chosen}
     done: dict[str, dict[str, Any]] = {}
 
     def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:

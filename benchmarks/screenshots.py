@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Play Tallgrass by its experts and draw six of the screens that they see into one picture.
 
-    python -m benchmarks.screenshots
+python -m benchmarks.screenshots
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 

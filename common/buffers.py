@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -293,6 +293,7 @@ def load_expert_data_to_buffer(
     preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
     files: Iterable[str | os.PathLike] | None = None,
+    steps_of: Mapping[str | os.PathLike, int] | None = None,
 ) -> int:
     """Add the demonstrations of a folder to the buffer, in the order of their numbers.
 
@@ -302,6 +303,7 @@ def load_expert_data_to_buffer(
         max_episodes: read only the first so many.
         preprocess_fn: (H, W, 3) uint8 -> what the buffer stores, for example `common.utils.preprocess_uint8`.
         files: read these (the first `max_episodes` of them) instead of all that are in the folder.
+        steps_of: of these files only so many steps are wanted, the first ones.
 
     Returns:
         The number of transitions added.
@@ -314,7 +316,10 @@ def load_expert_data_to_buffer(
     loaded = 0
     for path in paths[:max_episodes]:
         try:
-            loaded += buffer.add_episode(load_episode(path), preprocess_fn)
+            episode = load_episode(path)
+            if steps_of is not None and path in steps_of:
+                episode = episode.first(steps_of[path])
+            loaded += buffer.add_episode(episode, preprocess_fn)
         except ValueError as error:
             raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
     if loaded > buffer.buffer_size:

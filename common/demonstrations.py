@@ -69,6 +69,12 @@ class Episode:
         """The number of steps, T."""
         return len(self.actions)
 
+    def first(self, steps: int) -> Episode:
+        """The episode cut off after so many steps."""
+        pressed = None if self.executed_actions is None else self.executed_actions[:steps]
+        arrays = (values[:steps] for values in (self.actions, self.rewards, self.dones))
+        return Episode(self.observations[: steps + 1], *arrays, pressed, self.metadata)
+
     @property
     def episode_return(self) -> float:
         return float(np.sum(self.rewards, dtype=np.float64))
@@ -199,11 +205,39 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
 def count_steps(path: str | os.PathLike) -> int:
     """The number of steps in a file, read without its pictures. Raises DemonstrationError as `load_episode` does."""
-    path = Path(path)
+    return len(_actions(Path(path)))
+
+
+def count_labelled(path: str | os.PathLike) -> int:
+    """The number of steps in a file that have a label. Raises DemonstrationError as `count_steps` does."""
+    return int(np.count_nonzero(_actions(Path(path)) != NO_LABEL))
+
+
+def limit_labels(files: Sequence[Path], max_labels: int | None) -> tuple[list[Path], int | None]:
+    """The first files that hold `max_labels` labels together, and how many steps of the last one are wanted for that.
+
+    The number is None where all of the last file is wanted, as with `max_labels` None. Raises DemonstrationError if there
+    are fewer labels.
+    """
+    if max_labels is None:
+        return list(files), None
+    left = max_labels
+    for position, path in enumerate(files):
+        labelled = np.flatnonzero(_actions(path) != NO_LABEL)
+        if len(labelled) >= left:
+            return list(files[: position + 1]), int(labelled[left - 1]) + 1
+        left -= len(labelled)
+    raise DemonstrationError(
+        f"{files[0].parent}: holds {max_labels - left} labels, fewer than the {max_labels} wanted; record more with "
+        f"collect_expert_data.py --n-labels {max_labels}"
+    )
+
+
+def _actions(path: Path) -> np.ndarray:
     with _opened(path) as data:
         if "actions" not in data:
             raise DemonstrationError(f"{path}: lacks actions; it is not an episode of collect_expert_data.py")
-        return len(data["actions"])
+        return data["actions"]
 
 
 def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: Iterable[str]) -> dict[str, Any]:
@@ -240,8 +274,8 @@ def select_episodes(
         max_episodes: only the first so many (of this milestone).
 
     Returns:
-        The files in order, and a dict with `milestone` (None if there are several) and, where the files tell, `game`,
-        `rom_sha256` and `buttons`.
+        The files in order, and a dict with `milestone` and `tier` (each None if there are several) and, where the files
+        tell, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -256,8 +290,10 @@ def select_episodes(
             )
     entries = entries[:max_episodes]
     facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
-    found = {metadata.get("milestone") for _, metadata in entries}
-    return [path for path, _ in entries], {**facts, "milestone": found.pop() if len(found) == 1 else None}
+    for key in ("milestone", "tier"):
+        found = {metadata.get(key) for _, metadata in entries}
+        facts[key] = found.pop() if len(found) == 1 else None
+    return [path for path, _ in entries], facts
 
 
 def split_episodes(files: Sequence[Path], val_fraction: float, seed: int) -> tuple[list[Path], list[Path]]:

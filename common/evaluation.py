@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class EpisodeSpec:
     seed: int | None = None
     """Given to `reset`; None lets the environment draw on."""
     start_state: str | os.PathLike | None = None
-    """A `.state` file to start from; None starts from power-on."""
+    """A `.state` file to start from; None leaves it to the environment: at power-on, or where it was made to start."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class EpisodeResult:
     """The environment terminated: its target was reached. False for an episode that ran into a limit."""
     milestones: tuple[str, ...]
     """Those completed in the end."""
+    optimal_steps: int | None = None
+    """The least number of steps from where it started, where that was asked for and is defined."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,21 @@ class Evaluation:
     def success_interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the success rate."""
         return wilson_interval(self.successes, len(self.episodes))
+
+    def within(self, max_steps: float) -> Evaluation:
+        """The same episodes, had they been cut off after so many steps: longer successes count as failures."""
+        cut = [replace(e, success=e.success and e.length <= max_steps) for e in self.episodes]
+        return Evaluation(cut, self.seconds)
+
+    @property
+    def spl(self) -> float | None:
+        """Success weighted by path length: the mean of S * l / max(p, l), where S is 1 for a success, p the steps taken and
+        l the least possible; over the episodes whose l is known, None if there are none.
+
+        Anderson et al., "On Evaluation of Embodied Navigation Agents", 2018.
+        """
+        known = [e for e in self.episodes if e.optimal_steps is not None]
+        return _mean([e.success * e.optimal_steps / max(e.length, e.optimal_steps, 1) for e in known]) if known else None
 
     @property
     def mean_return(self) -> float:
@@ -255,6 +272,34 @@ class NetworkPolicy(Policy):
         return [int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)]
 
 
+class RecurrentPolicy(Policy):
+    """Presses the likeliest button of a network that remembers the episode.
+
+    Args:
+        network: `common.networks.RecurrentImpalaCNN`. Its mode (training or not) is left as it was.
+        device: where it is.
+    """
+
+    def __init__(self, network: torch.nn.Module, device: torch.device | str = "cpu"):
+        self.network, self.device = network, torch.device(device)
+        self._memories: dict[int, torch.Tensor | None] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self._memories[slot] = None
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        blank = torch.zeros(self.network.gru.num_layers, 1, self.network.gru.hidden_size, device=self.device)
+        memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
+        pictures = torch.from_numpy(np.stack([preprocess_uint8(screen) for screen in screens])).to(self.device)
+        training = self.network.training
+        self.network.eval()
+        with torch.inference_mode():
+            logits, memory = self.network(pictures[:, None], memory)
+        self.network.train(training)
+        self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
+        return logits[:, 0].argmax(dim=-1).tolist()
+
+
 @dataclass
 class EpisodeRecorder:
     """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`."""
@@ -310,6 +355,7 @@ def evaluate(
     *,
     recorder: EpisodeRecorder | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    optimal_steps: Callable[[Mapping[str, Any]], int | None] = lambda info: None,
 ) -> Evaluation:
     """Play `episodes` with `policy`; as many at once as `env` has environments.
 
@@ -323,6 +369,7 @@ def evaluate(
         max_steps: an episode that has not ended by then is cut off, and counts as failed.
         recorder: films some of them.
         should_stop: asked at every step; when it says so, EvaluationStopped is raised.
+        optimal_steps: the least number of steps from an episode's start, from the info of its reset; for the SPL.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, wanted at least 1")
@@ -339,7 +386,7 @@ def evaluate(
             if free:
                 started = {slot: waiting.popleft() for slot in free}
                 for slot, (screen, info) in environments.reset({slot: episodes[i] for slot, i in started.items()}).items():
-                    playing[slot] = _Playing(started[slot], screen, info)
+                    playing[slot] = _Playing(started[slot], screen, info, optimal_steps(info))
                     policy.start_episode(slot, episodes[started[slot]].seed)
 
             slots = sorted(playing)
@@ -364,6 +411,7 @@ def evaluate(
                     length=state.length,
                     success=bool(terminated),
                     milestones=completed_milestones(info),
+                    optimal_steps=state.optimal_steps,
                 )
                 if recorder is not None:
                     recorder.frame(state.episode, screen, None)
@@ -382,7 +430,7 @@ class Evaluator:
     envs: gym.Env | gym.vector.VectorEnv
     max_steps: int
     start_states: Sequence[str | os.PathLike | None] = (None,)
-    """Gone round in order; None is power-on."""
+    """Gone round in order; None leaves the start to the environment."""
     device: torch.device | str = "cpu"
     frame_stack: int = 1
     buttons: Sequence[str] = ()
@@ -433,6 +481,7 @@ class _Playing:
     episode: int
     screen: np.ndarray
     info: Mapping[str, Any]
+    optimal_steps: int | None
     length: int = 0
     episode_return: float = 0.0
 

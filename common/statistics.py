@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+import numpy as np
+
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion, for example of a success rate.
@@ -40,3 +42,42 @@ def rate_text(successes: int, trials: int) -> str:
         return "0/0"
     low, high = wilson_interval(successes, trials)
     return f"{successes}/{trials} = {percent(successes / trials)} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def interquartile_mean(scores: np.ndarray) -> float:
+    """The mean of the middle half of the scores (any shape): what lies below the first quartile or above the third counts
+    nothing, and scores that the quartiles cut through count in part.
+
+    Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021.
+    """
+    ordered = np.sort(np.asarray(scores, np.float64), axis=None)
+    n = len(ordered)
+    edges = np.arange(n + 1)
+    weights = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0, None)
+    return float(ordered @ weights / weights.sum())
+
+
+def bootstrap_iqm(
+    successes: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The interquartile mean of success rates, and its bootstrap interval over milestones, seeds and episodes.
+
+    Args:
+        successes: (M, S, E) bool, of each milestone, training seed and episode. A score is the mean over the episodes of
+            one milestone and seed.
+        rng: draws the resamples: of the milestones, for each of them of the seeds, and for each of these of the episodes.
+        resamples: how many.
+        level: the share of the resamples that the interval holds.
+
+    Returns the interquartile mean, and the lower and upper end.
+    """
+    successes = np.asarray(successes, bool)
+    n_milestones, n_seeds, n_episodes = successes.shape
+    means = np.empty(resamples)
+    for i in range(resamples):
+        milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
+        seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
+        episodes = rng.integers(n_episodes, size=(n_milestones, n_seeds, n_episodes))
+        means[i] = interquartile_mean(successes[milestones, seeds, episodes].mean(axis=-1))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return interquartile_mean(successes.mean(axis=-1)), float(low), float(high)

@@ -216,7 +216,7 @@ def test_the_command_makes_all(tmp_path):
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
-    assert "states for 15 milestones, each 1 to learn from and 1 held out" in run.stdout
+    assert "states for 23 milestones, each 1 to learn from and 1 held out" in run.stdout
     for previous in IDS[:-1]:
         assert (tmp_path / f".milestone_trainer_cache/milestone_states/{previous}_completed.state").is_file()
         for split in ("train", "heldout"):

@@ -112,6 +112,28 @@ def test_learns_and_writes_what_was_promised(folder):
 
 
 @pytest.mark.slow
+def test_stops_when_the_validation_loss_rises(folder):
+    # What is to be learned is noise: after a while each evaluation is worse than the best.
+    for path in (folder / "expert_data").iterdir():
+        path.unlink()
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        screens = rng.integers(0, 255, (13, 144, 160, 3), dtype=np.uint8)
+        entries = {"milestone": "LIGHT", "buttons": BUTTONS, "game": "light"}
+        labels = rng.integers(0, len(BUTTONS), 12)
+        save_episode(folder / "expert_data", Episode(screens, labels, np.zeros(12), np.zeros(12, bool), metadata=entries))
+    flags = ["--total-steps", 600, "--eval-frequency", 5, "--patience", 2, "--learning-rate", 3e-3, "--max-labels", 40]
+    done = run(folder, *QUICK, *flags)
+    assert done.returncode == 0, done.stderr
+    last = torch.load(folder / "models" / "bc_pokemon_last.pth")
+    best = torch.load(folder / "models" / "bc_pokemon_best.pth")
+    assert last["global_step"] == best["global_step"] + 10 < 600
+    assert last["progress"]["without_gain"] == 2 and last["progress"]["lowest_val_loss"] == best["metrics"]["val_loss"]
+    assert (folder / "models" / "bc_pokemon_final.pth").is_file()
+    assert "36 steps of 3 episodes" in done.stdout or "28 steps of 3 episodes" in done.stdout  # 40 labels: the last is cut
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_if_never_stopped(folder):
     flags = [*QUICK, "--frame-stack", 2, "--random-shift", 4, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
     whole = run(folder, *flags, "--exp-name", "whole", "--lr-schedule", "cosine")
@@ -372,19 +394,22 @@ def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
     assert torch.load(final)["metrics"]["step"] == 2
 
 
-def test_start_states_of_training_and_of_the_test(rom_path, tmp_path, monkeypatch):
-    class States:
-        def files(self, split):
-            return (Path(split),)
+def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(bc_pokemon, "make_vector_env", lambda n, **settings: made.append(settings))
 
-    monkeypatch.setattr(bc_pokemon, "ensure_start_states", lambda milestone, rom: States())
-    monkeypatch.setattr(bc_pokemon, "make_vector_env", lambda *args, **kwargs: None)
-    for eval_only, split in ((False, "train"), (True, "heldout")):
-        args = bc_pokemon.Args(eval_only=eval_only, rom_path=str(rom_path), max_steps=1)
-        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", BUTTONS, torch.device("cpu"), tmp_path)
-        assert evaluator.start_states == (Path(split),)
+    def settings(**flags):
+        args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
+        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", flags.get("tier"), BUTTONS, torch.device("cpu"), tmp_path)
+        assert evaluator.start_states == (None,)
+        return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
+
+    assert settings() == {"start_milestone": "RIVAL_HOUSE", "tier": "T1", "worlds": "0"}
+    assert settings(tier="T2")["worlds"] == "choose" and settings(tier="T2", eval_only=True)["worlds"] == "test"
+    assert settings(tier="T2", worlds="7")["worlds"] == "7"
+    args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        bc_pokemon.make_evaluator(args, "NOPE", BUTTONS, torch.device("cpu"), tmp_path)
+        bc_pokemon.make_evaluator(args, "NOPE", None, BUTTONS, torch.device("cpu"), tmp_path)
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):

@@ -99,9 +99,10 @@ def test_episodes_are_whole_and_say_where_they_come_from(collect, tmp_path, rom_
 def test_the_recording_is_what_the_environment_shows(collect, tmp_path, rom_path, cache):
     collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "1", "--noise", "0.3")
     episode = load_episode(tmp_path / "expert_data" / "episode_0001.npz")
-    with PokemonEnv(rom_path, target_milestone="PLAYER_NAME_SET", state_in_info=False) as env:
-        start = episode.metadata["start_state"]
-        screens = [env.reset(seed=episode.metadata["seed"], options={"load_state": start})[0]]
+    settings = {key: episode.metadata[key] for key in ("tier", "worlds", "start_milestone")}
+    assert settings == {"tier": "T1", "worlds": "0", "start_milestone": "PLAYER_NAME_SET"} and episode.metadata["world"] == 0
+    with PokemonEnv(rom_path, state_in_info=False, **settings) as env:
+        screens = [env.reset(seed=episode.metadata["seed"])[0]]
         screens += [env.step(int(action))[0] for action in episode.pressed]
     assert np.array_equal(np.stack(screens), episode.observations)
 
@@ -145,10 +146,10 @@ def test_noise_changes_what_is_pressed_and_not_the_labels(collect, tmp_path, rom
 
     expert = PolicyExpert((tmp_path, "PLAYER_NAME_SET"), GAME)
     differing = 0
-    with PokemonEnv(rom_path) as env:
+    with PokemonEnv(rom_path, start_milestone="PLAYER_NAME_SET", tier="T1") as env:
         for path in episode_files(tmp_path / "expert_data"):
             episode = load_episode(path)
-            _, info = env.reset(seed=episode.metadata["seed"], options={"load_state": episode.metadata["start_state"]})
+            _, info = env.reset(seed=episode.metadata["seed"])
             for label, action in zip(episode.actions, episode.pressed, strict=True):
                 assert expert.label(info).action == label
                 info = env.step(int(action))[-1]
@@ -197,7 +198,7 @@ def test_videos(collect, tmp_path):
 
 @pytest.mark.slow
 def test_start_states(collect, tmp_path, cache, bedroom_state):
-    collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "3")
+    collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "3", "--start-states", "train")
     starts = [load_metadata(path)["start_state"] for path in episode_files(tmp_path / "expert_data")]
     folder = cache / "start_states" / "tallgrass" / "GAME_RUNNING_completed"
     assert starts == [str(folder / "train" / f"00{i}.state") for i in range(3)]
@@ -218,6 +219,29 @@ def test_start_states(collect, tmp_path, cache, bedroom_state):
         "own",
     )
     assert load_metadata(tmp_path / "own" / "episode_0001.npz")["start_state"] == str(bedroom_state)
+
+
+@pytest.mark.slow
+def test_worlds(collect, tmp_path):
+    collect("--milestone", "CLOCK_SET", "--n-episodes", "3", "--tier", "T2", "--worlds", "3-4")
+    metadata = [load_metadata(path) for path in episode_files(tmp_path / "expert_data")]
+    assert {entry["world"] for entry in metadata} <= {3, 4} and {entry["tier"] for entry in metadata} == {"T2"}
+    collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--start-states", "power-on", "--expert-data-dir", "on")
+    on = load_metadata(tmp_path / "on" / "episode_0001.npz")
+    assert on["world"] == 0 and "start_milestone" not in on
+
+
+@pytest.mark.slow
+def test_so_many_labels(collect, tmp_path):
+    flags = ("--milestone", "CLOCK_SET", "--noise", "0.2")
+    collect(*flags, "--n-labels", "20")
+    files = episode_files(tmp_path / "expert_data")
+    labels = [int((load_episode(path).actions != NO_LABEL).sum()) for path in files]
+    assert sum(labels) >= 20 > sum(labels[:-1])
+    collect(*flags, "--n-labels", "20")  # there are so many already
+    assert episode_files(tmp_path / "expert_data") == files
+    collect(*flags, "--n-labels", str(sum(labels) + 1))
+    assert len(episode_files(tmp_path / "expert_data")) == len(files) + 1
 
 
 @pytest.mark.slow
@@ -358,7 +382,7 @@ def test_a_person_plays_a_milestone(rom_path, cache, tmp_path, display):
     assert [GAME.buttons[i] for i in second.actions] == ["SELECT", "START"]  # x is no button
     assert first.metadata["recorder"] == "human" and first.metadata["success"] and first.dones.tolist() == [False] * 3 + [True]
     # The same presses by step() give the same pictures: the keyboard changes nothing behind the environment's back.
-    with PokemonEnv(rom_path, state_in_info=False) as env:
+    with PokemonEnv(rom_path, state_in_info=False, start_milestone="GAME_RUNNING", tier="T1") as env:
         screens = [env.reset(seed=first.metadata["seed"])[0], *(env.step(int(action))[0] for action in first.actions)]
     assert np.array_equal(np.stack(screens), first.observations)
 

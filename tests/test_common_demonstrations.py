@@ -10,7 +10,9 @@ from common.demonstrations import (
     DemonstrationError,
     Episode,
     common_metadata,
+    count_labelled,
     count_steps,
+    limit_labels,
     load_episode,
     load_metadata,
     next_episode_number,
@@ -142,7 +144,7 @@ def test_select_by_milestone(tmp_path):
         save_episode(tmp_path, episode(milestone=milestone, game="g", rom_sha256="00", buttons=["A", "B", "C"]))
     files, facts = select_episodes(tmp_path, "A1", max_episodes=2)
     assert [path.name for path in files] == ["episode_0001.npz", "episode_0003.npz"]
-    assert facts == {"milestone": "A1", "game": "g", "rom_sha256": "00", "buttons": ["A", "B", "C"]}
+    assert facts == {"milestone": "A1", "tier": None, "game": "g", "rom_sha256": "00", "buttons": ["A", "B", "C"]}
     assert select_episodes(tmp_path)[1]["milestone"] is None
     with pytest.raises(DemonstrationError, match="no demonstrations of C3, only of A1, B2"):
         select_episodes(tmp_path, "C3")
@@ -174,3 +176,34 @@ def test_split(n, share, n_val):
 def test_split_refuses_nonsense():
     with pytest.raises(ValueError, match="val_fraction is 1"):
         split_episodes([Path("a")], 1.0, 0)
+
+
+def test_so_many_labels(tmp_path):
+    for labels in ([0, 1, -1], [-1, 2, -1, 0], [1, 1]):
+        one = episode(len(labels))
+        one.actions = np.array(labels)
+        save_episode(tmp_path, one)
+    files = sorted(tmp_path.glob("*.npz"))
+    assert [count_labelled(path) for path in files] == [2, 2, 2]
+    assert limit_labels(files, None) == (files, None)
+    assert limit_labels(files, 1) == (files[:1], 1)
+    assert limit_labels(files, 3) == (files[:2], 2)  # of the second file the first two steps
+    assert limit_labels(files, 4) == (files[:2], 4)
+    assert limit_labels(files, 6) == (files, 2)
+    with pytest.raises(DemonstrationError, match="holds 6 labels, fewer than the 7 wanted"):
+        limit_labels(files, 7)
+
+
+def test_the_first_steps_of_an_episode():
+    whole = episode(5, milestone="M")
+    whole.executed_actions = np.array([2, 2, 2, 1, 1])
+    cut = whole.first(2)
+    assert len(cut) == 2 and cut.observations.shape[0] == 3 and cut.pressed.tolist() == [2, 2] and cut.metadata == whole.metadata
+    assert np.array_equal(cut.observations, whole.observations[:3]) and not cut.dones.any()
+
+
+def test_tier_of_a_folder(tmp_path):
+    save_episode(tmp_path, episode(3, milestone="M", tier="T2"))
+    assert select_episodes(tmp_path)[1]["tier"] == "T2"
+    save_episode(tmp_path, episode(3, milestone="M", tier="T1"))
+    assert select_episodes(tmp_path)[1]["tier"] is None and select_episodes(tmp_path)[1]["milestone"] == "M"

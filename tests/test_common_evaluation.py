@@ -14,11 +14,12 @@ from common.evaluation import (
     NetworkPolicy,
     Policy,
     RandomPolicy,
+    RecurrentPolicy,
     StatePolicy,
     evaluate,
     seeded_episodes,
 )
-from common.networks import ImpalaCNN
+from common.networks import ImpalaCNN, RecurrentImpalaCNN
 from common.utils import evaluate_policy, make_env
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
@@ -116,6 +117,31 @@ def test_sampled_actions_depend_on_the_episode_alone():
         results.append(evaluate(envs, policy, seeded_episodes(7, 3), max_steps=40).episodes)
         envs.close()
     assert results[0] == results[1]
+
+
+def test_a_memory_belongs_to_its_episode():
+    network = RecurrentImpalaCNN(3, 8, channels=(4, 4))
+    results = []
+    for n in (1, 5):
+        envs = vector(n)
+        results.append(evaluate(envs, RecurrentPolicy(network), seeded_episodes(7, 3), max_steps=20).episodes)
+        envs.close()
+    assert results[0] == results[1]
+
+
+def test_path_length_and_shorter_limits():
+    def least(info):
+        return None if info["goal"] == 0 else abs(info["goal"] - info["x"])
+
+    result = evaluate(Corridor(), StatePolicy(walk, 3), seeded_episodes(30, 0), max_steps=40, optimal_steps=least)
+    known = [episode for episode in result.episodes if episode.optimal_steps is not None]
+    assert 0 < len(known) < 30 and all(e.success and e.length >= e.optimal_steps for e in known)
+    expected = np.mean([e.optimal_steps / e.length for e in known])
+    assert result.spl == pytest.approx(expected) and 0.5 < expected < 1  # the wind costs steps
+    cut = result.within(3)
+    assert cut.successes == sum(e.length <= 3 for e in result.episodes) < result.successes
+    assert cut.spl < result.spl and cut.n_episodes == 30
+    assert evaluate(Corridor(), StatePolicy(walk, 3), seeded_episodes(3, 0), max_steps=8).spl is None
 
 
 def test_figures():

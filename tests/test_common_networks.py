@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from common.networks import ConvSequence, ImpalaCNN, ResidualBlock
+from common.networks import ConvSequence, ImpalaCNN, RecurrentImpalaCNN, ResidualBlock
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,16 @@ def test_other_sizes_stacks_and_widths():
 def test_wrong_picture_is_named():
     with pytest.raises(ValueError, match=r"\(1, 3, 160, 240\).*\(B, 3, 84, 84\)"):
         ImpalaCNN(8)(torch.zeros(1, 3, 160, 240))
+
+
+def test_the_recurrent_network_goes_on_where_it_stopped():
+    network = RecurrentImpalaCNN(5, 16, channels=(4, 4)).eval()
+    pictures = torch.randint(0, 256, (2, 6, 3, 84, 84), dtype=torch.uint8)
+    with torch.inference_mode():
+        whole, last = network(pictures)
+        first, memory = network(pictures[:, :2])
+        rest, end = network(pictures[:, 2:], memory)
+        blank, _ = network(pictures[:, 2:])
+    assert whole.shape == (2, 6, 5) and last.shape == (1, 2, 16)
+    assert torch.allclose(torch.cat([first, rest], 1), whole, atol=1e-5) and torch.allclose(end, last, atol=1e-5)
+    assert not torch.allclose(blank, rest, atol=1e-3)  # it does depend on what was before

@@ -52,8 +52,6 @@ def report(rom_path, tmp_path_factory):
         rom_path,
         "--milestone-config",
         ROOT / "milestone_config.json",
-        "--start-states",
-        "4",
     ]
     run = subprocess.run([sys.executable, "-m", "benchmarks.realisability", *map(str, flags)], cwd=folder,
     capture_output=True, text=True,
@@ -66,7 +64,7 @@ def report(rom_path, tmp_path_factory):
 def test_the_experts_labels_follow_from_the_picture(report):
     run, result = report
     assert run.returncode == 0 and result["missed"] == [], run.stdout
-    assert len(result["milestones"]) == 16
+    assert len(result["milestones"]) == 24
     for record in result["milestones"]:
         assert record["share"] <= 0.01 and record["steps"] >= 8, record
 
@@ -93,8 +91,6 @@ def test_a_missed_gate_ends_with_1(rom_path, tmp_path):
         rom_path,
         "--policy-dir",
         tmp_path,
-        "--start-states",
-        "2",
     ]
     flags += ["--milestone-config", ROOT / "milestone_config.json"]
     run = subprocess.run([sys.executable, "-m", "benchmarks.realisability", *map(str, flags)], cwd=tmp_path,

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""The reference scores of Tallgrass-v1: random presses, the expert, and behavioural cloning at several numbers of labels.
+
+    python -m benchmarks.reference                                    # all that the table needs
+    python -m benchmarks.reference --milestones CLOCK_SET --seeds 1   # a part of it
+
+For each scored milestone and seed: records demonstrations in the training worlds, clones the first 250, 1,000 and 10,000
+labels of them, keeps the network with the lowest validation loss, and plays test episodes in worlds that nobody has seen
+(tier T2). Success means within twice the expert's mean steps; within four times is reported as well, and the SPL where the
+shortest way is defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a
+run that was stopped goes on, and a part that is done is not done again.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    milestones: tuple[str, ...] = ()
+    """these alone; default is the scored ones, in turn"""
+    labels: tuple[int, ...] = (250, 1000, 10_000)
+    """how many labels are cloned, validation's included"""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """each has demonstrations, weights and batches of its own"""
+    tier: Literal["T0", "T1", "T2", "T3"] = "T2"
+    """the tier to learn and to play in"""
+    noise: float = 0.2
+    """probability of a random press while recording; the label stays the expert's"""
+    test_episodes: int = 50
+    """test episodes of each network, of the expert and of random presses"""
+    parallel: int = 2
+    """networks that are trained at once, each with one thread"""
+    output_dir: str = "results/reference"
+    """folder for demonstrations, networks and tables"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import json
+
+import numpy as np
+import torch
+
+from agent.episode_starts import choose_starts
+from agent.policy_expert import find_policy
+from benchmarks import cloning
+from benchmarks.tables import (
+    check_at_least_one,
+    check_own_folder,
+    fingerprint,
+    own_folder,
+    run_in_parallel,
+    run_main,
+    save_json,
+    save_text,
+    source_files,
+)
+from common.evaluation import Evaluation, evaluate, seeded_episodes
+from common.statistics import bootstrap_iqm
+from pokemon_env import benchmark_v1
+from pokemon_env.games.tallgrass import GAME
+from pokemon_env.games.tallgrass_optimal import optimal_steps
+from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.vector_env import make_vector_env
+
+MARKER = ".reference_settings"
+"""A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
+
+MOST_STEPS = {250: 300, 1000: 600, 10_000: 2400}
+"""Training steps at most, for so many labels; those of the next larger number serve numbers between."""
+EVALUATIONS = 12
+"""How often the validation loss is looked at, at most. The network with the lowest one is played."""
+PATIENCE = 4
+"""So many looks without a lower validation loss end the training."""
+LEARNING_RATE = 7e-4
+"""It falls to 0 along a cosine over MOST_STEPS."""
+
+
+def most_steps(labels: int) -> int:
+    """The longest training for this number of labels."""
+    return next((steps for size, steps in MOST_STEPS.items() if labels <= size), max(MOST_STEPS.values()))
+
+
+def settings_of(args: Args) -> dict[str, Any]:
+    """What a result depends on, beside the code."""
+    training = {"most_steps": MOST_STEPS, "evaluations": EVALUATIONS, "patience": PATIENCE, "learning_rate": LEARNING_RATE}
+    return {**training, **{key: asdict(args)[key] for key in ("tier", "noise", "test_episodes")}}
+
+
+def key_of(args: Args, milestone: str) -> str:
+    """The fingerprint of what a milestone's results depend on: the game, its worlds, the expert, the network, the training."""
+    code = source_files("bc_pokemon.py", "common/networks.py", "common/preprocessing.py", "pokemon_env/worlds/*.py")
+    policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
+    limit = benchmark_v1.EXPERT_STEPS[args.tier][milestone]
+    return fingerprint([milestone, limit, settings_of(args)], [BUNDLED_ROM, policy, *code])
+
+
+def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> Path:
+    """Record what is missing of the demonstrations, and train one network. Returns its checkpoint."""
+    folder = Path(args.output_dir) / milestone
+    data = folder / f"expert_data_{seed}"
+    name = f"bc_{milestone}_{labels}_{seed}"
+    best, last, final = (folder / f"{name}_{which}.pth" for which in ("best", "last", "final"))
+    if final.is_file() and best.is_file():
+        return best
+    flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
+    flags += ["--n-labels", str(labels), "--expert-data-dir", str(data), "--num-envs", "1", *cloning.game_flags()]
+    cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
+
+    steps = most_steps(labels)
+    flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
+    flags += ["--expert-data-dir", str(data), "--max-labels", str(labels), "--learning-rate", str(LEARNING_RATE)]
+    flags += ["--lr-schedule", "cosine"]
+    flags += ["--total-steps", str(steps), "--eval-frequency", str(max(steps // EVALUATIONS, 1)), "--patience", str(PATIENCE)]
+    flags += ["--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
+    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+    cloning.run_script("bc_pokemon.py", *flags, log=folder / f"train_{labels}_{seed}.log", should_stop=should_stop)
+    return best
+
+
+def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """The test episodes of "random", "bc" or "expert"; all policies play the same ones."""
+    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=args.tier)
+    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, num_threads=1, **starts.settings)
+    try:
+        result = evaluate(
+            envs,
+            cloning.make_policy(policy, milestone, checkpoint),
+            seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files),
+            benchmark_v1.step_limit(milestone, args.tier, factor=4),
+            should_stop=should_stop,
+            optimal_steps=lambda info: optimal_steps(info, milestone),
+        )
+    finally:
+        envs.close()
+    return score(result, benchmark_v1.step_limit(milestone, args.tier, factor=2))
+
+
+def score(result: Evaluation, limit: int) -> dict[str, Any]:
+    """What a file holds of one policy's test episodes, which were played to four times the expert's mean steps."""
+    strict = result.within(limit)
+    return {
+        "successes": [episode.success for episode in strict.episodes],
+        "successes_4x": [episode.success for episode in result.episodes],
+        "lengths": [episode.length for episode in result.episodes],
+        "optimal_steps": [episode.optimal_steps for episode in result.episodes],
+        "spl": strict.spl,
+        "seeds": [episode.seed for episode in result.episodes],
+    }
+
+
+def mean(row: dict[str, Any], key: str = "successes") -> float:
+    """A success rate."""
+    return float(np.mean(row[key]))
+
+
+def aggregate(rows: dict[str, dict[str, Any]], milestones: list[str], policy: str, seeds: tuple[int, ...], key: str) -> str:
+    """IQM with its interval, in percent, of a policy over the milestones that are complete."""
+    names = [[cell(milestone, policy, seed) for seed in seeds] for milestone in milestones]
+    complete = [some for some in names if all(name in rows for name in some)]
+    if not complete:
+        return "-"
+    successes = np.array([[rows[name][key] for name in some] for some in complete])
+    value, low, high = bootstrap_iqm(successes, np.random.default_rng([2021, len(complete)]))
+    return f"{100 * value:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def cell(milestone: str, policy: str, seed: int = 0) -> str:
+    """The name of one result: "random", "expert", or "bc250" and so on with its seed."""
+    return f"{milestone}/{policy}_seed{seed}" if policy.startswith("bc") else f"{milestone}/{policy}"
+
+
+def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str]) -> str:
+    """The tables, with the command that makes them."""
+    students = [f"bc{labels}" for labels in args.labels]
+    titles = {"random": "random", **{f"bc{n}": f"BC {n:,}" for n in args.labels}, "expert": "expert"}
+    lines = [
+        f"| milestone | steps, 2x | {' | '.join(titles.values())} | SPL of BC {max(args.labels):,} | of the expert |",
+        "|-|-|" + "-|" * (len(titles) + 2),
+    ]
+    for milestone in milestones:
+        cells = [milestone, str(benchmark_v1.step_limit(milestone, args.tier, factor=2))]
+        for policy in titles:
+            names = [cell(milestone, policy, seed) for seed in args.seeds]
+            rates = [100 * mean(rows[name]) for name in dict.fromkeys(names) if name in rows]
+            spread = f" ({min(rates):.0f}-{max(rates):.0f})" if policy in students and len(rates) > 1 else ""
+            cells.append(f"{np.mean(rates):.0f}{spread}" if rates else "-")
+        for policy in (students[-1], "expert"):
+            names = [cell(milestone, policy, seed) for seed in args.seeds]
+            values = [rows[name]["spl"] for name in dict.fromkeys(names) if name in rows and rows[name]["spl"] is not None]
+            cells.append(f"{np.mean(values):.2f}" if values else "-")
+        lines.append(f"| {' | '.join(cells)} |")
+    for key, factor in (("successes", 2), ("successes_4x", 4)):
+        cells = [f"IQM within {factor}x", ""]
+        for policy in titles:
+            cells.append(aggregate(rows, milestones, policy, args.seeds if policy in students else (0,), key))
+        lines.append(f"| {' | '.join([*cells, '', ''])} |")
+    minutes = sum(row.get("minutes", 0.0) for row in rows.values())
+    lines += [
+        "",
+        f"Success in percent on tier {args.tier}, over {args.test_episodes} test episodes each (in brackets the lowest and "
+        f"highest of seeds {', '.join(map(str, args.seeds))}); IQM with 95 % bootstrap intervals over milestones, seeds and "
+        f"episodes; SPL where a shortest way is defined. `python -m benchmarks.reference --tier {args.tier}`, "
+        f"{minutes / max(args.parallel, 1):.0f} minutes with {args.parallel} at once.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(args: Args) -> int:
+    check_at_least_one(args, "test_episodes", "parallel")
+    if min(args.labels, default=0) < 20 or not args.seeds:
+        raise ValueError("--labels and --seeds each want a value, and labels at least 20")
+    torch.set_num_threads(1)
+    cloning.check_milestones(args.milestones)
+    milestones = [name for name in cloning.milestones() if name in (args.milestones or benchmark_v1.SCORED)]
+    output = Path(args.output_dir)
+    keys = {name: key_of(args, name) for name in milestones}
+    for name in milestones:
+        check_own_folder(output / name, MARKER)
+        own_folder(output / name, MARKER, keys[name])
+
+    # One seed of everything before the next: what is there of a table that was stopped is of all milestones.
+    jobs = {cell(name, policy): (name, policy, 0, 0) for name in milestones for policy in ("random", "expert")}
+    for seed in args.seeds:
+        for name in milestones:
+            for labels in sorted(args.labels, reverse=True):  # the largest first: it records for the others, too
+                jobs[cell(name, f"bc{labels}", seed)] = (name, "bc", seed, labels)
+    files = {job: output / f"{job}.json" for job in jobs}
+    rows = {job: json.loads(path.read_text()) for job, path in files.items() if path.is_file()}
+
+    def work(job: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        milestone, policy, seed, labels = jobs[job]
+        began = time.monotonic()
+        checkpoint = clone(args, milestone, seed, labels, should_stop) if policy == "bc" else None
+        result = play(args, milestone, policy, checkpoint, should_stop)
+        return {**result, "minutes": (time.monotonic() - began) / 60}
+
+    def save() -> None:
+        save_json(output / "reference.json", {"args": asdict(args), "results": rows})
+        save_text(output / "reference.md", markdown(args, rows, milestones))
+
+    def on_result(job: str, row: dict[str, Any]) -> None:
+        save_json(files[job], row)
+        rows[job] = row
+        save()
+        text = f"{100 * mean(row):.0f} % ({100 * mean(row, 'successes_4x'):.0f} % within 4x)"
+        print(f"{job}: {text}, {row['minutes']:.1f} min ({len(rows)} of {len(jobs)})", flush=True)
+
+    todo = [job for job in jobs if job not in rows]
+    # Of one milestone and seed only the first records: the others wait until it has.
+    largest = [job for job in todo if jobs[job][3] in (0, max(args.labels))]
+    run_in_parallel(work, largest, args.parallel, on_result)
+    run_in_parallel(work, [job for job in todo if job not in largest], args.parallel, on_result)
+    save()
+    print(markdown(args, rows, milestones))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main("reference.py", lambda: main(args))

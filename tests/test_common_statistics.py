@@ -1,0 +1,35 @@
+"""Interquartile means and their bootstrap intervals."""
+
+import numpy as np
+import pytest
+
+from common.statistics import bootstrap_iqm, interquartile_mean
+
+
+def test_the_middle_half_counts():
+    assert interquartile_mean(np.array([0, 0, 1, 2, 3, 4, 100, 1000])) == pytest.approx((1 + 2 + 3 + 4) / 4)
+    assert interquartile_mean(np.array([5.0])) == 5
+    # Of 6 scores the quartiles cut through the second and the fifth: each counts half.
+    assert interquartile_mean(np.array([[9, 1, 2], [3, 4, -9]])) == pytest.approx((0.5 * 1 + 2 + 3 + 0.5 * 4) / 3)
+
+
+def test_the_interval_holds_the_value_and_shrinks_with_episodes():
+    rng = np.random.default_rng(0)
+    widths = []
+    for episodes in (5, 500):
+        successes = rng.random((14, 3, episodes)) < 0.7
+        value, low, high = bootstrap_iqm(successes, np.random.default_rng(1), resamples=300)
+        assert low < value < high and value == interquartile_mean(successes.mean(-1))
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 3
+    same = bootstrap_iqm(successes, np.random.default_rng(1), resamples=300)
+    assert same == (value, low, high)
+
+
+def test_without_any_spread_the_interval_is_a_point():
+    successes = np.ones((4, 2, 10), bool)
+    assert bootstrap_iqm(successes, np.random.default_rng(0), resamples=20) == (1.0, 1.0, 1.0)
+    # Milestones that differ spread the interval, though no episode of any varies.
+    successes[:2] = False
+    value, low, high = bootstrap_iqm(successes, np.random.default_rng(0), resamples=200)
+    assert value == 0.5 and low < 0.2 and high > 0.8
