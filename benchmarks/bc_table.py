@@ -27,6 +27,8 @@ class Args:
     """these alone; default is all, in turn"""
     tier: Literal["T0", "T1", "T2", "T3"] = "T0"
     """the game's tier: on T0, 50 demonstrations are enough"""
+    worlds: str | None = None
+    """worlds to learn and to play in; default is the tier's"""
     demonstrations: int = 50
     """demonstrations for each milestone"""
     noise: float = 0.2
@@ -77,9 +79,7 @@ def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_
     checkpoint = cloning.train(
         milestone, data, folder, budget, args.seed, num_threads=1, log=folder / "train.log", should_stop=should_stop
     )
-    results = cloning.play(
-        milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, should_stop=should_stop, tier=budget.tier
-    )
+    results = cloning.play(milestone, ("random", "bc", "expert"), args.test_episodes, budget, checkpoint, should_stop=should_stop)
     return {"milestone": milestone, "fingerprint": key, "minutes": (time.monotonic() - began) / 60, **results}
 
 
@@ -120,7 +120,7 @@ def main(args: Args) -> int:
     chosen = [name for name in config if name in args.milestones or not args.milestones]
     output = Path(args.output_dir)
     known = known_rows(output / "bc_table.json")
-    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency, tier=args.tier)
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, args.eval_frequency, tier=args.tier, worlds=args.worlds)
     keys = {}
     for name, entry in config.items():
         settings = [name, asdict(budget), args.seed, args.test_episodes, entry.max_steps]

@@ -55,6 +55,12 @@ class Budget:
     learning_rate: float = 5e-4
     best_eval_episodes: int = 20
     tier: str = "T1"
+    worlds: str | None = None
+    """None takes the tier's: on T2 those to learn from, to choose by and to test in."""
+
+    def game_flags(self) -> list[str]:
+        """What of it the scripts are told of the game."""
+        return ["--tier", self.tier, *([] if self.worlds is None else ["--worlds", self.worlds])]
 
 
 def milestones() -> dict[str, MilestoneEntry]:
@@ -135,7 +141,7 @@ def collect(
     if have >= budget.demonstrations:
         return
     flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
-    flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), "--tier", budget.tier]
+    flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), *budget.game_flags()]
     run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop)
 
 
@@ -168,7 +174,7 @@ def train(
     flags += ["--expert-data-dir", str(data), "--total-steps", str(budget.total_steps)]
     flags += ["--eval-frequency", str(budget.eval_frequency), "--batch-size", str(budget.batch_size)]
     flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine", "--save-frequency", "0"]
-    flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video"]
+    flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video", *budget.game_flags()]
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
     run_script("bc_pokemon.py", *flags, *game_flags(), log=log, should_stop=should_stop)
@@ -179,24 +185,24 @@ def play(
     milestone: str,
     policies: Sequence[str],
     n_episodes: int,
+    budget: Budget,
     checkpoint: Path | None = None,
     video: Path | None = None,
     should_stop: Callable[[], bool] = never,
-    tier: str = "T1",
 ) -> dict[str, Any]:
     """Test episodes of a milestone, the same seeds for each policy.
 
     Args:
         policies: of "random", "bc" and "expert".
+        budget: says in which tier and worlds.
         checkpoint: the network that plays "bc".
         video: folder for a film of the first episode of "bc".
         should_stop: when it says so, EvaluationStopped is raised.
-        tier: the game's.
 
     Returns the limit as "max_steps", and for each policy its `summary`.
     """
     max_steps = milestones()[milestone].max_steps
-    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=tier)
+    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=budget.tier, worlds=budget.worlds)
     envs = make_vector_env(
         4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies, **starts.settings
     )

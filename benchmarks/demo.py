@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -21,6 +22,10 @@ import tyro
 class Args:
     milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "RIVAL_BATTLE_WON")
     """what to learn"""
+    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    """the game's tier"""
+    worlds: str | None = None
+    """worlds to learn and to play in; default is the tier's"""
     demonstrations: int = 150
     """demonstrations for each"""
     noise: float = 0.2
@@ -56,7 +61,7 @@ def main(args: Args) -> int:
     check_milestones(args.milestones)
     output = Path(args.output_dir)
     eval_frequency = max(1, args.total_steps // 3)
-    budget = Budget(args.demonstrations, args.noise, args.total_steps, eval_frequency, best_eval_episodes=20)
+    budget = Budget(args.demonstrations, args.noise, args.total_steps, eval_frequency, tier=args.tier, worlds=args.worlds)
     sources = [path for milestone in args.milestones for path in cloning_sources(milestone)]
     own_folder(output, MARKER, fingerprint([asdict(budget), args.milestones], sources), args.fresh)
 
@@ -65,7 +70,7 @@ def main(args: Args) -> int:
     for milestone in args.milestones:
         collect(milestone, output / "expert_data" / milestone, budget, seed=1)
         checkpoint = train(milestone, output / "expert_data" / milestone, output / "models", budget, seed=1)
-        results = play(milestone, ("random", "bc", "expert"), args.test_episodes, checkpoint, video=output / "videos")
+        results = play(milestone, ("random", "bc", "expert"), args.test_episodes, budget, checkpoint, video=output / "videos")
         rates = [escape(rate_text(results[name]["successes"], results[name]["episodes"])) for name in ("random", "bc", "expert")]
         steps = ["-" if results[name]["mean_steps"] is None else f"{results[name]['mean_steps']:.1f}" for name in ("bc", "expert")]
         table.add_row(milestone, str(results["max_steps"]), *rates, *steps)

@@ -23,6 +23,8 @@ import tyro
 class Args:
     milestone: str = "STARTER_CHOSEN"
     """what to learn; T3 hides something in STARTER_CHOSEN and TRAINER_BEATEN"""
+    worlds: str = "0"
+    """worlds to learn and to play in"""
     n_labels: int = 10_000
     """labels to learn from"""
     noise: float = 0.1
@@ -125,7 +127,7 @@ def train(args: Args, network: torch.nn.Module, pieces: list[tuple[np.ndarray, n
 
 def test(args: Args, policy: Policy) -> dict[str, Any]:
     """The test episodes with one policy."""
-    starts = choose_starts(GAME, args.milestone, BUNDLED_ROM, purpose="test", tier="T3")
+    starts = choose_starts(GAME, args.milestone, BUNDLED_ROM, purpose="test", tier="T3", worlds=args.worlds)
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=args.milestone, **starts.settings)
     try:
         episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
@@ -151,7 +153,18 @@ def main(args: Args) -> int:
     set_threads(args.num_threads)
     output = Path(args.output_dir)
     data = output / args.milestone
-    flags = ["--milestone", args.milestone, "--tier", "T3", "--n-labels", str(args.n_labels), "--noise", str(args.noise)]
+    flags = [
+        "--milestone",
+        args.milestone,
+        "--tier",
+        "T3",
+        "--worlds",
+        args.worlds,
+        "--n-labels",
+        str(args.n_labels),
+        "--noise",
+        str(args.noise),
+    ]
     run_script("collect_expert_data.py", *flags, "--expert-data-dir", str(data), "--seed", str(args.seed), *game_flags())
     pieces = load_pieces(data, args.n_labels, args.max_length)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Play Tallgrass by its experts and draw six of the screens that they see into one picture.
+"""Play Tallgrass by its experts and draw nine of the screens that they see into one picture.
 
 python -m benchmarks.screenshots
 """
@@ -17,6 +17,8 @@ import tyro
 class Args:
     output: str = "tallgrass/docs/screens.png"
     """the picture to write"""
+    worlds: str = "0"
+    """world to play in; of several one is drawn"""
     seed: int = 4
     """seed of the run"""
 
@@ -35,7 +37,7 @@ SCALE, COLUMNS, GAP = 2, 3, 6
 
 
 def wanted(state: dict) -> list[str]:
-    """Which of the six pictures this state would do for."""
+    """Which of the nine pictures this state would do for."""
     game, place = state["game"], state["player"]["location"]
     found = []
     if game["game_state"] == "title":
@@ -51,11 +53,17 @@ def wanted(state: dict) -> list[str]:
         found.append("battle")
     if place == "ROUTE_1" and game["game_state"] == "overworld" and state["player"]["position"]["y"] < 19:
         found.append("grass")
+    if place == "CENTER" and game["menu"] and game["menu"]["name"] == "yes_no":
+        found.append("centre")
+    if place == "ROUTE_2" and game["text"] and game["text"]["script"] == "T_TRAINER_ROUTE":
+        found.append("trainer")
+    if place == "GYM" and game["objective"] == "BEAT_GYM_TRAINER" and near and game["game_state"] == "overworld":
+        found.append("gym")
     return found
 
 
 def main(args: Args) -> None:
-    env = PokemonEnv()
+    env = PokemonEnv(tier="T3", worlds=args.worlds)  # by day, and people walk about
     picture, state = env.reset(seed=args.seed)
     pictures: dict[str, np.ndarray] = {}
     for milestone in env.milestones:
@@ -64,7 +72,7 @@ def main(args: Args) -> None:
             for name in wanted(state):
                 pictures.setdefault(name, picture)
             picture, _, _, _, state = env.step(expert.label(state).action)
-    order = [name for name in ("title", "clock", "town", "lab", "battle", "grass") if name in pictures]
+    order = [name for name in ("title", "clock", "town", "lab", "battle", "grass", "centre", "trainer", "gym") if name in pictures]
     height, width = picture.shape[0] * SCALE + GAP, picture.shape[1] * SCALE + GAP
     sheet = Image.new("RGB", (COLUMNS * width - GAP, -(-len(order) // COLUMNS) * height - GAP), (110, 110, 110))
     for i, name in enumerate(order):
