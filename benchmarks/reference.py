@@ -98,8 +98,11 @@ def settings_of(args: Args) -> dict[str, Any]:
 
 
 def key_of(args: Args, milestone: str) -> str:
-    """The fingerprint of what a milestone's results depend on: the game, its worlds, the expert, the network, the training."""
-    code = source_files("bc_pokemon.py", "common/networks.py", "common/preprocessing.py", "pokemon_env/worlds/*.py")
+    """The fingerprint of what a milestone's results depend on: the game, its worlds, the expert, the network, the training.
+
+    Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
+    """
+    code = source_files("common/networks.py", "common/preprocessing.py", "pokemon_env/worlds/*.py")
     policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
     limit = benchmark_v1.EXPERT_STEPS[args.tier][milestone]
     return fingerprint([milestone, limit, settings_of(args)], [BUNDLED_ROM, policy, *code])

@@ -184,9 +184,11 @@ def _standing_room(milestone: str, board: Board, start: int) -> int:
         if until is not None and not _past(milestone, until):
             watched |= board.sight(person)  # nobody gets past unseen, either
     tiles = board.reach(start, watched) & board.low & ~taken
-    if milestone == "TRAINER_BEATEN":
+    if milestone in ("TRAINER_BEATEN", "GYM_ENTERED"):
         wall = max(gate.y for gate in board.map.gates if gate.event == EVENT_ID["FORK_LEFT"])
-        tiles = board.mask(tile for tile in board.tiles(tiles) if tile[1] > wall)
+        # Before the wall, and after it: a way around through the gap and back would be many times as long as the others.
+        south = milestone == "TRAINER_BEATEN"
+        tiles = board.mask(tile for tile in board.tiles(tiles) if tile[1] != wall and (tile[1] > wall) == south)
     return tiles
 
 
