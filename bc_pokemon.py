@@ -105,10 +105,11 @@ class Args:
     num_envs: int = 8
     """Environments that play side by side in an evaluation."""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is in an evaluation; None takes the demonstrations' tier, or T1."""
+    """How hard the bundled game is in an evaluation; None takes the demonstrations' tier, or T1 if they have several."""
     worlds: str | None = None
-    """Worlds that an evaluation is played in: 0, 7, 1000-1099, train, choose or test. None takes world 0, and on tier T2
-    those to choose by (1000-1099) in training, and those to test in (from 10000 on) with --eval-only."""
+    """Worlds that an evaluation is played in: 0, 7, 1000-1099, train, choose or test. None takes the demonstrations' worlds,
+    or world 0 if they have several; and on tier T2 those to choose by (1000-1099) in training, and those to test in (from
+    10000 on) with --eval-only."""
     start_states: str | None = None
     """Folder of `.state` files that episodes of evaluation start from. None lets the game draw where the milestone begins; for
     a game without worlds it takes recorded states, made if need be: those to learn from (`train`) in training, which chooses
@@ -147,6 +148,8 @@ def parse_args() -> Args:
             sys.exit(f"bc_pokemon.py: {error}")
         for name in NOT_RESUMED + (NOT_EVALUATED if args.eval_only else ()):
             saved.pop(name, None)
+        if args.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
+            saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
         args = tyro.cli(Args, description=__doc__, default=Args(**saved))
     for name, value in asdict(args).items():
         flag, least, most = f"--{name.replace('_', '-')}", LEAST.get(name, -math.inf), MOST.get(name, math.inf)
@@ -178,7 +181,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from agent.episode_starts import choose_starts
+from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyError
 from agent.start_states import StartStateError
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
@@ -221,6 +224,7 @@ from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
+from pokemon_env.worlds.splits import parse_worlds
 
 CANDIDATE_SEEDS = 10_000
 """From --eval-seed to the first seed of the episodes that candidates for the best play."""
@@ -363,12 +367,11 @@ def step_limit(args: Args, milestone: str | None) -> int:
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 
-def make_evaluator(
-    args: Args, milestone: str | None, tier: str | None, buttons: list[str], device: torch.device, videos: Path
-) -> Evaluator:
-    """Open the emulators, and find where the milestone's episodes start and its limit (None: those of the game).
+def evaluation_starts(args: Args, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
+    """Where an evaluation's episodes start, in worlds or on start states that --eval-only does not share with training.
 
-    The best network is chosen in worlds, or on start states, that --eval-only does not meet.
+    `tier` and `worlds` are the demonstrations', for what no flag says. On T2 the worlds to learn from are never taken: the
+    split has others to choose the best network by, and to test it in.
     """
     game = find_game(Rom.read(args.rom_path))
     if milestone is not None:
@@ -378,6 +381,10 @@ def make_evaluator(
                 f"{args.rom_path} ({game.name}) has no milestone {milestone}; choose another with --milestone, or another game "
                 f"with --rom-path. It has {', '.join(ids) or 'none at all'}"
             )
+    if args.start_states is not None:  # they hold their own: only what a flag says contradicts them
+        tier, worlds = args.tier, args.worlds
+    elif args.worlds is not None or tier == "T2":
+        worlds = args.worlds
     try:
         starts = choose_starts(
             game,
@@ -385,15 +392,39 @@ def make_evaluator(
             args.rom_path,
             purpose="test" if args.eval_only else "choose",
             load_state=args.start_states,
-            worlds=args.worlds,
-            tier=tier if args.start_states is None else args.tier,
+            worlds=worlds,
+            tier=tier,
         )
+        if starts.settings:
+            parse_worlds(starts.settings["worlds"])
     except ValueError as error:
         raise FlagError(str(error)) from error
+    return starts
+
+
+def where_played(starts: EpisodeStarts) -> str:
+    """Where an evaluation is played, in words."""
+    if not starts.settings:
+        return "from power-on" if starts.files == (None,) else f"from {len(starts.files)} recorded state(s)"
+    worlds = parse_worlds(starts.settings["worlds"])
+    several = f"worlds {worlds[0]}-{worlds[-1]}"
+    return f"on tier {starts.settings['tier']} in {several if len(worlds) > 1 else f'world {worlds[0]}'}"
+
+
+def make_evaluator(
+    args: Args, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
+) -> Evaluator:
+    """Open the emulators, and find the milestone's limit (None: that of the game)."""
+    max_steps = args.max_steps or step_limit(args, milestone)
     n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
+    settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False, **starts.settings}
+    try:
+        envs = make_vector_env(n_envs, **settings)
+    except ValueError as error:  # worlds that the tier is not played in
+        raise FlagError(str(error)) from error
     return Evaluator(
-        make_vector_env(n_envs, rom_path=args.rom_path, target_milestone=milestone, state_in_info=False, **starts.settings),
-        max_steps=args.max_steps or step_limit(args, milestone),
+        envs,
+        max_steps=max_steps,
         start_states=starts.files,
         device=device,
         frame_stack=args.frame_stack,
@@ -410,6 +441,8 @@ def main(args: Args) -> dict[str, Any]:
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
     if args.eval_only:
         return evaluate_checkpoint(args, checkpoint, device)
+    if args.patience and not args.eval_frequency:
+        raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
     try:
         Path(args.model_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -418,6 +451,8 @@ def main(args: Args) -> dict[str, Any]:
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
     milestone, buttons, tier = facts["milestone"], facts.get("buttons"), args.tier or facts["tier"]
+    # The worlds of demonstrations on T2 are those to learn from: who names another tier does not mean to be evaluated there.
+    worlds = None if facts["tier"] == "T2" else facts.get("worlds")
     if buttons is None:
         raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
     plays = args.eval_frequency > 0 and args.eval_episodes > 0
@@ -439,7 +474,12 @@ def main(args: Args) -> dict[str, Any]:
         raise FlagError("--patience waits for the validation loss, but no episode is held out: raise --val-fraction")
     val_data = load_buffer(args, val_files, steps_of, len(buttons), device) if val_files else None
     if val_data is not None and not len(val_data.labelled_slots()):
-        print(f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label: no validation")
+        unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
+        if args.patience:
+            raise FlagError(
+                f"--patience waits for the validation loss, but {unlabelled}: raise --val-fraction, or choose another --seed"
+            )
+        print(f"{unlabelled}: no validation")
         val_data = None
     learner = BehaviouralCloning(args, train_data, device)
 
@@ -467,9 +507,18 @@ def main(args: Args) -> dict[str, Any]:
         progress.demonstrations, progress.threads = now.demonstrations, now.threads
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
-    evaluator = None
+    best_file = models["best"]
+    if progress.best is not None:
+        if run_name != checkpoint.get("run_name"):  # under a new name: what was the best so far keeps the old one
+            best_file = Path(args.resume_from).with_name(f"{flags.get('exp_name')}_best.pth")
+        if not best_file.is_file():
+            print(f"{best_file} is gone: the best network is looked for again from here")
+            progress.best = None
+    evaluator, played = None, ""
     if plays:
-        evaluator = make_evaluator(args, milestone, tier, buttons, device, Path("runs") / run_name / "videos")
+        starts = evaluation_starts(args, milestone, tier, worlds)
+        played = f"; evaluated {where_played(starts)}"
+        evaluator = make_evaluator(args, milestone, starts, buttons, device, Path("runs") / run_name / "videos")
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
@@ -485,6 +534,7 @@ def main(args: Args) -> dict[str, Any]:
             "metrics": record or progress.last or {},
             **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
             "tier": tier,
+            "worlds": worlds,
             "max_steps": None if evaluator is None else evaluator.max_steps,
             "versions": package_versions(),
         }
@@ -503,7 +553,7 @@ def main(args: Args) -> dict[str, Any]:
     )
     print(
         f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
-        f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}"
+        f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
     )
     stop = StopRequest()
     began, first_step, last_saved = time.monotonic(), progress.step, time.monotonic()
@@ -518,7 +568,8 @@ def main(args: Args) -> dict[str, Any]:
                     report.print(f"step {progress.step:,}: {record['text']}")
                     if args.save_best and is_better(record, progress.best):
                         progress.best = record
-                        save(models["best"], record)
+                        best_file = models["best"]
+                        save(best_file, record)
                         report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
 
             # Save. A signal during the last evaluation leaves that for whoever goes on.
@@ -558,7 +609,7 @@ def main(args: Args) -> dict[str, Any]:
         print(f"stopped at step {progress.step:,}; to go on: python bc_pokemon.py --resume-from {models['last']}")
         return results | {"signal": stop.signal}
     save(models["final"], progress.last or {})
-    rows = {"best": (progress.best, models["best"]), "final": (progress.last, models["final"])}
+    rows = {"best": (progress.best, best_file), "final": (progress.last, models["final"])}
     print_table(results_table({name: row for name, row in rows.items() if row[0]}))
     return results | {"signal": None}
 
@@ -605,14 +656,15 @@ class Progress:
 
 
 TRAINING_FLAGS = ("seed", "val_fraction", "batch_size", "learning_rate", "lr_schedule", "weight_decay")
-TRAINING_FLAGS += ("random_shift", "change_weight", "bf16", "torch_deterministic")
+TRAINING_FLAGS += ("max_labels", "random_shift", "change_weight", "bf16", "torch_deterministic")
 """Flags without which a run that goes on is another one."""
 
 
 def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progress) -> list[str]:
     """What keeps a run that goes on from being the one that it was, in words; `flags` are those that it had."""
     changes = []
-    for name in TRAINING_FLAGS:
+    # Along a cosine the end of the run says how far each step is.
+    for name in TRAINING_FLAGS + (("total_steps",) if args.lr_schedule == "cosine" else ()):
         value = getattr(args, name)
         if flags.get(name, value) != value:
             changes.append(f"--{name.replace('_', '-')} was {flags[name]} and is {value}")
@@ -708,7 +760,9 @@ def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: t
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
-    evaluator = make_evaluator(args, milestone, args.tier or checkpoint.get("tier"), buttons, device, videos)
+    starts = evaluation_starts(args, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
+    evaluator = make_evaluator(args, milestone, starts, buttons, device, videos)
+    print(f"{args.resume_from}: {milestone or 'the whole game'}, evaluated {where_played(starts)}")
     result = evaluator.play(network, args.eval_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
     evaluator.close()
     record = {"step": checkpoint.get("global_step"), **result.record()}

@@ -240,12 +240,27 @@ def first_attempt(args: Args, milestone: str | None) -> int:
     return max((m.get("attempt", -1) + 1 for m in same), default=0)
 
 
-def count_labels(folder: str, milestone: str | None) -> int:
-    """The labels of a milestone that a folder holds."""
-    if not any(Path(folder).glob("episode_*.npz")):
+def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: EpisodeStarts) -> int:
+    """The labels that the folder holds of a milestone.
+
+    Raises ValueError if some of them were recorded otherwise: a mixture is not what was asked for.
+    """
+    if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
         return 0
-    files = episode_files(folder)
-    return sum(count_labelled(path) for path in files if load_metadata(path).get("milestone") == milestone)
+    asked = {"rom_sha256": recorder.facts["rom_sha256"], "noise": args.noise, "tier": None, "worlds": None, **starts.settings}
+    labels = 0
+    for path in episode_files(args.expert_data_dir):
+        metadata = load_metadata(path)
+        if metadata.get("milestone") != milestone:
+            continue
+        for key in ("rom_sha256", "noise", "tier", "worlds"):
+            if metadata.get(key) != asked[key]:
+                raise ValueError(
+                    f"{path} was recorded with {key} {metadata.get(key)!r}, and now it is {asked[key]!r}: choose another "
+                    "--expert-data-dir for --n-labels"
+                )
+        labels += count_labelled(path)
+    return labels
 
 
 def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
@@ -303,7 +318,7 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
     starts = {milestone: find_starts(args, recorder.game, milestone) for milestone in reversed(ids)}
     for milestone in ids:
         tally = tallies[milestone] = Tally(0 if args.n_labels else args.n_episodes, args.n_labels or 0)
-        tally.labels = count_labels(args.expert_data_dir, milestone) if args.n_labels else 0
+        tally.labels = count_labels(args, recorder, milestone, starts[milestone]) if args.n_labels else 0
         if tally.complete:
             continue
         limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
@@ -362,11 +377,11 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
 
 
 def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Console) -> None:
-    table = Table("milestone", "episodes", "success", "steps, mean", "steps", "abstentions", "MB", title=folder)
+    table = Table("milestone", "episodes", "success", "steps, mean", "steps", "labels", "abstentions", "MB", title=folder)
     rows = list(tallies.items())
     if len(rows) > 1:
         total = Tally(0, lengths=[length for tally in tallies.values() for length in tally.lengths])
-        for key in ("wanted", "saved", "attempts", "successes", "steps", "file_bytes", "answers", "abstentions"):
+        for key in ("wanted", "saved", "labels", "attempts", "successes", "steps", "file_bytes", "answers", "abstentions"):
             setattr(total, key, sum(getattr(tally, key) for tally in tallies.values()))
         rows.append(("all", total))
     for name, tally in rows:
@@ -376,6 +391,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
             f"{tally.successes}/{tally.attempts}",
             f"{np.mean(tally.lengths):.1f}" if tally.lengths else "",
             f"{tally.steps:,}",
+            f"{tally.labels:,}",
             f"{tally.abstentions}/{tally.answers}",
             f"{tally.file_bytes / 1e6:.1f}",
         )
@@ -443,7 +459,8 @@ def main(args: Args) -> int:
     short = [name for name, tally in tallies.items() if not tally.complete]
     if short and not interrupted:
         names = ", ".join(str(name) for name in short)
-        console.print(f"fewer episodes than wanted: {names}. See the failures with --keep-failures --record-video.", markup=False)
+        what = "labels" if args.n_labels else "episodes"
+        console.print(f"fewer {what} than wanted: {names}. See the failures with --keep-failures --record-video.", markup=False)
     if args.human and interrupted:
         return 0 if any(tally.saved for tally in tallies.values()) else 1
     return 130 if interrupted else int(bool(short))

@@ -2,7 +2,7 @@
 """The whole story, played by the chained experts from power-on to the last milestone, in one world after another.
 
     python -m benchmarks.chain --worlds 0 --seeds 20
-    python -m benchmarks.chain --worlds 10000-10019 --seeds 20
+    python -m benchmarks.chain --tier T2 --worlds 10000-10019 --seeds 20
 
 Prints a table: in how many of the seeded runs each world's story was played to its end, how many steps that took, and
 where the others stopped. Exits with 1 if in some world fewer than --min-successes of the runs reached it.
@@ -106,7 +106,7 @@ def load_experts(env: PokemonEnv) -> dict[str, PolicyExpert]:
 
 def play_world(args: Args, world: int) -> list[Run]:
     """All runs of one world."""
-    with PokemonEnv(args.rom_path, worlds=[world], tier="T1" if args.tier == "T2" else args.tier) as env:
+    with PokemonEnv(args.rom_path, worlds=[world], tier=args.tier) as env:
         experts = load_experts(env)
         seeds = range(args.seed, args.seed + args.seeds)
         return [play(env, experts, seed, world, args.max_steps, args.milestone_steps) for seed in seeds]

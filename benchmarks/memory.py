@@ -57,8 +57,19 @@ import torch
 import torch.nn.functional as F
 
 from agent.episode_starts import choose_starts
+from agent.policy_expert import find_policy
 from benchmarks.cloning import TEST_SEED, game_flags, make_policy, milestones, run_script
-from benchmarks.tables import check_at_least_one, run_main, save_json, save_text, summary
+from benchmarks.tables import (
+    PLAY_SOURCES,
+    check_at_least_one,
+    fingerprint,
+    own_folder,
+    run_main,
+    save_json,
+    save_text,
+    source_files,
+    summary,
+)
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
 from common.networks import ImpalaCNN, RecurrentImpalaCNN
@@ -70,6 +81,8 @@ from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 
+MARKER = ".memory_settings"
+"""A file in the demonstrations' folder: it is this benchmark's own, and what it was made with."""
 UNLABELLED = -100
 """What cross_entropy ignores: steps without a label, and the padding of short episodes."""
 
@@ -144,7 +157,10 @@ def markdown(args: Args, results: dict[str, dict[str, Any]]) -> str:
         part = results[key]
         steps = "-" if part["mean_steps"] is None else f"{part['mean_steps']:.1f}"
         lines.append(f"| {name} | {rate_text(part['successes'], part['episodes'])} | {steps} |")
-    lines += ["", f"`python -m benchmarks.memory --milestone {args.milestone} --n-labels {args.n_labels} --seed {args.seed}`"]
+    defaults = asdict(Args())
+    given = {name: value for name, value in asdict(args).items() if value != defaults[name]}
+    flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
+    lines += ["", f"`python -m benchmarks.memory{flags}`: tier T3, {args.n_labels:,} labels, {args.updates} updates each."]
     return "\n".join(lines) + "\n"
 
 
@@ -152,7 +168,10 @@ def main(args: Args) -> int:
     check_at_least_one(args, "n_labels", "updates", "batch_episodes", "max_length", "test_episodes")
     set_threads(args.num_threads)
     output = Path(args.output_dir)
-    data = output / args.milestone
+    recorded = [args.milestone, args.worlds, args.noise, args.seed]
+    policy = find_policy(args.milestone, shipped_dir=GAME.policy_dir)
+    own_folder(output / args.milestone, MARKER, fingerprint(recorded, [BUNDLED_ROM, policy, *source_files(*PLAY_SOURCES)]))
+    data = output / args.milestone / "expert_data"
     flags = [
         "--milestone",
         args.milestone,

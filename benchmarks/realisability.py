@@ -6,7 +6,7 @@
 An expert sees the game's memory, a network only the screen at 84 x 84. Wherever two states look the same to the
 network but have different labels, no network can be right at both. This plays each expert, with and without random
 presses in between, and counts the steps whose picture also occurs with another label. Writes
-`{output_dir}/realisability.md` and `.json`, and the pictures concerned to `{output_dir}/realisability/`. Exits with 1
+`{output_dir}/realisability_{tier}.md` and `.json`, and the pictures concerned to `{output_dir}/realisability_{tier}/`. Exits with 1
 if the share is above --max-share for a milestone.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
@@ -120,7 +120,7 @@ def look_at(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, s
                 if label >= 0:
                     pictures.add(screen, int(label))
     env.close()
-    folder = Path(args.output_dir) / "realisability"
+    folder = Path(args.output_dir) / f"realisability_{args.tier}"
     for old in folder.glob(f"{milestone}_*.png"):
         old.unlink()
     for number, (screen, counts) in enumerate(pictures.worst(args.examples)):
@@ -188,9 +188,9 @@ def main(args: Args) -> int:
     records = [done[name] for name in chosen]
     missed = [record["milestone"] for record in records if record["share"] > args.max_share]
     output = Path(args.output_dir)
-    save_json(output / "realisability.json", {"args": asdict(args), "missed": missed, "milestones": records})
-    save_text(output / "realisability.md", markdown(args, records, missed))
-    print((output / "realisability.md").read_text())
+    save_json(output / f"realisability_{args.tier}.json", {"args": asdict(args), "missed": missed, "milestones": records})
+    save_text(output / f"realisability_{args.tier}.md", markdown(args, records, missed))
+    print((output / f"realisability_{args.tier}.md").read_text())
     return 1 if missed else 0
 
 

@@ -31,8 +31,8 @@ class Args:
     """how many labels are cloned, validation's included"""
     seeds: tuple[int, ...] = (1, 2, 3)
     """each has demonstrations, weights and batches of its own"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T2"
-    """the tier to learn and to play in"""
+    tier: Literal["T1", "T2"] = "T2"
+    """the tier to learn and to play in; v1's scores are those of T2"""
     noise: float = 0.2
     """probability of a random press while recording; the label stays the expert's"""
     test_episodes: int = 50
@@ -41,6 +41,8 @@ class Args:
     """networks that are trained at once, each with one thread"""
     output_dir: str = "results/reference"
     """folder for demonstrations, networks and tables"""
+    fresh: bool = False
+    """throw away what was made with other settings, another game or other code"""
 
 
 if __name__ == "__main__":
@@ -85,32 +87,64 @@ PATIENCE = 4
 LEARNING_RATE = 7e-4
 """It falls to 0 along a cosine over MOST_STEPS."""
 
+FACTORS = (benchmark_v1.SUCCESS_WITHIN, benchmark_v1.ALSO_REPORTED_WITHIN)
+TRAINING_SOURCES = (
+    "common/networks.py",
+    "common/preprocessing.py",
+    "pokemon_env/path_finding.py",
+    "pokemon_env/tiers.py",
+    "pokemon_env/games/tallgrass.py",
+    "pokemon_env/games/tallgrass_names.py",
+    "pokemon_env/games/tallgrass_starts.py",
+    "pokemon_env/games/tallgrass_tools.py",
+    "pokemon_env/worlds/*.py",
+)
+"""What decides which pictures and labels there are, and what is learned from them, beside the ROM and the policy."""
+
 
 def most_steps(labels: int) -> int:
     """The longest training for this number of labels."""
     return next((steps for size, steps in MOST_STEPS.items() if labels <= size), max(MOST_STEPS.values()))
 
 
-def settings_of(args: Args) -> dict[str, Any]:
-    """What a result depends on, beside the code."""
-    training = {"most_steps": MOST_STEPS, "evaluations": EVALUATIONS, "patience": PATIENCE, "learning_rate": LEARNING_RATE}
-    return {**training, **{key: asdict(args)[key] for key in ("tier", "noise", "test_episodes")}}
-
-
-def key_of(args: Args, milestone: str) -> str:
-    """The fingerprint of what a milestone's results depend on: the game, its worlds, the expert, the network, the training.
+def training_key(args: Args, milestone: str) -> str:
+    """The fingerprint of what a milestone's demonstrations and networks depend on: the game, its worlds and starts, the expert,
+    the network, the training.
 
     Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
     """
-    code = source_files("common/networks.py", "common/preprocessing.py", "pokemon_env/worlds/*.py")
+    settings = [milestone, args.tier, args.noise, MOST_STEPS, EVALUATIONS, PATIENCE, LEARNING_RATE]
     policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
-    limit = benchmark_v1.EXPERT_STEPS[args.tier][milestone]
-    return fingerprint([milestone, limit, settings_of(args)], [BUNDLED_ROM, policy, *code])
+    return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
+
+
+def result_key(args: Args, training: str, milestone: str) -> str:
+    """The fingerprint of what a result depends on, beside the network: the test and the metric."""
+    limits = [benchmark_v1.step_limit(milestone, args.tier, factor) for factor in FACTORS]
+    return fingerprint([training, args.test_episodes, limits], [])
+
+
+def folder_of(args: Args, milestone: str) -> Path:
+    """Where a milestone's demonstrations, networks and results lie."""
+    return Path(args.output_dir) / args.tier / milestone
+
+
+def claim_folder(args: Args, milestone: str, key: str) -> None:
+    """Make the milestone's folder. What was made with another key is hours of work: it is deleted with --fresh only."""
+    folder = folder_of(args, milestone)
+    check_own_folder(folder, MARKER)
+    marker = folder / MARKER
+    if marker.is_file() and marker.read_text() != key and not args.fresh:
+        raise ValueError(
+            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
+            "away what is there"
+        )
+    own_folder(folder, MARKER, key, args.fresh)
 
 
 def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> Path:
     """Record what is missing of the demonstrations, and train one network. Returns its checkpoint."""
-    folder = Path(args.output_dir) / milestone
+    folder = folder_of(args, milestone)
     data = folder / f"expert_data_{seed}"
     name = f"bc_{milestone}_{labels}_{seed}"
     best, last, final = (folder / f"{name}_{which}.pth" for which in ("best", "last", "final"))
@@ -118,6 +152,7 @@ def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Calla
         return best
     flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
     flags += ["--n-labels", str(labels), "--expert-data-dir", str(data), "--num-envs", "1", *cloning.game_flags()]
+    flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
     cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
 
     steps = most_steps(labels)
@@ -126,7 +161,8 @@ def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Calla
     flags += ["--lr-schedule", "cosine"]
     flags += ["--total-steps", str(steps), "--eval-frequency", str(max(steps // EVALUATIONS, 1)), "--patience", str(PATIENCE)]
     flags += ["--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
-    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+    # Without the best one, what comes after it is of no use.
+    flags += ["--resume-from", str(last)] if last.is_file() and best.is_file() else ["--overwrite"]
     cloning.run_script("bc_pokemon.py", *flags, log=folder / f"train_{labels}_{seed}.log", should_stop=should_stop)
     return best
 
@@ -140,13 +176,13 @@ def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, shoul
             envs,
             cloning.make_policy(policy, milestone, checkpoint),
             seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files),
-            benchmark_v1.step_limit(milestone, args.tier, factor=4),
+            benchmark_v1.step_limit(milestone, args.tier, max(FACTORS)),
             should_stop=should_stop,
             optimal_steps=lambda info: optimal_steps(info, milestone),
         )
     finally:
         envs.close()
-    return score(result, benchmark_v1.step_limit(milestone, args.tier, factor=2))
+    return score(result, benchmark_v1.step_limit(milestone, args.tier))
 
 
 def score(result: Evaluation, limit: int) -> dict[str, Any]:
@@ -183,6 +219,21 @@ def cell(milestone: str, policy: str, seed: int = 0) -> str:
     return f"{milestone}/{policy}_seed{seed}" if policy.startswith("bc") else f"{milestone}/{policy}"
 
 
+def shares_of_the_expert(rows: dict[str, dict[str, Any]], milestones: list[str]) -> list[dict[str, Any]]:
+    """What the audit's gate on cloning reads: success with 1,000 and 10,000 labels as a share of the expert's, over the seeds."""
+    entries = []
+    for milestone in milestones:
+        entry: dict[str, Any] = {"milestone": milestone}
+        for labels in (1000, 10_000):
+            students = [row for name, row in rows.items() if name.startswith(f"{milestone}/bc{labels}_")]
+            if students and f"{milestone}/expert" in rows:
+                expert = mean(rows[f"{milestone}/expert"])
+                entry[f"relative_{labels}"] = float(np.mean([mean(row) for row in students])) / max(expert, 1e-9)
+        if len(entry) > 1:
+            entries.append(entry)
+    return entries
+
+
 def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str]) -> str:
     """The tables, with the command that makes them."""
     students = [f"bc{labels}" for labels in args.labels]
@@ -192,7 +243,7 @@ def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str])
         "|-|-|" + "-|" * (len(titles) + 2),
     ]
     for milestone in milestones:
-        cells = [milestone, str(benchmark_v1.step_limit(milestone, args.tier, factor=2))]
+        cells = [milestone, str(benchmark_v1.step_limit(milestone, args.tier))]
         for policy in titles:
             names = [cell(milestone, policy, seed) for seed in args.seeds]
             rates = [100 * mean(rows[name]) for name in dict.fromkeys(names) if name in rows]
@@ -203,7 +254,7 @@ def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str])
             values = [rows[name]["spl"] for name in dict.fromkeys(names) if name in rows and rows[name]["spl"] is not None]
             cells.append(f"{np.mean(values):.2f}" if values else "-")
         lines.append(f"| {' | '.join(cells)} |")
-    for key, factor in (("successes", 2), ("successes_4x", 4)):
+    for key, factor in zip(("successes", "successes_4x"), FACTORS, strict=True):
         cells = [f"IQM within {factor}x", ""]
         for policy in titles:
             cells.append(aggregate(rows, milestones, policy, args.seeds if policy in students else (0,), key))
@@ -213,24 +264,25 @@ def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str])
         "",
         f"Success in percent on tier {args.tier}, over {args.test_episodes} test episodes each (in brackets the lowest and "
         f"highest of seeds {', '.join(map(str, args.seeds))}); IQM with 95 % bootstrap intervals over milestones, seeds and "
-        f"episodes; SPL where a shortest way is defined. `python -m benchmarks.reference --tier {args.tier}`, "
-        f"{minutes / max(args.parallel, 1):.0f} minutes with {args.parallel} at once.",
+        f"episodes; SPL where a shortest way is defined, with people standing still. "
+        f"`python -m benchmarks.reference --tier {args.tier}`, {minutes / max(args.parallel, 1):.0f} minutes with "
+        f"{args.parallel} at once.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main(args: Args) -> int:
     check_at_least_one(args, "test_episodes", "parallel")
-    if min(args.labels, default=0) < 20 or not args.seeds:
-        raise ValueError("--labels and --seeds each want a value, and labels at least 20")
+    if min(args.labels, default=0) < 200 or not args.seeds:
+        raise ValueError("--labels and --seeds each want a value, and labels at least 200: some demonstrations are as long as that")
     torch.set_num_threads(1)
     cloning.check_milestones(args.milestones)
     milestones = [name for name in cloning.milestones() if name in (args.milestones or benchmark_v1.SCORED)]
+    benchmark_v1.check()
     output = Path(args.output_dir)
-    keys = {name: key_of(args, name) for name in milestones}
+    keys = {name: training_key(args, name) for name in milestones}
     for name in milestones:
-        check_own_folder(output / name, MARKER)
-        own_folder(output / name, MARKER, keys[name])
+        claim_folder(args, name, keys[name])
 
     # One seed of everything before the next: what is there of a table that was stopped is of all milestones.
     jobs = {cell(name, policy): (name, policy, 0, 0) for name in milestones for policy in ("random", "expert")}
@@ -238,19 +290,22 @@ def main(args: Args) -> int:
         for name in milestones:
             for labels in sorted(args.labels, reverse=True):  # the largest first: it records for the others, too
                 jobs[cell(name, f"bc{labels}", seed)] = (name, "bc", seed, labels)
-    files = {job: output / f"{job}.json" for job in jobs}
+    files = {job: output / args.tier / f"{job}.json" for job in jobs}
+    expected = {job: result_key(args, keys[jobs[job][0]], jobs[job][0]) for job in jobs}
     rows = {job: json.loads(path.read_text()) for job, path in files.items() if path.is_file()}
+    rows = {job: row for job, row in rows.items() if row.get("fingerprint") == expected[job]}
 
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
         milestone, policy, seed, labels = jobs[job]
         began = time.monotonic()
         checkpoint = clone(args, milestone, seed, labels, should_stop) if policy == "bc" else None
         result = play(args, milestone, policy, checkpoint, should_stop)
-        return {**result, "minutes": (time.monotonic() - began) / 60}
+        return {**result, "minutes": (time.monotonic() - began) / 60, "fingerprint": expected[job]}
 
     def save() -> None:
         save_json(output / "reference.json", {"args": asdict(args), "results": rows})
         save_text(output / "reference.md", markdown(args, rows, milestones))
+        save_json(output / "bc_gate.json", shares_of_the_expert(rows, milestones))
 
     def on_result(job: str, row: dict[str, Any]) -> None:
         save_json(files[job], row)

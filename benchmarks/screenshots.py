@@ -2,6 +2,7 @@
 """Play Tallgrass by its experts and draw nine of the screens that they see into one picture.
 
 python -m benchmarks.screenshots
+python -m benchmarks.screenshots --worlds 7 --output world_7.png
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -19,6 +21,8 @@ class Args:
     """the picture to write"""
     worlds: str = "0"
     """world to play in; of several one is drawn"""
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """how hard the game is; default is one by day, in which people walk about: T3 in world 0, T2 in the others"""
     seed: int = 4
     """seed of the run"""
 
@@ -30,8 +34,10 @@ import numpy as np
 from PIL import Image
 
 from agent.policy_expert import PolicyExpert
+from benchmarks.tables import run_main
 from common.files import atomic_write
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.worlds.splits import parse_worlds
 
 SCALE, COLUMNS, GAP = 2, 3, 6
 
@@ -62,8 +68,9 @@ def wanted(state: dict) -> list[str]:
     return found
 
 
-def main(args: Args) -> None:
-    env = PokemonEnv(tier="T3", worlds=args.worlds)  # by day, and people walk about
+def main(args: Args) -> int:
+    tier = args.tier or ("T3" if 0 in parse_worlds(args.worlds) else "T2")
+    env = PokemonEnv(tier=tier, worlds=args.worlds)
     picture, state = env.reset(seed=args.seed)
     pictures: dict[str, np.ndarray] = {}
     for milestone in env.milestones:
@@ -71,7 +78,10 @@ def main(args: Args) -> None:
         while not state["milestones"][milestone.id]["completed"]:
             for name in wanted(state):
                 pictures.setdefault(name, picture)
-            picture, _, _, _, state = env.step(expert.label(state).action)
+            answer = expert.label(state)
+            if answer.action is None:
+                raise ValueError(f"the expert of {milestone.id} stopped: {answer.reason}; choose another --seed or --worlds")
+            picture, _, _, _, state = env.step(answer.action)
     order = [name for name in ("title", "clock", "town", "lab", "battle", "grass", "centre", "trainer", "gym") if name in pictures]
     height, width = picture.shape[0] * SCALE + GAP, picture.shape[1] * SCALE + GAP
     sheet = Image.new("RGB", (COLUMNS * width - GAP, -(-len(order) // COLUMNS) * height - GAP), (110, 110, 110))
@@ -82,7 +92,8 @@ def main(args: Args) -> None:
     with atomic_write(Path(args.output)) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
     print(f"{args.output}: {', '.join(order)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(args)
+    run_main("screenshots.py", lambda: main(args))

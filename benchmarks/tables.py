@@ -20,6 +20,7 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
 from common.files import atomic_write
+from pokemon_env.benchmark_v1 import NotTallgrassV1
 from pokemon_env.emulator import EmulatorError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,7 +152,7 @@ def run_main(script: str, main: Callable[[], int]) -> NoReturn:
         sys.exit(130)
     except StepFailed as error:
         sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
-    except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError) as error:
+    except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
         sys.exit(f"{script}: {error}")
 
 

@@ -67,7 +67,7 @@ def steps_per_second(envs: list[gymnasium.vector.VectorEnv], seconds: float) -> 
     return best
 
 
-def main(args: Args) -> None:
+def main(args: Args) -> int:
     print(f"{available_cores()} cores; environment steps per second, best round of {ROUND_SECONDS} s")
     print(f"{'envs':>4}  {'state in info':13}  {'threads':>8}  {'1 thread':>8}  {'processes':>9}  {'sync':>8}")
     # Walking, on the way to a milestone that is too far for random presses.
@@ -86,7 +86,10 @@ def main(args: Args) -> None:
                 env.close()
             columns = "  ".join(f"{rate:{width}.0f}" for rate, width in zip(rates, (8, 8, 9, 8), strict=True))
             print(f"{num_envs:4}  {'yes' if state_in_info else 'no':13}  {columns}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main(args)
+    from benchmarks.tables import run_main  # not above: the worker processes load what stands there, and this brings torch
+
+    run_main("vector_env_speed.py", lambda: main(args))

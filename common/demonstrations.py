@@ -274,8 +274,8 @@ def select_episodes(
         max_episodes: only the first so many (of this milestone).
 
     Returns:
-        The files in order, and a dict with `milestone` and `tier` (each None if there are several) and, where the files
-        tell, `game`, `rom_sha256` and `buttons`.
+        The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several) and, where the
+        files tell, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -290,7 +290,7 @@ def select_episodes(
             )
     entries = entries[:max_episodes]
     facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
-    for key in ("milestone", "tier"):
+    for key in ("milestone", "tier", "worlds"):
         found = {metadata.get(key) for _, metadata in entries}
         facts[key] = found.pop() if len(found) == 1 else None
     return [path for path, _ in entries], facts

@@ -69,7 +69,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             (both ends included; default: the game's, 0 to 60). At least one does, so that there is a picture.
         window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as it can.
         worlds: the worlds of which each reset draws one: "0", "1-999", "train", "choose" or "test" (see
-            `pokemon_env.worlds.splits`), or a sequence of numbers. Default: the tier's.
+            `pokemon_env.worlds.splits`), a number or a sequence of them. Default: the tier's.
         tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, whatever the arguments
             above say, and plays with the default of `release_frames`.
         start_milestone: id of the milestone that each episode starts at: those before it are completed, without reward.
@@ -95,7 +95,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         state_in_info: bool = True,
         idle_frames_range: tuple[int, int] | None = None,
         window_speed: float = 1,
-        worlds: str | Sequence[int] | None = None,
+        worlds: str | int | Sequence[int] | None = None,
         tier: str | None = None,
         start_milestone: str | None = None,
     ) -> None:
@@ -287,7 +287,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
                 "states (start_state) or at power-on."
             )
 
-    def _choose_worlds(self, given: list[str], worlds: str | Sequence[int] | None, tier: str | None) -> None:
+    def _choose_worlds(self, given: list[str], worlds: str | int | Sequence[int] | None, tier: str | None) -> None:
         """Set `worlds` and `tier` from the arguments of which at least one was given."""
         self._check_has_worlds(given)
         if self._start_states is not None:
@@ -364,10 +364,11 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _worlds(worlds: str | Sequence[int]) -> Sequence[int]:
-    """The worlds meant by the argument of this name, checked."""
+def _worlds(worlds: str | int | Sequence[int]) -> Sequence[int]:
+    """The worlds meant by the argument of this name, checked; a number alone is one world."""
     if isinstance(worlds, str):
         return parse_worlds(worlds)
+    worlds = worlds if hasattr(worlds, "__len__") else [worlds]
     if not len(worlds):
         raise ValueError("worlds is empty: give at least one world's number.")
     for world in worlds:

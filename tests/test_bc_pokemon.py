@@ -254,6 +254,23 @@ def test_a_checkpoint_s_flags(parse, tmp_path):
             parse("--resume-from", path)
 
 
+def test_start_states_replace_the_tier_and_worlds_of_a_checkpoint(parse, tmp_path, rom_path, bedroom_state):
+    path = tmp_path / "x.pth"
+    torch.save({"model_state_dict": {}, "args": {"tier": "T2", "worlds": "7", "rom_path": str(rom_path)}}, path)
+    assert parse("--resume-from", path).tier == parse("--resume-from", path, "--eval-only").tier == "T2"
+
+    def starts(*flags):
+        args = parse("--resume-from", path, "--start-states", bedroom_state, *flags)
+        return bc_pokemon.evaluation_starts(args, "CLOCK_SET", args.tier or "T2", "7")
+
+    for flags in ([], ["--eval-only"]):
+        assert starts(*flags).files == (bedroom_state,) and not starts(*flags).settings
+        with pytest.raises(bc_pokemon.FlagError, match="holds its own world and tier: leave out --tier$"):
+            starts(*flags, "--tier", "T2")
+        with pytest.raises(bc_pokemon.FlagError, match="holds its own world and tier: leave out --worlds$"):
+            starts(*flags, "--worlds", "3")
+
+
 def test_settings_of_the_machine_come_before_torch(tmp_path):
     (tmp_path / "torch.py").write_text(
         "import os, sys\nsys.exit(' '.join(str(os.environ.get(k)) for k in ('OMP_WAIT_POLICY', 'THP_MEM_ALLOC_ENABLE')))"
@@ -310,10 +327,14 @@ def test_demonstrations_without_labels(train, folder, capsys):
     blank.metadata = {"milestone": "LIGHT", "buttons": BUTTONS}
     for name in ("blank", "blank", "partly"):
         save_episode(folder / name, blank)
+    with pytest.raises(bc_pokemon.FlagError, match="--patience counts evaluations, but --eval-frequency 0 makes none"):
+        train(patience=1, eval_frequency=0)
     with pytest.raises(DemonstrationError, match="^blank: no step .*episode_000[12].npz.* has a label"):
         train(expert_data_dir="blank")
     record(folder / "partly", episodes=1)
     seed = next(seed for seed in range(99) if split_episodes([1, 2], 0.1, seed) == ([2], [1]))  # holds out the blank one
+    with pytest.raises(bc_pokemon.FlagError, match="--patience waits for .* episode_0001.npz has a label: raise --val-fraction"):
+        train(expert_data_dir="partly", seed=seed, patience=1)
     assert train(expert_data_dir="partly", seed=seed)["best"] is None
     assert "held-out episode(s) episode_0001.npz has a label: no validation" in capsys.readouterr().out
 
@@ -376,6 +397,30 @@ def test_resuming_with_other_demonstrations_is_said(train, folder, capsys):
     assert "bit for bit" not in capsys.readouterr().out
 
 
+def test_resuming_with_other_labels_or_another_end_of_the_cosine_is_said(train, capsys):
+    train(max_labels=65)
+    train(resume_from="models/bc_pokemon_last.pth", total_steps=4, max_labels=70)  # of the same files
+    assert "bit for bit as without the stop: --max-labels was 65 and is 70\n" in capsys.readouterr().out
+    train(exp_name="cosine", lr_schedule="cosine")
+    train(exp_name="cosine", lr_schedule="cosine", resume_from="models/cosine_last.pth", total_steps=4)
+    assert "bit for bit as without the stop: --total-steps was 2 and is 4\n" in capsys.readouterr().out
+
+
+def test_the_best_of_before_keeps_its_name(train, folder, capsys):
+    still = dict(learning_rate=0.0, weight_decay=0.0)  # whoever learns nothing does not become better
+    train(**still)
+    capsys.readouterr()
+    result = train(**still, exp_name="another", resume_from="models/bc_pokemon_last.pth", total_steps=4)
+    said = capsys.readouterr().out
+    assert result["best"]["step"] < 2 < result["step"] and not (folder / "models" / "another_best.pth").exists()
+    assert "models/bc_pokemon_best.pth" in said and "another_best" not in said and "models/another_final.pth" in said
+    (folder / "models" / "bc_pokemon_best.pth").unlink()
+    result = train(**still, exp_name="third", resume_from="models/bc_pokemon_last.pth", total_steps=4)
+    said = capsys.readouterr().out
+    assert "models/bc_pokemon_best.pth is gone: the best network is looked for again from here" in said
+    assert result["best"]["step"] > 2 and "models/third_best.pth" in said and (folder / "models" / "third_best.pth").is_file()
+
+
 def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
     def stopped(args, network, val_data, evaluator, progress, *rest):
         if progress.step < 2:
@@ -398,18 +443,23 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
     made = []
     monkeypatch.setattr(bc_pokemon, "make_vector_env", lambda n, **settings: made.append(settings))
 
-    def settings(**flags):
+    def settings(demonstrated=None, **flags):
         args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", flags.get("tier"), BUTTONS, torch.device("cpu"), tmp_path)
+        starts = bc_pokemon.evaluation_starts(args, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
+        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
         assert evaluator.start_states == (None,)
         return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
 
     assert settings() == {"start_milestone": "RIVAL_HOUSE", "tier": "T1", "worlds": "0"}
     assert settings(tier="T2")["worlds"] == "choose" and settings(tier="T2", eval_only=True)["worlds"] == "test"
     assert settings(tier="T2", worlds="7")["worlds"] == "7"
+    for tier in (None, "T0", "T1", "T3"):
+        assert settings("5", tier=tier)["worlds"] == settings("5", tier=tier, eval_only=True)["worlds"] == "5"
+        assert settings("5", tier=tier, worlds="7")["worlds"] == "7"
+    assert settings("5", tier="T2")["worlds"] == "choose" and settings("5", tier="T2", eval_only=True)["worlds"] == "test"
     args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        bc_pokemon.make_evaluator(args, "NOPE", None, BUTTONS, torch.device("cpu"), tmp_path)
+        bc_pokemon.evaluation_starts(args, "NOPE", None, None)
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):
@@ -464,6 +514,43 @@ def test_plays_the_game(play, folder, rom_path, capsys):
     models = folder / "models"
     assert same_weights(models / "bc_pokemon_final.pth", models / "cut_final.pth")  # going on changes nothing,
     assert same_weights(models / "bc_pokemon_final.pth", models / "silent_final.pth")  # and neither does playing
+
+
+def test_worlds_that_can_t_be_played(play):
+    for flags, message in (
+        ({"worlds": "garbage"}, "worlds 'garbage': give a number"),
+        ({"tier": "T2", "worlds": "0"}, "T2 is played in other worlds than world 0"),
+    ):
+        with pytest.raises(bc_pokemon.FlagError, match=message):
+            play(**flags)
+    play(eval_episodes=0)
+    with pytest.raises(bc_pokemon.FlagError, match="worlds '5-1': the range ends before it begins"):
+        play(eval_only=True, resume_from="models/bc_pokemon_last.pth", worlds="5-1")
+
+
+@pytest.mark.parametrize(
+    ("demonstrated", "flags", "training", "alone"),
+    [
+        ({"tier": "T1", "worlds": "5"}, {}, "on tier T1 in world 5", "on tier T1 in world 5"),
+        ({"tier": None, "worlds": None}, {}, "on tier T1 in world 0", "on tier T1 in world 0"),  # mixed
+        ({"tier": "T2", "worlds": "train"}, {}, "on tier T2 in worlds 1000-1099", "on tier T2 in worlds 10000-10999"),
+        ({"tier": "T2", "worlds": "train"}, {"tier": "T3"}, "on tier T3 in world 0", "on tier T3 in world 0"),
+    ],
+)
+def test_where_it_is_evaluated_is_said(play, monkeypatch, capsys, demonstrated, flags, training, alone):
+    def select(*args):
+        files, facts = select_episodes(*args)
+        return files, facts | demonstrated
+
+    select_episodes = bc_pokemon.select_episodes
+    monkeypatch.setattr(bc_pokemon, "select_episodes", select)
+    few = dict(flags, eval_episodes=1, best_eval_episodes=1, total_steps=1, eval_frequency=1, video=False)
+    play(**few)
+    assert f"from step 0; evaluated {training}\n" in capsys.readouterr().out
+    play(**few, eval_only=True, resume_from="models/bc_pokemon_last.pth")
+    assert f"models/bc_pokemon_last.pth: GAME_RUNNING, evaluated {alone}\n" in capsys.readouterr().out
+    play(**few | {"eval_episodes": 0, "overwrite": True})
+    assert "evaluated" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_is_not_played_with_another_rom(play, folder, rom_titled):

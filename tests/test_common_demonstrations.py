@@ -144,7 +144,7 @@ def test_select_by_milestone(tmp_path):
         save_episode(tmp_path, episode(milestone=milestone, game="g", rom_sha256="00", buttons=["A", "B", "C"]))
     files, facts = select_episodes(tmp_path, "A1", max_episodes=2)
     assert [path.name for path in files] == ["episode_0001.npz", "episode_0003.npz"]
-    assert facts == {"milestone": "A1", "tier": None, "game": "g", "rom_sha256": "00", "buttons": ["A", "B", "C"]}
+    assert facts == {"milestone": "A1", "tier": None, "worlds": None, "game": "g", "rom_sha256": "00", "buttons": ["A", "B", "C"]}
     assert select_episodes(tmp_path)[1]["milestone"] is None
     with pytest.raises(DemonstrationError, match="no demonstrations of C3, only of A1, B2"):
         select_episodes(tmp_path, "C3")

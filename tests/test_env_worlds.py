@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -20,6 +24,7 @@ from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.generate import generate_world
 from pokemon_env.worlds.image import HIDE, STILL
 
+ROOT = Path(__file__).resolve().parent.parent
 A, B, START, SELECT, UP, DOWN, LEFT, RIGHT = range(8)
 IDS = [milestone.id for milestone in GAME.milestones]
 STRIP = np.s_[128:]  # the objective and the compass, at the foot of the picture
@@ -49,6 +54,9 @@ def world_env():
     ("settings", "worlds", "tier"),
     [
         ({"worlds": "7"}, [7], "T1"),
+        ({"worlds": 7}, [7], "T1"),
+        ({"worlds": 0}, [0], "T1"),
+        ({"worlds": np.int64(3), "tier": "T2"}, [3], "T2"),
         ({"worlds": [3, 5]}, [3, 5], "T1"),
         ({"worlds": np.array([3, 5])}, [3, 5], "T1"),
         ({"tier": "T0"}, [0], "T0"),
@@ -70,6 +78,8 @@ def test_what_is_left_out_follows_from_the_rest(settings, worlds, tier):
         ({"worlds": "everything"}, "worlds 'everything'"),
         ({"worlds": []}, "worlds is empty"),
         ({"worlds": [-1]}, "worlds.*-1"),
+        ({"worlds": -1}, "worlds.*-1"),
+        ({"worlds": 1.5}, "worlds.*1.5"),
         ({"worlds": ["7"]}, "worlds.*'7'"),
         ({"tier": "T2", "worlds": "0-5"}, "T2 is played in other worlds than world 0"),
         ({"start_milestone": "NOWHERE"}, "no milestone 'NOWHERE'; it has GAME_RUNNING, "),
@@ -327,6 +337,32 @@ def test_environments_in_a_vector_have_worlds_too():
     vector.close()
     with pytest.raises(ValueError, match="no tier 'T7'"):
         make_vector_env(2, tier="T7")
+
+
+def benchmark(folder, module, *flags):
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, flags)]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("screenshots --worlds garbage", "screenshots.py: worlds 'garbage': give a number"),
+        ("screenshots --tier T2 --worlds 0", "screenshots.py: tier T2 is played in other worlds than world 0"),
+        ("vector_env_speed --worlds 5-1", "vector_env_speed.py: worlds '5-1': the range ends before it begins"),
+    ],
+)
+def test_wrong_flags_of_a_benchmark_are_told_in_one_line(tmp_path, rom_path, command, message):
+    name, *flags = command.split()
+    done = benchmark(tmp_path, name, *flags, *(["--rom-path", rom_path] if name == "vector_env_speed" else []))
+    assert done.returncode == 1 and done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_benchmark_of_a_game_without_its_milestone_says_so(tmp_path, rom_titled):
+    done = benchmark(tmp_path, "vector_env_speed", "--rom-path", rom_titled("WORLDLESS"))
+    assert done.returncode == 1 and "vector_env_speed.py: unknown game has no milestone 'BADGE'" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_gymnasium_makes_it():

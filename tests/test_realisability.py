@@ -57,7 +57,7 @@ def report(rom_path, tmp_path_factory):
     capture_output=True, text=True,
                          timeout=600, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
     assert run.returncode in (0, 1), run.stderr
-    return run, json.loads((folder / "results" / "realisability.json").read_text())
+    return run, json.loads((folder / "results" / "realisability_T1.json").read_text())
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_a_missed_gate_ends_with_1(rom_path, tmp_path):
     capture_output=True, text=True,
                          timeout=600, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
     assert run.returncode == 1 and "missed by PLAYER_NAME_SET" in run.stdout, run.stderr
-    assert list((tmp_path / "results" / "realisability").glob("PLAYER_NAME_SET_0_*.png"))
+    assert list((tmp_path / "results" / "realisability_T1").glob("PLAYER_NAME_SET_0_*.png"))
 
 
 def test_errors(rom_path, tmp_path):
