@@ -29,7 +29,7 @@ class Args:
     """labels to learn from"""
     noise: float = 0.1
     """probability of a random press while recording; the label stays the expert's"""
-    updates: int = 500
+    updates: int = 1000
     """training steps of each network"""
     batch_episodes: int = 8
     """episodes in a training step, each up to --max-length steps long"""
@@ -72,8 +72,9 @@ from benchmarks.tables import (
 )
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
-from common.networks import ImpalaCNN, RecurrentImpalaCNN
+from common.networks import ImpalaCNN
 from common.preprocessing import preprocess_uint8
+from common.recurrent import RecurrentImpalaCNN
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
 from common.utils import autocast, seed_everything, set_threads

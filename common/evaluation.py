@@ -276,7 +276,7 @@ class RecurrentPolicy(Policy):
     """Presses the likeliest button of a network that remembers the episode.
 
     Args:
-        network: `common.networks.RecurrentImpalaCNN`. Its mode (training or not) is left as it was.
+        network: `common.recurrent.RecurrentImpalaCNN`. Its mode (training or not) is left as it was.
         device: where it is.
     """
 

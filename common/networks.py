@@ -7,7 +7,6 @@ https://arxiv.org/abs/1802.01561
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -96,32 +95,3 @@ class ImpalaCNN(nn.Module):
         if x.dtype == torch.uint8:
             x = x.float() / 255.0
         return self.head(self.conv_sequences(x))
-
-
-class RecurrentImpalaCNN(nn.Module):
-    """`ImpalaCNN` with a memory: a GRU between the convolutions and the logits, as IMPALA has an LSTM.
-
-    Args:
-        action_dim: number of buttons.
-        hidden_dim: width of the GRU and of the layer before it.
-        convolutions: further arguments of `ImpalaCNN`.
-    """
-
-    def __init__(self, action_dim: int = 10, hidden_dim: int = 256, **convolutions: Any):
-        super().__init__()
-        self.features = ImpalaCNN(hidden_dim, hidden_dim, **convolutions)
-        self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
-        self.logits = nn.Linear(hidden_dim, action_dim)
-
-    def forward(self, x: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go on through T steps of B episodes.
-
-        Args:
-            x: (B, T, C, H, W) pictures, as in `ImpalaCNN`.
-            memory: (1, B, hidden_dim) float, what came out before; None at the start of the episodes.
-
-        Returns logits (B, T, action_dim), and the memory after the last step.
-        """
-        features = F.relu(self.features(x.flatten(0, 1)))
-        outputs, memory = self.gru(features.unflatten(0, x.shape[:2]).float(), memory)
-        return self.logits(outputs), memory

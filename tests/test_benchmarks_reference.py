@@ -15,7 +15,7 @@ import torch
 from benchmarks import memory, reference
 from benchmarks.reference import Args, claim_folder, folder_of, markdown, result_key, shares_of_the_expert, training_key
 from common.evaluation import EpisodeResult, Evaluation
-from common.networks import RecurrentImpalaCNN
+from common.recurrent import RecurrentImpalaCNN
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -130,14 +130,14 @@ def test_episodes_are_cut_into_pieces_and_padded():
 def test_the_network_with_a_memory_learns_what_one_picture_does_not_tell():
     rng = np.random.default_rng(0)
     pieces = []
-    for _ in range(40):  # the first picture is dark or bright, the others are all the same, and the label is always which
+    for _ in range(40):  # in the first picture one half is bright, the others are all the same, and the label is always which
         wish = int(rng.integers(2))
-        pictures = np.full((3, 3, 84, 84), 128, np.uint8)
-        pictures[0] = 250 * wish
+        pictures = np.full((3, 3, 84, 84), 60, np.uint8)
+        pictures[0, :, 20:60, 42 * wish : 42 * wish + 42] = 250
         pieces.append((pictures, np.full(3, wish)))
     torch.manual_seed(0)
     args = memory.Args(updates=60, batch_episodes=8, learning_rate=3e-3)
-    network = RecurrentImpalaCNN(2, 16, channels=(4, 4))
+    network = RecurrentImpalaCNN(2, 32, channels=(4, 8))
     memory.train(args, network, pieces, "recurrent")
     pictures, labels = memory.sample(pieces, 40, np.random.default_rng(1))
     assert (network(pictures)[0].argmax(-1) == labels).float().mean() > 0.95

@@ -19,7 +19,8 @@ from common.evaluation import (
     evaluate,
     seeded_episodes,
 )
-from common.networks import ImpalaCNN, RecurrentImpalaCNN
+from common.networks import ImpalaCNN
+from common.recurrent import RecurrentImpalaCNN
 from common.utils import evaluate_policy, make_env
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 

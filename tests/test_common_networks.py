@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from common.networks import ConvSequence, ImpalaCNN, RecurrentImpalaCNN, ResidualBlock
+from common.networks import ConvSequence, ImpalaCNN, ResidualBlock
+from common.recurrent import RecurrentImpalaCNN
 
 
 @pytest.fixture(autouse=True)
