@@ -31,14 +31,3 @@ def parse_worlds(text: str) -> Worlds:
     if last > LAST_WORLD:
         raise ValueError(f"worlds {text!r}: the last world is {LAST_WORLD}")
     return range(first, last + 1)
-
-
-def split_of(world: int) -> str:
-    """ "home" (0), "train", "choose", "test" (10000 and up), or "unused" for a world of no split."""
-    if world == 0:
-        return "home"
-    if world in TRAIN:
-        return "train"
-    if world in CHOOSE:
-        return "choose"
-    return "test" if world >= TEST.start else "unused"
