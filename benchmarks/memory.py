@@ -12,9 +12,10 @@ logits the one has a GRU, the other nothing that lasts. Writes `{output_dir}/mem
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -37,6 +38,8 @@ class Args:
     """longer episodes are cut into pieces of so many steps, all but the first of which begin without a memory"""
     learning_rate: float = 5e-4
     """Adam's, falling along a cosine"""
+    network: Literal["impala", "tiles"] = "tiles"
+    """the convolutions of both networks"""
     hidden_dim: int = 256
     """width of the GRU, and of the layer in its place"""
     test_episodes: int = 100
@@ -72,9 +75,8 @@ from benchmarks.tables import (
 )
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
-from common.networks import ImpalaCNN
-from common.preprocessing import preprocess_uint8
-from common.recurrent import RecurrentImpalaCNN
+from common.networks import make_network
+from common.recurrent import RecurrentNetwork
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
 from common.utils import autocast, seed_everything, set_threads
@@ -88,12 +90,14 @@ UNLABELLED = -100
 """What cross_entropy ignores: steps without a label, and the padding of short episodes."""
 
 
-def load_pieces(folder: Path, n_labels: int, max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Episodes with so many labels together, as pictures (T, 3, 84, 84) uint8 and labels (T,) int64, T <= max_length."""
+def load_pieces(
+    folder: Path, n_labels: int, max_length: int, preprocess: Callable[[np.ndarray], np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Episodes with so many labels together, as pictures (T, C, h, w) uint8 and labels (T,) int64, T <= max_length."""
     pieces, labels = [], 0
     for path in episode_files(folder):
         episode = load_episode(path)
-        pictures = np.stack([preprocess_uint8(screen) for screen in episode.observations[:-1]])
+        pictures = np.stack([preprocess(screen) for screen in episode.observations[:-1]])
         wanted = np.where(episode.actions < 0, UNLABELLED, episode.actions)
         pieces += [(pictures[i : i + max_length], wanted[i : i + max_length]) for i in range(0, len(wanted), max_length)]
         labels += int((wanted != UNLABELLED).sum())
@@ -103,7 +107,7 @@ def load_pieces(folder: Path, n_labels: int, max_length: int) -> list[tuple[np.n
 
 
 def sample(pieces: list[tuple[np.ndarray, np.ndarray]], count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw `count` pieces: pictures (B, T, 3, 84, 84) uint8, labels (B, T) int64 with UNLABELLED after their ends."""
+    """Draw `count` pieces: pictures (B, T, C, h, w) uint8, labels (B, T) int64 with UNLABELLED after their ends."""
     chosen = [pieces[i] for i in rng.integers(len(pieces), size=count)]
     length = max(len(labels) for _, labels in chosen)
     pictures = np.zeros((count, length, *chosen[0][0].shape[1:]), np.uint8)
@@ -124,7 +128,7 @@ def train(args: Args, network: torch.nn.Module, pieces: list[tuple[np.ndarray, n
             pictures, labels = sample(pieces, args.batch_episodes, rng)
             real = labels != UNLABELLED
             with half_precision():
-                if isinstance(network, RecurrentImpalaCNN):
+                if isinstance(network, RecurrentNetwork):
                     logits = network(pictures)[0][real]
                 else:
                     logits = network(pictures[real])
@@ -186,13 +190,21 @@ def main(args: Args) -> int:
         str(args.noise),
     ]
     run_script("collect_expert_data.py", *flags, "--expert-data-dir", str(data), "--seed", str(args.seed), *game_flags())
-    pieces = load_pieces(data, args.n_labels, args.max_length)
+    screen_shape = load_episode(episode_files(data)[0]).observations.shape[1:]
+
+    def make(name: str) -> torch.nn.Module:
+        frame = make_network(args.network, len(GAME.buttons), args.hidden_dim, screen_shape)
+        if name == "frame":
+            return frame
+        return RecurrentNetwork(len(GAME.buttons), args.hidden_dim, network=args.network, image_size=frame.image_shape[1:])
+
+    pieces = load_pieces(data, args.n_labels, args.max_length, make("frame").preprocess)
 
     results: dict[str, Any] = {"expert": test(args, make_policy("expert", args.milestone, None))}
-    for name, make in (("recurrent", RecurrentImpalaCNN), ("frame", ImpalaCNN)):
+    for name in ("recurrent", "frame"):
         began = time.monotonic()
         seed_everything(args.seed)
-        network = make(len(GAME.buttons), args.hidden_dim).to(memory_format=torch.channels_last)
+        network = make(name).to(memory_format=torch.channels_last)
         train(args, network, pieces, name)
         results[name] = test(args, RecurrentPolicy(network) if name == "recurrent" else NetworkPolicy(network))
         results[name]["minutes"] = (time.monotonic() - began) / 60

@@ -78,13 +78,15 @@ from pokemon_env.vector_env import make_vector_env
 MARKER = ".reference_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-MOST_STEPS = {250: 300, 1000: 600, 10_000: 2400}
+NETWORK = "tiles"
+"""The network that is cloned into."""
+MOST_STEPS = {250: 250, 1000: 400, 10_000: 1200}
 """Training steps at most, for so many labels; those of the next larger number serve numbers between."""
 EVALUATIONS = 12
 """How often the validation loss is looked at, at most. The network with the lowest one is played."""
 PATIENCE = 4
 """So many looks without a lower validation loss end the training."""
-LEARNING_RATE = 7e-4
+LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine over MOST_STEPS."""
 
 FACTORS = (benchmark_v1.SUCCESS_WITHIN, benchmark_v1.ALSO_REPORTED_WITHIN)
@@ -113,7 +115,7 @@ def training_key(args: Args, milestone: str) -> str:
 
     Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
     """
-    settings = [milestone, args.tier, args.noise, MOST_STEPS, EVALUATIONS, PATIENCE, LEARNING_RATE]
+    settings = [milestone, args.tier, args.noise, NETWORK, MOST_STEPS, EVALUATIONS, PATIENCE, LEARNING_RATE]
     policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
@@ -158,7 +160,7 @@ def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Calla
     steps = most_steps(labels)
     flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
     flags += ["--expert-data-dir", str(data), "--max-labels", str(labels), "--learning-rate", str(LEARNING_RATE)]
-    flags += ["--lr-schedule", "cosine"]
+    flags += ["--lr-schedule", "cosine", "--network", NETWORK]
     flags += ["--total-steps", str(steps), "--eval-frequency", str(max(steps // EVALUATIONS, 1)), "--patience", str(PATIENCE)]
     flags += ["--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
     # Without the best one, what comes after it is of no use.

@@ -3,7 +3,7 @@
 Keys of a checkpoint, beside whatever a script adds:
 
     model_state_dict      the weights
-    network               arguments of ImpalaCNN (see `build_network`)
+    network               its kind and its arguments (see `build_network`)
     frame_stack           pictures per input
     args                  the script's flags
     run_name, global_step, metrics
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from common.files import atomic_write
-from common.networks import ImpalaCNN
+from common.networks import NETWORKS, PolicyNetwork
 
 
 class CheckpointError(RuntimeError):
@@ -82,20 +82,13 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
     return checkpoint
 
 
-def network_arguments(network: ImpalaCNN) -> dict[str, Any]:
+def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
     """What `build_network` needs to make this network again."""
-    sequences, head = network.conv_sequences, network.head
-    channels, height, width = network.image_shape
-    return {
-        "action_dim": head[-1].out_features,
-        "hidden_dim": head[-1].in_features,
-        "image_size": [height, width],
-        "in_channels": channels,
-        "channels": [sequence.conv.out_channels for sequence in sequences],
-    }
+    name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    return {"kind": name, **network.arguments}
 
 
-def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> ImpalaCNN:
+def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> PolicyNetwork:
     """The network of a checkpoint, with its weights, on the CPU.
 
     Args:
@@ -109,14 +102,21 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
         raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
     if not isinstance(arguments, dict):
         raise CheckpointError(f"{path}: its 'network' is {_short(arguments)}, wanted a dictionary; use another checkpoint")
-    known = inspect.signature(ImpalaCNN).parameters
+    arguments = dict(arguments)
+    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise CheckpointError(
+            f"{path}: its network is of kind {_short(repr(kind))}, but there are only {', '.join(NETWORKS)} here; another version "
+            "wrote it: use that one, or train again"
+        )
+    known = inspect.signature(NETWORKS[kind]).parameters
     if unknown := [str(name) for name in arguments if name not in known]:
         raise CheckpointError(
             f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
             f"version or program wrote it: use that one, or train again"
         )
     try:
-        network = ImpalaCNN(**arguments)
+        network = NETWORKS[kind](**arguments)
         network.load_state_dict(checkpoint["model_state_dict"])
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -164,7 +164,7 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         "game": "it was trained on another game; give that game's ROM with --rom-path",
         "rom_sha256": "it was trained on another build of the ROM; use that one, or train again",
         "milestone": "it was trained for another milestone; choose that one, or another checkpoint",
-        "network": "its weights don't fit; leave --hidden-dim and --frame-stack as they were",
+        "network": "its weights don't fit; leave --network, --hidden-dim and --frame-stack as they were",
     }
     for key, value in wanted.items():
         has = checkpoint.get(key)

@@ -232,8 +232,8 @@ class NetworkPolicy(Policy):
     """Presses what a network says, with one forward pass for all slots.
 
     Args:
-        network: (n, 3 * frame_stack, 84, 84) uint8 -> (n, actions) logits. Its mode (training or not) is left as it
-            was.
+        network: (n, C * frame_stack, h, w) uint8 -> (n, actions) logits, of pictures that its `preprocess` makes (those of
+            `ImpalaCNN` where it has none). Its mode (training or not) is left as it was.
         device: where it is.
         deterministic: the likeliest button, or else a draw from the softmax with a generator that each episode seeds.
         frame_stack: pictures per input, oldest first; at the start of an episode the first is repeated.
@@ -248,6 +248,7 @@ class NetworkPolicy(Policy):
         frame_stack: int = 1,
     ):
         self.network, self.device = network, torch.device(device)
+        self.preprocess = getattr(network, "preprocess", preprocess_uint8)
         self.deterministic, self.frame_stack = deterministic, frame_stack
         self._frames: dict[int, deque[np.ndarray]] = {}
         self._rngs: dict[int, np.random.Generator] = {}
@@ -258,7 +259,7 @@ class NetworkPolicy(Policy):
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         for slot, screen in zip(slots, screens, strict=True):
-            frames, picture = self._frames[slot], preprocess_uint8(screen)
+            frames, picture = self._frames[slot], self.preprocess(screen)
             frames.extend([picture] * (1 if frames else self.frame_stack))
         batch = torch.from_numpy(np.stack([np.concatenate(self._frames[slot]) for slot in slots])).to(self.device)
         training = self.network.training
@@ -276,7 +277,7 @@ class RecurrentPolicy(Policy):
     """Presses the likeliest button of a network that remembers the episode.
 
     Args:
-        network: `common.recurrent.RecurrentImpalaCNN`. Its mode (training or not) is left as it was.
+        network: `common.recurrent.RecurrentNetwork`. Its mode (training or not) is left as it was.
         device: where it is.
     """
 
@@ -290,7 +291,7 @@ class RecurrentPolicy(Policy):
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         blank = torch.zeros(self.network.gru.num_layers, 1, self.network.gru.hidden_size, device=self.device)
         memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
-        pictures = torch.from_numpy(np.stack([preprocess_uint8(screen) for screen in screens])).to(self.device)
+        pictures = torch.from_numpy(np.stack([self.network.preprocess(screen) for screen in screens])).to(self.device)
         training = self.network.training
         self.network.eval()
         with torch.inference_mode():

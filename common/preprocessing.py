@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -10,8 +13,8 @@ IMAGE_SIZE = 84
 """Height and width of the pictures that the networks see."""
 
 
-def preprocess_uint8(obs: np.ndarray | Image.Image, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Resize a screen: (H, W, 3) uint8 RGB, or a PIL image of any mode -> (3, size, size) uint8.
+def preprocess_uint8(obs: np.ndarray | Image.Image, size: int | Sequence[int] = IMAGE_SIZE) -> np.ndarray:
+    """Resize a screen: (H, W, 3) uint8 RGB, or a PIL image of any mode -> (3, size, size) uint8; `size` may be (h, w).
 
     This is the one place where pictures are resized, with PIL's bilinear filter: recording, training and play must
     see the same pixels, and other libraries' filters give other pictures.
@@ -25,9 +28,21 @@ def preprocess_uint8(obs: np.ndarray | Image.Image, size: int = IMAGE_SIZE) -> n
         if obs.ndim != 3 or obs.shape[-1] != 3 or obs.dtype != np.uint8:
             raise ValueError(f"a screen is {obs.dtype} {obs.shape}, wanted uint8 (height, width, 3) RGB")
         image = Image.fromarray(obs)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    height, width = (size, size) if isinstance(size, int) else size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def screen_grey(screen: np.ndarray) -> np.ndarray:
+    """The screen's luma at its own resolution: (H, W, 3) uint8 RGB -> (1, H, W) uint8. Grey screens, such as those of the
+    first Game Boy, lose nothing.
+
+    Raises ValueError for an array of another shape or dtype.
+    """
+    if screen.ndim != 3 or screen.shape[-1] != 3 or screen.dtype != np.uint8:
+        raise ValueError(f"a screen is {screen.dtype} {screen.shape}, wanted uint8 (height, width, 3) RGB")
+    return cv2.cvtColor(screen, cv2.COLOR_RGB2GRAY)[None]
 
 
 def preprocess_observation(obs: np.ndarray | Image.Image) -> np.ndarray:

@@ -134,8 +134,10 @@ def test_stops_when_the_validation_loss_rises(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_as_if_never_stopped(folder):
+@pytest.mark.parametrize("network", ["impala", "tiles"])  # the second drops out at random
+def test_killed_and_resumed_is_as_if_never_stopped(folder, network):
     flags = [*QUICK, "--frame-stack", 2, "--random-shift", 4, "--last-interval", 0, "--change-weight", 2, "--save-frequency", 13]
+    flags += ["--network", network]
     whole = run(folder, *flags, "--exp-name", "whole", "--lr-schedule", "cosine")
     assert whole.returncode == 0, whole.stderr
 
@@ -322,6 +324,18 @@ def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
         train(expert_data_dir="other_game", eval_episodes=1, rom_path=str(rom_path))
 
 
+def test_screens_that_the_network_can_t_see(train):
+    record(Path("tiny"), episodes=2, steps=3)
+    for path in Path("tiny").iterdir():
+        path.unlink()
+    screens = np.zeros((4, 100, 100, 3), np.uint8)
+    for _ in range(2):
+        entries = {"milestone": "LIGHT", "buttons": BUTTONS}
+        save_episode(Path("tiny"), Episode(screens, np.zeros(3, int), np.zeros(3), np.zeros(3, bool), metadata=entries))
+    with pytest.raises(DemonstrationError, match=r"episode_0001.npz: --network tiles .*100x100.* multiples of 16"):
+        train(expert_data_dir="tiny", network="tiles")
+
+
 def test_demonstrations_without_labels(train, folder, capsys):
     blank = Episode(np.zeros((3, 144, 160, 3), np.uint8), np.full(2, -1), np.zeros(2), np.zeros(2, bool), np.zeros(2, int))
     blank.metadata = {"milestone": "LIGHT", "buttons": BUTTONS}
@@ -490,8 +504,13 @@ def play(train, folder, rom_path):
     return lambda **more: train(**(flags | more))
 
 
-def test_plays_the_game(play, folder, rom_path, capsys):
+@pytest.mark.parametrize("network", ["impala", "tiles"])
+def test_plays_the_game(play, folder, rom_path, capsys, network):
+    def play(*, train=play, **flags):
+        return train(**({} if flags.get("eval_only") else {"network": network}), **flags)
+
     result = play()
+    assert torch.load(folder / "models" / "bc_pokemon_best.pth")["network"]["kind"] == network
     assert result["best"]["successes"] == result["best"]["episodes"] == 4
     best = torch.load(folder / "models" / "bc_pokemon_best.pth")
     assert (best["milestone"], best["game"], best["max_steps"]) == ("GAME_RUNNING", "tallgrass", 6)

@@ -15,7 +15,7 @@ import torch
 from benchmarks import memory, reference
 from benchmarks.reference import Args, claim_folder, folder_of, markdown, result_key, shares_of_the_expert, training_key
 from common.evaluation import EpisodeResult, Evaluation
-from common.recurrent import RecurrentImpalaCNN
+from common.recurrent import RecurrentNetwork
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -137,7 +137,7 @@ def test_the_network_with_a_memory_learns_what_one_picture_does_not_tell():
         pieces.append((pictures, np.full(3, wish)))
     torch.manual_seed(0)
     args = memory.Args(updates=60, batch_episodes=8, learning_rate=3e-3)
-    network = RecurrentImpalaCNN(2, 32, channels=(4, 8))
+    network = RecurrentNetwork(2, 32, channels=(4, 8))
     memory.train(args, network, pieces, "recurrent")
     pictures, labels = memory.sample(pieces, 40, np.random.default_rng(1))
     assert (network(pictures)[0].argmax(-1) == labels).float().mean() > 0.95

@@ -20,7 +20,7 @@ from common.evaluation import (
     seeded_episodes,
 )
 from common.networks import ImpalaCNN
-from common.recurrent import RecurrentImpalaCNN
+from common.recurrent import RecurrentNetwork
 from common.utils import evaluate_policy, make_env
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
@@ -121,7 +121,7 @@ def test_sampled_actions_depend_on_the_episode_alone():
 
 
 def test_a_memory_belongs_to_its_episode():
-    network = RecurrentImpalaCNN(3, 8, channels=(4, 4))
+    network = RecurrentNetwork(3, 8, channels=(4, 4))
     results = []
     for n in (1, 5):
         envs = vector(n)

@@ -1,10 +1,12 @@
 """The network: shapes, sizes, and that all ways of giving it a picture are the same."""
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from common.networks import ConvSequence, ImpalaCNN, ResidualBlock
-from common.recurrent import RecurrentImpalaCNN
+from common.networks import NETWORKS, ConvSequence, ImpalaCNN, ResidualBlock, TileCNN, make_network
+from common.recurrent import RecurrentNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +51,52 @@ def test_wrong_picture_is_named():
         ImpalaCNN(8)(torch.zeros(1, 3, 160, 240))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_make_their_pictures_and_themselves(name):
+    network = make_network(name, 5, 32, (144, 160, 3), frame_stack=2)
+    screen = np.random.default_rng(0).integers(0, 256, (144, 160, 3), dtype=np.uint8)
+    picture = network.preprocess(screen)
+    assert picture.dtype == np.uint8 and (2 * len(picture), *picture.shape[1:]) == network.image_shape
+    pictures = torch.from_numpy(np.concatenate([picture, picture]))[None]
+    assert network(pictures).shape == (1, 5)
+    again = type(network)(**network.arguments)
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again.eval()(pictures), network.eval()(pictures))
+
+
+def test_tiles_see_grey_screens_without_loss_and_squares_as_squares():
+    network = TileCNN(8).eval()
+    grey = np.random.default_rng(0).integers(0, 256, (144, 160, 1), dtype=np.uint8).repeat(3, axis=2)
+    assert np.array_equal(network.preprocess(grey)[0], grey[:, :, 0])
+    # Far from the edges, what stands one square further right is seen the same, one square further right.
+    screen = np.zeros((1, 144, 160), np.uint8)
+    screen[0, 64:80, 64:80] = grey[:16, :16, 0]
+    moved = np.roll(screen, 16, axis=2)
+    with torch.inference_mode():
+        pictures = [torch.from_numpy(x[None] / np.float32(255)) for x in (screen, moved)]
+        board, moved_board = (F.relu(network.squares(F.relu(network.tiles(x)))) for x in pictures)
+    assert board.shape == (1, 64, 9, 10)
+    assert torch.allclose(board.roll(1, dims=3), moved_board, atol=1e-6)
+    assert not torch.allclose(board, moved_board, atol=1e-3)
+
+
+def test_tiles_want_whole_squares_and_their_own_pictures():
+    with pytest.raises(ValueError, match="100x160, wanted multiples of 16"):
+        TileCNN(8, image_size=(100, 160))
+    with pytest.raises(ValueError, match=r"\(2, 3, 84, 84\), wanted \(B, 1, 144, 160\)"):
+        TileCNN(8)(torch.zeros(2, 3, 84, 84))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_recurrent_network_takes_any_convolutions(name):
+    network = RecurrentNetwork(5, 16, network=name)
+    picture = network.preprocess(np.zeros((144, 160, 3), np.uint8))
+    logits, memory = network(torch.from_numpy(picture)[None, None])
+    assert logits.shape == (1, 1, 5) and memory.shape == (1, 1, 16)
+
+
 def test_the_recurrent_network_goes_on_where_it_stopped():
-    network = RecurrentImpalaCNN(5, 16, channels=(4, 4)).eval()
+    network = RecurrentNetwork(5, 16, channels=(4, 4)).eval()
     pictures = torch.randint(0, 256, (2, 6, 3, 84, 84), dtype=torch.uint8)
     with torch.inference_mode():
         whole, last = network(pictures)
