@@ -224,6 +224,15 @@ def test_monsters_and_battles(walking):
     assert GAME.decode(walking)["game"]["battle_info"] is None
 
 
+def test_snapshots_of_the_same_state_are_the_same(rom_path):
+    with PokemonEnv(rom_path, tier="T0", worlds=0, start_milestone="CLOCK_SET", state_in_info=False) as env:
+        env.reset(seed=1)
+        before, memory = env.snapshot(), env._running().read(tallgrass.BLOCK, tallgrass.BLOCK_LENGTH)
+        env.game.seed(env._running(), 12345)  # what happens later differs, not what is there now
+        assert env._running().read(tallgrass.BLOCK, tallgrass.BLOCK_LENGTH) != memory
+        assert env.snapshot() == before
+
+
 def test_before_the_game_has_started_and_what_is_no_snapshot(walking):
     assert GAME.decode(bytes(0x700)) == empty_state()
     with pytest.raises(ValueError, match="1792 bytes, this one has 5"):

@@ -1,0 +1,170 @@
+"""Experts' answers on disk, so that no question is asked, and paid for, twice.
+
+An answer is found again only for exactly the same question: `answer_key` hashes who is asked and all that he sees. Many
+processes may use one file at once. What was put in is there as soon as `put_many` has returned, whatever is killed then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import struct
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from common.sqlite_files import connect, create, header, told_errors
+
+APPLICATION_ID = 0x54474143
+"""What the header of such a file says in its application_id: "TGAC"."""
+
+SCHEMA_VERSION = 1
+"""What the header says in its user_version. A file of another version is refused."""
+
+DETERMINISTIC_KINDS = frozenset({"exception", "none", "no_op", "not text", "unknown word"})
+"""Kinds of abstention that the same expert repeats at the same question. Others ("timeout", "died", ...) may be accidents:
+they are never kept, and the expert is asked again.
+"""
+
+_SCHEMA = """
+CREATE TABLE answers (key BLOB PRIMARY KEY, action INTEGER, kind TEXT, reason TEXT, optimal TEXT) WITHOUT ROWID;
+"""
+_BUSY_SECONDS = 60.0
+_CHUNK = 500  # keys per query
+
+
+class AnswerCacheError(ValueError):
+    """A file that can't be used as a cache; the text names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """An expert's answer to one question."""
+
+    action: int | None
+    """Its button, or None if it abstained."""
+    kind: str | None = None
+    """The kind of reason for which it abstained; None with an action."""
+    reason: str | None = None
+    """The reason in words."""
+    optimal: tuple[int, ...] | None = None
+    """All buttons that are as good as `action`, with it, in rising order; None if the expert doesn't say."""
+
+
+def answer_key(expert: str, snapshot: bytes, prev_action: int | str, picture: bytes = b"") -> bytes:
+    """32 bytes that stand for one question.
+
+    Args:
+        expert: who is asked, exactly: the hash of a policy's code and tools, or a model and its prompt.
+        snapshot: the memory that he reads. Bytes that change at each step and that he can't see (the game's random
+            numbers) should be zeroed before, or no question comes twice.
+        prev_action: the button of the step before.
+        picture: `common.picture_codec.picture_key` of the screen, if he sees it.
+    """
+    digest = hashlib.sha256()
+    for part in (expert.encode(), snapshot, str(prev_action).encode(), picture):
+        digest.update(struct.pack("<Q", len(part)))  # so that no two questions run together to the same bytes
+        digest.update(part)
+    return digest.digest()
+
+
+class AnswerCache:
+    """A file of answers; made if it isn't there. To be used by any number of processes and threads at once.
+
+    A context manager. Raises AnswerCacheError if the file is foreign, broken or of another version.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        with self._errors():
+            if not self.path.exists():
+                create(self.path, APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
+            self._connection = connect(self.path, write=True, timeout=_BUSY_SECONDS)
+            try:
+                application, version = header(self._connection)
+                if application != APPLICATION_ID:
+                    raise AnswerCacheError(f"{self.path}: is an SQLite file, but not a cache of answers; give another file")
+                if version != SCHEMA_VERSION:
+                    raise AnswerCacheError(
+                        f"{self.path}: has schema version {version}, this program uses {SCHEMA_VERSION}; give another file"
+                    )
+                self._connection.execute("SELECT key FROM answers ORDER BY key DESC LIMIT 1").fetchone()
+            except (AnswerCacheError, sqlite3.Error):
+                self._connection.close()
+                raise
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, CachedAnswer]:
+        """The answers to those of the questions that are known."""
+        keys = list(dict.fromkeys(keys))
+        found: dict[bytes, CachedAnswer] = {}
+        with self._lock, self._errors():
+            for start in range(0, len(keys), _CHUNK):
+                chunk = keys[start : start + _CHUNK]
+                marks = ", ".join("?" * len(chunk))
+                query = f"SELECT key, action, kind, reason, optimal FROM answers WHERE key IN ({marks})"
+                for key, *values in self._connection.execute(query, chunk):
+                    found[key] = self._answer(*values)
+        return found
+
+    def put_many(self, answers: Mapping[bytes, CachedAnswer]) -> int:
+        """Keep these answers; what is there already stays. Abstentions of other than `DETERMINISTIC_KINDS` are left out.
+
+        Returns how many were new. Raises ValueError for an answer that is neither an action nor an abstention.
+        """
+        rows = []
+        for key, answer in answers.items():
+            if (answer.action is None) == (answer.kind is None) or (answer.optimal and answer.action not in answer.optimal):
+                raise ValueError(f"an answer has an action (one of the optimal), or the kind of its abstention, but it is {answer}")
+            if answer.action is None and answer.kind not in DETERMINISTIC_KINDS:
+                continue
+            optimal = None if not answer.optimal else " ".join(str(int(action)) for action in sorted(answer.optimal))
+            action = None if answer.action is None else int(answer.action)
+            rows.append((key, action, answer.kind, answer.reason, optimal))
+        if not rows:
+            return 0
+        with self._lock, self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                new = self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows).rowcount
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+        return new
+
+    def __len__(self) -> int:
+        """Answers that are kept."""
+        with self._lock, self._errors():
+            return self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
+
+    def close(self) -> None:
+        """Close the file. May be called again."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> AnswerCache:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _errors(self):
+        return told_errors(self.path, AnswerCacheError, "a cache of answers", "delete it, and the answers are asked for anew")
+
+    def _answer(self, action: object, kind: object, reason: object, optimal: object) -> CachedAnswer:
+        """An answer as the file has it, whose types are not taken on trust."""
+        try:
+            actions = None if optimal is None else tuple(int(number) for number in optimal.split())
+        except (AttributeError, TypeError, ValueError):
+            actions = ()
+        if (
+            not (isinstance(action, int) and kind is None or action is None and isinstance(kind, str))
+            or not isinstance(reason, str | None)
+            or (actions is not None and action not in actions)
+        ):
+            raise AnswerCacheError(f"{self.path}: is damaged (it has the answer {(action, kind, reason, optimal)!r}); delete it")
+        return CachedAnswer(action, kind, reason, actions)

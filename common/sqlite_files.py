@@ -1,0 +1,89 @@
+"""Opening SQLite files so that a foreign or broken one is told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+_BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
+
+
+@contextlib.contextmanager
+def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -> Iterator[None]:
+    """Turn SQLite's errors in the block into `error`, with the file's name and what to do.
+
+    Args:
+        path: the file.
+        error: what is raised.
+        what: what the file should be, for example "a data set of DAgger".
+        if_broken: what to do with a broken one, for example "delete it".
+    """
+    try:
+        yield
+    except sqlite3.Error as cause:
+        name = getattr(cause, "sqlite_errorname", None) or ""
+        if any(name.startswith(code) for code in _BROKEN):
+            raise error(f"{path}: is not {what}, or is damaged ({cause}); {if_broken}") from cause
+        if any(name.startswith(code) for code in _BUSY):
+            raise error(f"{path}: another process is writing to it ({cause}); wait until it has ended, or end it") from cause
+        raise error(f"{path}: can't be used ({cause}); are its disk and folder there, with space left, and writable?") from cause
+
+
+def create(path: Path, application_id: int, version: int, script: str) -> bool:
+    """Make a file with a write-ahead log and these numbers in its header, and run `script` in it.
+
+    The file appears whole or not at all. Returns False, and changes nothing, if there is one already, even if another
+    process made it at this moment. The folder is made if it is missing. Raises sqlite3.Error and OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {application_id}")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.executescript(script)
+        try:
+            os.link(temporary, path)  # fails if the name is taken, which os.replace would not
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            os.replace(temporary, path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
+    """A connection in autocommit mode to a file that exists; callers say BEGIN and COMMIT themselves.
+
+    It may be used by any thread, one at a time. `timeout` is how many seconds it waits for another process's writing.
+    Raises sqlite3.Error.
+    """
+    options = f"mode={'rw' if write else 'ro'}"
+    # On a read-only disk SQLite can't make the two files beside a write-ahead log, and needs none: nobody else writes there.
+    if not write and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        options += "&immutable=1"
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")  # nothing in a stranger's file is run
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def header(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The file's application_id and user_version, which say whose it is and in which version. Raises sqlite3.Error."""
+    return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""Export a DAgger run's data set, or a folder of demonstrations, to Minari, without loss.
+
+    python -m tools.export_minari expert_data --dataset-id tallgrass/clock_set-v0
+    python -m tools.export_minari runs/.../data.sqlite --dataset-id tallgrass/dagger-v0 --output-dir exported
+
+Needs `pip install -r requirements-minari.txt`. An episode of T steps has T+1 pictures as they were on the screen, the T buttons
+that were pressed, and in its infos, T+1 entries each, what is known of the labels (the last entry, after the last step, has
+none): `label` (-1 for none), `status` ("valid", "abstained", "not asked"), `reason`, `expert`, `optimal` (bit i is set if
+button i is as good as the label; 0 where the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1 for
+none) and `prev_action`. Where the picture after the last step is not known, that step is left out.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+
+@dataclass
+class Args:
+    path: tyro.conf.Positional[str]
+    """a data set's .sqlite, or a folder with episode_*.npz"""
+    dataset_id: str
+    """name in Minari: (namespace/)name-v0"""
+    output_dir: str | None = None
+    """folder for Minari's data sets; default is $MINARI_DATASETS_PATH, or ~/.minari/datasets"""
+    milestone: str | None = None
+    """of a folder of demonstrations, only those of this milestone"""
+    author: str | None = None
+    """who made the data, for Minari's metadata"""
+    author_email: str | None = None
+    """where to reach them"""
+    code_permalink: str | None = None
+    """link to the code that made the data"""
+    description: str | None = None
+    """what the data are; by default their kind and milestone"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import gymnasium as gym
+import numpy as np
+
+from common.dagger_data import (
+    DEMONSTRATION_ITERATION,
+    NO_ACTION,
+    NOT_RECORDED,
+    DaggerData,
+    DaggerDataError,
+    Source,
+    Status,
+)
+from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
+from common.run_logging import ProgressReport
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+    from minari.data_collector import EpisodeBuffer
+
+STATUS_NAMES = {Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked"}
+
+
+class ExportError(ValueError):
+    """What keeps the export from being made; the text says what to do."""
+
+
+@dataclass
+class Recording:
+    """One episode of T steps, ready to be exported."""
+
+    pictures: np.ndarray
+    """(T+1, H, W, 3) uint8."""
+    actions: np.ndarray
+    """(T,) int64, as pressed."""
+    rewards: np.ndarray
+    """(T,)."""
+    terminated: bool
+    """Whether the last step ended it; otherwise it was cut off."""
+    seed: int | None
+    infos: dict[str, Any]
+    """Name -> T values, of the module's text."""
+
+
+@dataclass
+class Contents:
+    """What is exported."""
+
+    recordings: Iterator[Recording]
+    n_episodes: int
+    n_steps: int
+    buttons: list[str]
+    kind: str
+    milestone: str | None
+
+
+def export(args: Args) -> MinariDataset:
+    """Write the Minari data set, an episode at a time, and return it; half of one is never left.
+
+    Raises ExportError, DaggerDataError, DemonstrationError, and ValueError (Minari's, for a name that it doesn't take or
+    has already).
+    """
+    missing = [name for name in ("minari", "h5py") if importlib.util.find_spec(name) is None]
+    if missing:
+        command = f"{sys.executable} -m pip install -r requirements-minari.txt"
+        raise ExportError(f"{' and '.join(missing)} is not installed; install it with: {command}")
+    if args.output_dir is not None:
+        os.environ["MINARI_DATASETS_PATH"] = str(Path(args.output_dir).absolute())
+    import minari
+    from minari.storage import get_dataset_path
+
+    if Path(args.path).is_dir():
+        return _write(args, read_demonstrations(Path(args.path), args.milestone), minari, get_dataset_path(args.dataset_id))
+    with DaggerData(args.path, "read") as data:
+        if args.milestone not in (None, data.milestone):
+            raise ExportError(f"{args.path} is of milestone {data.milestone}, not {args.milestone}; leave --milestone out")
+        return _write(args, read_dagger(data), minari, get_dataset_path(args.dataset_id))
+
+
+def _write(args: Args, contents: Contents, minari: Any, folder: Path) -> MinariDataset:
+    recording = next(contents.recordings, None)
+    if recording is None:
+        raise ExportError(f"{args.path}: has no episode with two pictures, so there is nothing to export")
+    needed, free = contents.n_steps * recording.pictures[0].nbytes, shutil.disk_usage(_existing(folder)).free
+    if needed > free:
+        raise ExportError(
+            f"the pictures of {args.path} take {needed / 1e9:.1f} GB in Minari, which doesn't compress them without loss, but "
+            f"{folder.parent} has {free / 1e9:.1f} GB free; choose another --output-dir, or export less"
+        )
+    if folder.exists():
+        raise ExportError(f"{folder} exists already; choose another --dataset-id, for example the next version, or delete it")
+    dataset = None
+    what = f"{contents.kind} for {contents.milestone or 'the whole game'}"
+    try:
+        with ProgressReport("export", contents.n_episodes) as report:
+            while recording is not None:
+                buffer = _buffer(recording)
+                if dataset is None:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", UserWarning)  # on each entry that is not given
+                        dataset = minari.create_dataset_from_buffers(
+                            args.dataset_id,
+                            [buffer],
+                            observation_space=gym.spaces.Box(0, 255, recording.pictures.shape[1:], np.uint8),
+                            action_space=gym.spaces.Discrete(len(contents.buttons)),
+                            algorithm_name=contents.kind,
+                            author=args.author,
+                            author_email=args.author_email,
+                            code_permalink=args.code_permalink,
+                            description=args.description or what,
+                            data_format="hdf5",
+                            jpeg_encoding=False,  # JPEG, the default, would change every pixel of tile art
+                        )
+                    dataset.storage.update_metadata({"buttons": contents.buttons, "milestone": contents.milestone})
+                else:
+                    dataset.update_dataset_from_buffer([buffer])
+                report.update(dataset.total_episodes)
+                recording = next(contents.recordings, None)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return dataset
+
+
+def _buffer(recording: Recording) -> EpisodeBuffer:
+    from minari.data_collector import EpisodeBuffer
+
+    steps = len(recording.actions)
+    terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
+    terminations[-1], truncations[-1] = recording.terminated, not recording.terminated
+    # The picture after the last step has infos, too, since Minari's belong to pictures.
+    after = {
+        "label": NO_LABEL, "status": STATUS_NAMES[Status.NOT_ASKED], "reason": "", "expert": "", "optimal": 0, "cached": False,
+        "prev_action": int(recording.actions[-1]),
+    }  # fmt: skip
+    infos = {}
+    for name, values in recording.infos.items():
+        last = after.get(name, values[-1])
+        infos[name] = [*values, last] if isinstance(values, list) else np.append(values, np.asarray(last, values.dtype))
+    return EpisodeBuffer(
+        seed=recording.seed,
+        observations=recording.pictures,
+        actions=recording.actions,
+        rewards=recording.rewards,
+        terminations=terminations,
+        truncations=truncations,
+        infos=infos,
+    )
+
+
+def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
+    """The demonstrations of a folder, read one after the other."""
+    files, facts = select_episodes(folder, milestone)
+    if not facts.get("buttons"):
+        raise ExportError(f"{folder}: its files don't name their buttons, so nobody could tell what the actions mean")
+
+    def recordings() -> Iterator[Recording]:
+        for path in files:
+            episode = load_episode(path)
+            steps, abstained = len(episode), episode.actions == NO_LABEL
+            world = episode.metadata.get("world")
+            yield Recording(
+                pictures=episode.observations,
+                actions=episode.pressed,
+                rewards=episode.rewards,
+                terminated=bool(episode.dones[-1]),
+                seed=episode.metadata.get("seed"),
+                infos={
+                    "label": episode.actions,
+                    "status": [STATUS_NAMES[Status.ABSTAINED if flag else Status.VALID] for flag in abstained],
+                    "reason": [NOT_RECORDED if flag else "" for flag in abstained],
+                    "expert": [f"demonstrations by {episode.metadata.get('recorder', 'somebody')}"] * steps,
+                    "optimal": np.zeros(steps, np.int64),
+                    "cached": np.zeros(steps, bool),
+                    "source": [Source.DEMONSTRATION.name.lower()] * steps,
+                    "iteration": np.full(steps, DEMONSTRATION_ITERATION, np.int32),
+                    "beta": np.ones(steps),
+                    "world": np.full(steps, -1 if world is None else world, np.int64),
+                    "prev_action": np.concatenate([[NO_ACTION], episode.pressed[:-1]]),
+                },
+            )
+
+    n_steps = sum(count_steps(path) + 1 for path in files)
+    return Contents(recordings(), len(files), n_steps, facts["buttons"], "demonstrations", facts["milestone"])
+
+
+def read_dagger(data: DaggerData) -> Contents:
+    """The episodes of a data set in order of their numbers, each read when it is wanted."""
+    names = [*data.names, ""]  # number -1, for none, is the last
+    columns = data.columns(
+        ("action", "label", "status", "reason", "expert", "optimal", "cached", "source", "iteration", "beta", "world", "seed",
+         "prev_action", "reward", "episode", "step")
+    )  # fmt: skip
+    order = np.lexsort((columns["step"], columns["episode"]))
+    starts = np.flatnonzero(np.diff(columns["episode"][order], prepend=-1))
+
+    def recordings() -> Iterator[Recording]:
+        for ids in np.split(order, starts[1:]) if len(order) else []:
+            pictures, end = data.frames(ids), data.episode_end(int(columns["episode"][ids[0]]))
+            if end is None:
+                ids = ids[:-1]
+            else:
+                pictures = np.concatenate([pictures, end[0][None]])
+            if not len(ids):
+                continue
+            of = {name: values[ids] for name, values in columns.items()}
+            seed = int(of["seed"][0])
+            infos = {name: of[name] for name in ("label", "optimal", "cached", "iteration", "beta", "world", "prev_action")}
+            yield Recording(
+                pictures=pictures,
+                actions=of["action"].astype(np.int64),
+                rewards=of["reward"],
+                terminated=end is not None and end[1],
+                seed=None if seed < 0 else seed,
+                infos={
+                    **infos,
+                    "status": [STATUS_NAMES[Status(status)] for status in of["status"]],
+                    "reason": [names[number] for number in of["reason"]],
+                    "expert": [names[number] for number in of["expert"]],
+                    "source": [Source(source).name.lower() for source in of["source"]],
+                },
+            )
+
+    return Contents(recordings(), len(starts), len(order) + len(starts), data.buttons, "DAgger", data.milestone)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def main(args: Args) -> None:
+    dataset = export(args)
+    size = sum(path.stat().st_size for path in dataset.storage.data_path.rglob("*") if path.is_file())
+    print(
+        f"{args.dataset_id}: {dataset.total_episodes} episodes, {dataset.total_steps:,} steps, {size / 1e6:.1f} MB in "
+        f"{dataset.storage.data_path}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(args)
+    except (ExportError, DaggerDataError, DemonstrationError, OSError, ValueError) as error:
+        print(f"export_minari: {error}", file=sys.stderr)
+        sys.exit(2)
