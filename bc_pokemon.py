@@ -187,6 +187,7 @@ from torch.utils.tensorboard import SummaryWriter
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyError
 from agent.start_states import StartStateError
+from common.best_network import is_better, play_candidate
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
 from common.checkpoints import (
     CheckpointError,
@@ -196,10 +197,8 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
-    rng_state,
     save_checkpoint,
     saved_fields,
-    set_rng_state,
 )
 from common.demonstrations import (
     DemonstrationError,
@@ -210,6 +209,7 @@ from common.demonstrations import (
     split_episodes,
 )
 from common.evaluation import EvaluationStopped, Evaluator
+from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
 from common.preprocessing import random_shift
@@ -224,7 +224,6 @@ from common.run_logging import (
 )
 from common.utils import (
     StopRequest,
-    autocast,
     seed_everything,
     select_device,
     set_threads,
@@ -236,8 +235,6 @@ from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.splits import parse_worlds
 
-CANDIDATE_SEEDS = 10_000
-"""From --eval-seed to the first seed of the episodes that candidates for the best play."""
 EVAL_ONLY_SEEDS = 20_000
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
@@ -293,18 +290,13 @@ USER_ERRORS = (
 """What a user can mend: the message says how, and a traceback would only hide it."""
 
 
-class BehaviouralCloning:
-    """All that trains: the network, the optimiser, the batches and their generators.
-
-    `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with the same number of threads.
-    """
+class BehaviouralCloning(Learner):
+    """The learner with its data: the batches, their augmentation and their generators."""
 
     def __init__(self, args: Args, network: PolicyNetwork, data: ReplayBuffer, device: torch.device):
-        self.args, self.data, self.device = args, data, device
-        self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
+        super().__init__(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
+        self.args, self.data = args, data
         self.shift_rng = torch.Generator().manual_seed(args.seed)
-        self.half_precision = autocast(device, args.bf16)
         weights = np.where(data.action_changed(), args.change_weight, 1.0).astype(np.float32)
         self.weights = torch.from_numpy(weights).to(device)
 
@@ -312,47 +304,16 @@ class BehaviouralCloning:
         """A batch: pictures (B, C, h, w) uint8, the expert's buttons (B,) and their weights in the loss (B,)."""
         slots = self.data.sample_indices(self.args.batch_size)
         observations, actions = self.data.get_labelled(slots)
+        observations = random_shift(observations, self.args.random_shift, self.shift_rng)
         return observations, actions, self.weights[torch.from_numpy(slots).to(self.device)]
 
-    def update(self, observations: torch.Tensor, actions: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One step of gradient descent on the cross-entropy between the network and the expert."""
-        observations = random_shift(observations, self.args.random_shift, self.shift_rng)
-        with self.half_precision():
-            logits = self.network(observations)
-        losses = F.cross_entropy(logits.float(), actions, reduction="none")
-        loss = (losses * weight).sum() / weight.sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        hits = logits.detach().argmax(dim=-1) == actions
-        return {"bc_loss": loss.detach(), "accuracy": hits.float().mean()}
-
-    def set_learning_rate(self, step: int) -> float:
-        """Set and return the learning rate of the update after `step` updates."""
-        rate = self.args.learning_rate
-        if self.args.lr_schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(step / self.args.total_steps, 1)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "model_state_dict": self.network.state_dict(),
-            "optimizer_state_dict": self.optimizer.state_dict(),
-            "sampler": self.data.state_dict(),
-            "shift_rng": self.shift_rng.get_state(),
-            "rng": rng_state(),
-        }
+        return super().state_dict() | {"sampler": self.data.state_dict(), "shift_rng": self.shift_rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["model_state_dict"])
-        self.optimizer.load_state_dict(state["optimizer_state_dict"])
-        for group in self.optimizer.param_groups:  # they hold the flags of the run before
-            group["weight_decay"] = self.args.weight_decay
         self.data.load_state_dict(state["sampler"])
         self.shift_rng.set_state(state["shift_rng"].cpu())
-        set_rng_state(state["rng"])
+        super().load_state_dict(state)
 
 
 def validate(network: PolicyNetwork, buffer: ReplayBuffer, names: list[str]) -> tuple[dict[str, float], np.ndarray]:
@@ -607,8 +568,9 @@ def main(args: Args) -> dict[str, Any]:
                 break
 
             # ALGO LOGIC: imitate the expert on one batch
-            rate = learner.set_learning_rate(progress.step)
-            metrics = learner.update(*learner.sample())
+            rate = learner.set_learning_rate(progress.step / args.total_steps if args.lr_schedule == "cosine" else None)
+            observations, actions, weight = learner.sample()
+            metrics = learner.update(observations, actions, weight=weight)
             progress.step += 1
 
             # Log: the metrics stay on the device until here
@@ -739,36 +701,25 @@ def evaluate_network(
 
     if evaluator is not None:
         try:
-            result = evaluator.play(network, args.eval_episodes, args.eval_seed, should_stop=should_stop)
-            for name, value in result.scalars().items():
-                writer.add_scalar(f"eval/{name}", value, step)
-            texts.append(str(result))
-            # Whoever may be better than the best, as far as a few episodes tell, is looked at closely.
-            candidate = args.save_best and (best is None or result.success_interval[1] >= best.get("success_rate", 0))
-            if candidate or step >= args.total_steps:
-                seed = args.eval_seed + CANDIDATE_SEEDS
-                result = evaluator.play(network, args.best_eval_episodes, seed, f"step{step}", should_stop)
-                for name, value in result.scalars().items():
-                    writer.add_scalar(f"candidate/{name}", value, step)
-                texts.append(f"in {result.n_episodes} episodes {result}")
-                record["thorough"] = True
+            played, said = play_candidate(
+                evaluator,
+                network,
+                step,
+                best,
+                writer,
+                eval_episodes=args.eval_episodes,
+                best_eval_episodes=args.best_eval_episodes,
+                eval_seed=args.eval_seed,
+                save_best=args.save_best,
+                last=step >= args.total_steps,
+                should_stop=should_stop,
+            )
         except EvaluationStopped:
             return None
-        record |= result.record()
+        record |= played
+        texts += said
     record["text"] = "; ".join(texts) or "nothing to evaluate on"
     return record
-
-
-def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes)."""
-    if not record["thorough"] and ("successes" in record or "val_loss" not in record):
-        return False
-
-    def score(entry: dict[str, Any]) -> tuple[float, ...]:
-        tie = entry.get("val_loss", entry.get("mean_length", 0.0))
-        return entry.get("successes", 0), entry.get("mean_return", 0.0), -tie
-
-    return best is None or score(record) > score(best)
 
 
 def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:

@@ -164,6 +164,28 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an episode that is being played, for whoever keeps what happens (`evaluate(on_step=...)`)."""
+
+    slot: int
+    """Where the episode is played."""
+    episode: int
+    """Its place among those asked for."""
+    number: int
+    """0, 1, 2, ... within the episode."""
+    screen: np.ndarray
+    """(H, W, 3) uint8, the screen that the action was chosen on."""
+    action: int
+    reward: float
+    next_screen: np.ndarray
+    """(H, W, 3) uint8, the screen after it."""
+    terminated: bool
+    """The target was reached."""
+    over: bool
+    """The episode ends here, reached or cut off."""
+
+
 class EvaluationStopped(Exception):  # noqa: N818 - no error, somebody wished it
     """`evaluate` was asked to stop; there is no result."""
 
@@ -355,6 +377,7 @@ def evaluate(
     max_steps: int,
     *,
     recorder: EpisodeRecorder | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
     should_stop: Callable[[], bool] = lambda: False,
     optimal_steps: Callable[[Mapping[str, Any]], int | None] = lambda info: None,
 ) -> Evaluation:
@@ -369,6 +392,7 @@ def evaluate(
         episodes: what to play, in this order, each as soon as an environment is free.
         max_steps: an episode that has not ended by then is cut off, and counts as failed.
         recorder: films some of them.
+        on_step: told of every step, in an order that does not depend on the machine.
         should_stop: asked at every step; when it says so, EvaluationStopped is raised.
         optimal_steps: the least number of steps from an episode's start, from the info of its reset; for the SPL.
     """
@@ -399,10 +423,13 @@ def evaluate(
 
             for slot, (screen, reward, terminated, truncated, info) in environments.step(actions).items():
                 state = playing[slot]
+                over = bool(terminated or truncated or state.length + 1 >= max_steps)
+                reached, button = bool(terminated), actions[slot]
+                on_step(Step(slot, state.episode, state.length, state.screen, button, float(reward), screen, reached, over))
                 state.screen, state.info = screen, info
                 state.length += 1
                 state.episode_return += float(reward)
-                if not (terminated or truncated or state.length >= max_steps):
+                if not over:
                     continue
                 spec = episodes[state.episode]
                 results[state.episode] = EpisodeResult(

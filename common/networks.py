@@ -108,6 +108,10 @@ class ImpalaCNN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x))
 
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, hidden_dim): what the logits are made from."""
+        return self.head[:-1](self.features(x))
+
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """What the convolutions make of the pictures: (B, channels, h, w)."""
         channels, height, width = self.image_shape
@@ -196,6 +200,10 @@ class TileCNN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) uint8 in 0..255 or float in [0, 1] -> (B, action_dim) logits."""
         return self.head(self.features(x))
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, hidden_dim): what the logits are made from."""
+        return self.head[:-1](self.features(x))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """The board of squares: (B, channels, H / 16, W / 16)."""

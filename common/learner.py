@@ -1,0 +1,95 @@
+"""One step of imitation after the other: a network, its optimiser, and the loss between it and the expert."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from common.checkpoints import rng_state, set_rng_state
+from common.networks import PolicyNetwork
+from common.utils import autocast
+
+
+class Learner:
+    """All that trains but the data. `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with
+    the same number of threads.
+
+    Args:
+        network: moved to the device.
+        device: where it trains.
+        learning_rate, weight_decay: Adam's.
+        bf16: compute in bfloat16 where the hardware does.
+    """
+
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        device: torch.device,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        bf16: bool = True,
+    ):
+        self.device = device
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self.half_precision = autocast(device, bf16)
+
+    def update(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        *,
+        optimal: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """One step of gradient descent on the cross-entropy between the network and the expert.
+
+        Args:
+            observations: (B, C, h, w) uint8.
+            actions: (B,) int64, the labels.
+            optimal: (B, n_actions) bool, all buttons that are right. The loss is then -log of the probability that the
+                network presses any of them, and does not ask which.
+            weight: (B,) float, of each row in the loss; all alike by default.
+        """
+        with self.half_precision():
+            logits = self.network(observations)
+        logits = logits.float()
+        if optimal is None:
+            losses = F.cross_entropy(logits, actions, reduction="none")
+            hits = logits.detach().argmax(dim=-1) == actions
+        else:
+            losses = logits.logsumexp(dim=-1) - logits.masked_fill(~optimal, -math.inf).logsumexp(dim=-1)
+            hits = optimal.gather(1, logits.detach().argmax(dim=-1, keepdim=True))[:, 0]
+        loss = losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return {"bc_loss": loss.detach(), "accuracy": hits.float().mean()}
+
+    def set_learning_rate(self, share_done: float | None) -> float:
+        """Set and return the rate: constant (None), or along a cosine from 1 at a share of 0 of the steps to 0 at 1."""
+        rate = self.learning_rate
+        if share_done is not None:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(share_done, 1)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model_state_dict": self.network.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "rng": rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["model_state_dict"])
+        self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        for group in self.optimizer.param_groups:  # they hold the flags of the run before
+            group["weight_decay"] = self.weight_decay
+        set_rng_state(state["rng"])
