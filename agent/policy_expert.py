@@ -7,20 +7,21 @@ game offers) without an import.
 An expert that has no answer abstains. It never makes one up: a default button stored as "the expert's label" would
 teach the student nonsense at exactly the states that are hard.
 
-Policies run in this process for now, so use only files that you trust. Callers go through `label` and `label_batch`,
-behind which a sandboxed process can take this one's place.
+`PolicyExpert` runs a policy in this process, with all that this process may do: only for files that you trust, such as
+the game's own. For others there is `agent.sandbox.PolicyOracle`, which runs them in a locked process; both judge answers
+with the same functions of this module.
 """
 
 from __future__ import annotations
 
 import os
 import reprlib
-import traceback
+import sys
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
@@ -43,9 +44,71 @@ class ExpertAnswer:
     reason: str | None = None
     """Why it abstained, in words; None with an action."""
     kind: str | None = None
-    """The reason's class, to count by: 'exception', 'none', 'no_op', 'not text' or 'unknown word'; None with an
-    action.
+    """The reason's class, to count by: 'exception', 'none', 'no_op', 'not text' or 'unknown word', and further ones of the
+    oracle that was asked (`agent.sandbox.PolicyOracle` lists its own); None with an action.
     """
+    optimal: tuple[int, ...] | None = None
+    """All buttons that are right here, `action` among them, in rising order; None where the expert does not tell."""
+
+
+ANSWER_KINDS = ("exception", "none", "no_op", "not text", "unknown word")
+"""Why a policy's own answer, or its lack of one, is no label."""
+
+_TEXT_LIMIT = 500  # characters of an exception's text that are kept
+
+
+def policy_namespace(file: str, tools: Mapping[str, Any]) -> dict[str, Any]:
+    """The globals that a policy's code runs in: those of a new module, which is entered in `sys.modules` under the name
+    `policy_{stem}` in place of the last one, for dataclasses look there.
+    """
+    module = ModuleType(f"policy_{Path(file).stem}")
+    sys.modules[module.__name__] = module
+    namespace = vars(module)
+    namespace.update(__file__=file, **tools)
+    return namespace
+
+
+def judge_answer(answer: Any, buttons: Container[str]) -> tuple[str | None, str | None, str | None]:
+    """What a policy's answer counts as: (button in lower case, None, None), or (None, kind, reason).
+
+    Calls none of the answer's own methods, which are the policy's code.
+
+    Args:
+        buttons: the buttons' names in lower case.
+    """
+    kind = type(answer)
+    if issubclass(kind, str):
+        text = str.__str__(answer)
+        word = text.strip().lower()
+        if word in buttons:
+            return word, None, None
+        if word == "no_op":
+            return None, "no_op", "answered 'no_op', which is no button"
+        return None, "unknown word", f"answered {reprlib.repr(text)}, which is no button"
+    if answer is None:
+        return None, "none", "answered None"
+    return None, "not text", f"answered a {_class_name(kind)}, wanted a button's name as text"
+
+
+def _class_name(kind: type) -> str:
+    """The name as Python keeps it, whatever the class itself says."""
+    return type.__dict__["__name__"].__get__(kind)[:100]
+
+
+def describe_error(error: BaseException, file: str) -> str:
+    """An exception of a policy in words, with the line of `file` where it came from, however hostile its class is."""
+    try:
+        text = f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:  # its __str__ is the policy's code as well
+        text = f"{_class_name(type(error))}, whose text can't be had ({_class_name(type(worse))})"
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{text} ({'before its first line' if line is None else f'line {line}'})"
 
 
 def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shipped_dir: str | os.PathLike | None = None) -> Path:
@@ -72,7 +135,9 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
 
 
 class PolicyExpert:
-    """One policy file, loaded and ready to answer.
+    """One policy file, loaded into this process and ready to answer: nothing keeps it from what this process may do.
+
+    Time, memory and output are not limited, state that the policy keeps between calls stays, and imports are free.
 
     Args:
         policy: path of a policy file, or the pair `(policy_dir, milestone)`, which is looked up with `find_policy`.
@@ -113,17 +178,9 @@ class PolicyExpert:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a policy may even call exit(); whatever it raises, it gave no answer
-            return self._abstain("exception", f"{type(error).__name__}: {error} ({self._place(error)})")
-        if isinstance(answer, str):
-            word = answer.strip().lower()
-            if word in self._actions:
-                return ExpertAnswer(self._actions[word])
-            if word == "no_op":
-                return self._abstain("no_op", "answered 'no_op', which is no button")
-            return self._abstain("unknown word", f"answered {reprlib.repr(answer)}, which is no button")
-        if answer is None:
-            return self._abstain("none", "answered None")
-        return self._abstain("not text", f"answered a {type(answer).__name__}, wanted a button's name as text")
+            return self._abstain("exception", describe_error(error, str(self.path)))
+        word, kind, reason = judge_answer(answer, self._actions)
+        return ExpertAnswer(self._actions[word]) if word is not None else self._abstain(kind, reason)
 
     def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[ExpertAnswer]:
         """`label` for several states, in their order."""
@@ -138,19 +195,14 @@ class PolicyExpert:
             code: CodeType = compile(source, str(self.path), "exec")
         except (SyntaxError, ValueError) as error:
             raise PolicyError(f"{self.path}: is not Python ({error}); correct it") from error
-        namespace: dict[str, Any] = {
-            "__name__": f"policy_{self.path.stem}",
-            "__file__": str(self.path),
-            "log": self._log,
-        }
-        namespace.update(self._tools())
+        namespace = policy_namespace(str(self.path), {"log": self._log, **self._tools()})
         try:
             exec(code, namespace)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise PolicyError(
-                f"{self.path}: fails while it is loaded: {type(error).__name__}: {error} ({self._place(error)}); correct it"
+                f"{self.path}: fails while it is loaded: {describe_error(error, str(self.path))}; correct it"
             ) from error
         if not callable(namespace.get("run")):
             raise PolicyError(f"{self.path}: has no function run(state); add one that returns a button's name")
@@ -169,8 +221,3 @@ class PolicyExpert:
         self.abstentions += 1
         self.abstention_kinds[kind] += 1
         return ExpertAnswer(None, f"{self.path.name}: {reason}", kind)
-
-    def _place(self, error: BaseException) -> str:
-        """The innermost line of the policy itself on the way to `error`."""
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(self.path)]
-        return f"line {lines[-1]}" if lines else "before its first line"

@@ -238,8 +238,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
 
     def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
         """Return the state in a snapshot, all five keys of `info`; milestones are those that the memory tells of."""
-        milestones = {milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones}
-        return {**self.game.decode(snapshot), "milestones": milestones, "prev_action": prev_action}
+        return self.game.decode_state(snapshot, prev_action)
 
     def get_state(self) -> dict[str, Any]:
         """Return the state now, all five keys of `info`, whatever `state_in_info` says."""

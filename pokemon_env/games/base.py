@@ -59,6 +59,16 @@ class Game:
         """Return the state in a snapshot: "player", "game" and "map" as in `empty_state`, new objects each time."""
         return empty_state()
 
+    def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
+        """Return the state in a snapshot, all five keys of PokemonEnv's infos; milestones are those that the memory tells of."""
+        state = self.decode(snapshot)  # first, for it says what is wrong with a snapshot that is none
+        milestones = {milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones}
+        return {**state, "milestones": milestones, "prev_action": prev_action}
+
+    def optimal_actions(self, state: dict[str, Any]) -> frozenset[str] | None:
+        """Return all buttons, in lower case, that are right at a state; None where that is not known, as mostly it isn't."""
+        return None
+
     def seed(self, memory: Memory, seed: int) -> None:
         """Set the game's random number generator, and nothing else, from a number of 32 bits."""
 

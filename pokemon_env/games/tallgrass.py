@@ -222,6 +222,12 @@ class Tallgrass(Game):
             "map": _map(snapshot, location, x, y, flags) if location else empty_state()["map"],
         }
 
+    def optimal_actions(self, state: State) -> frozenset[str] | None:
+        # Imported here, for few ask and it makes worlds.
+        from pokemon_env.games import tallgrass_optimal
+
+        return tallgrass_optimal.optimal_actions(state)
+
     def tools(self, state: State | None = None) -> dict[str, Callable[..., Any]]:
         return {**path_finding.TOOLS, **tallgrass_tools.TOOLS}
 

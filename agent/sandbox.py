@@ -1,0 +1,622 @@
+"""Policy files in a locked process: an expert's code may be wrong or hostile, and this process goes on.
+
+    with PolicyOracle((None, "CLOCK_SET"), env.game, workers=2) as oracle:
+        answers = oracle.label_batch(situations)
+
+Each of the oracle's workers is a process that has locked itself up (`agent.sandbox_worker`, `agent.sandbox_lockdown`), and
+that forks a child for the policy. Snapshots go in, JSON of limited size comes out, and nothing of it is believed: a word
+that is no button, an answer to another question or a byte too many is an abstention. A child that breaks a limit is killed,
+its question abstained from, and the rest of the batch asked of another one.
+
+State: a policy must be a function of the situation. Its file is run again for every question, so that whatever it keeps is
+forgotten (this costs the time that its top level takes, some 10 microseconds for the shipped ones), and `random` is seeded
+from the situation. What only deliberate tricks can keep (attributes of shared modules, patched tools) is looked for: now and
+then the last question is asked again of a fresh child, which knows no other question, and if the answers differ, the policy
+is given up (costs some 3 ms for each 256 questions, or for each batch of 32 and more).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import sandbox_lockdown
+from agent.oracle import ExpertOracle, Situation, add_optimal, policy_identity, policy_path
+from agent.policy_expert import ANSWER_KINDS, KEPT_MESSAGES, ExpertAnswer, PolicyError
+from agent.sandbox_worker import LOG_CHARACTERS, LOG_MESSAGES
+from pokemon_env.games import known_games
+from pokemon_env.games.base import Game
+from pokemon_env.games.picture_only import PictureOnly
+
+log = logging.getLogger(__name__)
+
+LIMIT_KINDS = ("timeout", "memory", "died", "protocol")
+"""Why a question was abstained from whose child broke a limit: too slow, wanted too much memory, ended or crashed, or wrote
+something to its pipe that is no answer."""
+STOPPED_KINDS = ("load", "not repeatable", "stopped")
+"""Why no question is asked any more: the file can't be loaded, its answers depend on what was asked before, or too many
+children in a row were killed."""
+
+_ROOT = Path(__file__).resolve().parent.parent
+_START_SECONDS = 60.0  # of a worker's start, which takes a third of one on an idle machine
+_KILL_SECONDS = 5.0
+_MAX_FRAME = 256 * 1024
+_MAX_REASON = 2000
+_MAX_LINE = 500
+_MAX_SNAPSHOT = 1 << 20
+_CHUNK = 256  # questions that are sent at once; a child answers about as many
+_AUDIT_CHUNK = 32  # so many at once are worth an audit
+# What a worker gets of the environment to find Python and the packages by; it forgets it before it runs a policy.
+_PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL")
+# Sets in the same order in each worker; and one thread, since only such a process can be locked and forked.
+_WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_CHILD_KINDS = frozenset((*ANSWER_KINDS, "memory", "bad state"))
+
+
+class SandboxError(RuntimeError):
+    """No sandbox can be had here; the text says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class _Limits:
+    call_seconds: float
+    load_seconds: float
+    memory_mb: int
+
+
+class _Broken(Exception):
+    """A child broke a limit."""
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+class _LoadFailed(Exception):
+    """A policy can't be loaded; the text is the reason."""
+
+
+class PolicyOracle(ExpertOracle):
+    """A policy file in a sandbox.
+
+    Workers start when they are first needed, or in `start`.
+
+    Args:
+        policy: path of a policy file, or `(policy_dir, milestone)`, which is looked up with `find_policy`.
+        game: the game that the policy plays, one of `pokemon_env.games`.
+        workers: how many processes answer at once.
+        call_seconds, load_seconds: wall-clock limits of one question and of loading the file.
+        memory_mb: what a policy may take beyond what Python and the game take.
+        max_deaths: after so many children in a row were killed, no more are started, and all abstains.
+        with_optimal: answers also hold all right buttons, where the game can tell.
+
+    Attributes:
+        path, identity, concurrency, needs_frame: see `ExpertOracle`.
+        answers, abstentions, abstention_kinds, messages: as `PolicyExpert` has them.
+        stopped: why no question is asked any more; None while questions are.
+        layers: {layer: "active" or why it is not}, once a worker has started.
+
+    Raises PolicyError if the file is missing or no text, SandboxError where there can be no sandbox.
+    """
+
+    def __init__(
+        self,
+        policy: str | os.PathLike | tuple[str | os.PathLike | None, str],
+        game: Game,
+        workers: int = 1,
+        call_seconds: float = 2.0,
+        load_seconds: float = 5.0,
+        memory_mb: int = 256,
+        max_deaths: int = 5,
+        with_optimal: bool = False,
+    ):
+        for name, value in (("workers", workers), ("memory_mb", memory_mb), ("max_deaths", max_deaths)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, but must be at least 1.")
+        try:
+            sandbox_lockdown.check_platform()
+        except OSError as error:
+            raise _refusal(str(error)) from error
+        self.path = policy_path(policy, game)
+        try:
+            source = self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PolicyError(f"{self.path}: can't be read ({error}); a policy is a Python file with run(state)") from error
+        self.identity = policy_identity(self.path, game, f"sandbox 1 optimal={with_optimal}")
+        self.concurrency = workers
+        self.answers = 0
+        self.abstentions = 0
+        self.abstention_kinds: Counter[str] = Counter()
+        self.messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
+        self.stopped: str | None = None
+        self.layers: dict[str, str] = {}
+        self._stopped_kind = ""
+        self._game = game
+        self._actions = {name.lower(): number for number, name in enumerate(game.buttons)}
+        self._max_deaths = max_deaths
+        self._deaths = 0
+        self._was_loaded = False
+        self._with_optimal = with_optimal
+        if (game.id, game.system) not in [(known.id, known.system) for known in known_games()] and type(game) is not PictureOnly:
+            raise ValueError(f"the game {game.name!r} is none of pokemon_env/games/, where a sandbox looks for it.")
+        self._lock = threading.Lock()
+        limits = _Limits(call_seconds, load_seconds, memory_mb)
+        self._workers = [_Worker(self.path, source, game, limits) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox") if workers > 1 else None
+        self._closed = False
+
+    def start(self) -> None:
+        """Start all workers and load the policy now. Raises SandboxError, or PolicyError if it can't be loaded."""
+        workers = [self._idle.get() for _ in self._workers]  # all, when nobody asks them any more
+        try:
+            for worker in workers:
+                self._load(worker)
+        finally:
+            for worker in workers:
+                self._idle.put(worker)
+        if self.stopped is not None:
+            raise PolicyError(self.stopped)
+
+    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+        """One answer for each situation, in order: what the policy says, or an abstention with reason and kind.
+
+        Beside `PolicyExpert`'s kinds there are `LIMIT_KINDS`, `STOPPED_KINDS` and "bad state" (the snapshot is none of this
+        game's). Raises SandboxError if no worker can be started here, ValueError after `close`.
+        """
+        if self._closed:
+            raise ValueError(f"the oracle of {self.path} was closed: open another one.")
+        size = max(1, min(_CHUNK, -(-len(situations) // len(self._workers))))
+        chunks = [situations[start : start + size] for start in range(0, len(situations), size)]
+        parts = map(self._ask_idle, chunks) if self._threads is None else self._threads.map(self._ask_idle, chunks)
+        verdicts = [verdict for part in parts for verdict in part]
+        if self._stopped_kind == "not repeatable":  # then none of them can be trusted
+            verdicts = [_verdict(self._stopped_kind, self.stopped or "")] * len(verdicts)
+        answers = [self._answer(verdict) for verdict in verdicts]
+        if self._with_optimal:
+            answers = [add_optimal(answer, asked, self._game) for answer, asked in zip(answers, situations, strict=True)]
+        return answers
+
+    def close(self) -> None:
+        """End all workers and what they run."""
+        self._closed = True
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+    def _ask_idle(self, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
+        worker = self._idle.get()
+        try:
+            return self._ask(worker, chunk)
+        finally:
+            self._idle.put(worker)
+
+    def _ask(self, worker: _Worker, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
+        """A checked verdict for each situation."""
+        verdicts: list[dict[str, Any]] = []
+        while len(verdicts) < len(chunk) and self._load(worker):
+            rest = chunk[len(verdicts) :]
+            before = len(verdicts)
+            try:
+                worker.ask(rest, self._actions, verdicts)
+                self._deaths = 0
+            except _Broken as broken:
+                worker.kill_child()
+                if broken.kind == "protocol":  # then any of them may be forged
+                    verdicts[before:] = [_verdict("protocol", broken.reason) for _ in verdicts[before:]]
+                elif len(verdicts) > before:
+                    self._deaths = 0
+                if len(verdicts) == len(chunk):
+                    verdicts.pop()  # it broke the limit after its last answer
+                verdicts.append(_verdict(broken.kind, broken.reason))
+                self._count_death(broken)
+        if self.stopped is None and worker.asked and (worker.asked >= _CHUNK or len(chunk) >= _AUDIT_CHUNK):
+            self._audit(worker, chunk[-1], verdicts[-1])
+        missing = len(chunk) - len(verdicts)
+        return verdicts + [_verdict(self._stopped_kind, self.stopped or "")] * missing
+
+    def _audit(self, worker: _Worker, situation: Situation, verdict: dict[str, Any]) -> None:
+        """Replace the worker's child, and hold the newcomer's answer to its first question against its predecessor's."""
+        worker.kill_child()
+        if not self._load(worker):
+            return
+        again: list[dict[str, Any]] = []
+        try:
+            worker.ask([situation], self._actions, again)
+        except _Broken as broken:
+            worker.kill_child()
+            self._count_death(broken)
+            return
+        first, second = (answer.get("word") or answer.get("kind") for answer in (verdict, again[0]))
+        if first != second and not {first, second} & set(LIMIT_KINDS):
+            self._stop(
+                "not repeatable",
+                f"answered {first!r} after other questions and {second!r} as its first one: its answers depend on more than the "
+                "state; let run(state) decide from the state alone",
+            )
+
+    def _load(self, worker: _Worker) -> bool:
+        """Make the worker ready to be asked; False if the oracle has stopped."""
+        while self.stopped is None:
+            try:
+                worker.load()
+                self.layers = worker.layers
+                self._was_loaded = True
+                return True
+            except _LoadFailed as error:
+                self._stop("load", str(error))
+            except _Broken as broken:
+                worker.kill_child()
+                if worker.is_running and not self._was_loaded:
+                    self._stop("load", f"fails while it is loaded: {broken.reason}; correct it")
+                else:  # the worker is gone, or it took too long this time: not surely the policy's fault
+                    self._count_death(broken)
+        return False
+
+    def _count_death(self, broken: _Broken) -> None:
+        with self._lock:
+            self._deaths += 1
+            deaths = self._deaths
+        if deaths >= self._max_deaths:
+            self._stop("stopped", f"was killed {deaths} times in a row, the last time because it {broken.reason}; correct it")
+
+    def _stop(self, kind: str, reason: str) -> None:
+        with self._lock:
+            if self.stopped is not None:
+                return
+            self._stopped_kind = kind
+            self.stopped = f"{self.path}: {_one_line(reason)}"
+        log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
+
+    def _answer(self, verdict: dict[str, Any]) -> ExpertAnswer:
+        with self._lock:
+            self.answers += 1
+            self.messages.extend(verdict.get("log", ()))
+            if "word" in verdict:
+                return ExpertAnswer(self._actions[verdict["word"]])
+            kind = verdict["kind"]
+            self.abstentions += 1
+            self.abstention_kinds[kind] += 1
+            count = self.abstention_kinds[kind]
+        reason = f"{self.path.name}: {verdict['reason']}" if kind not in STOPPED_KINDS else verdict["reason"]
+        # 1, 10, 100, ...: a million failures are seven lines.
+        if kind not in STOPPED_KINDS and str(count).strip("0") == "1":
+            log.warning("%s [%s, abstention %d of this kind]", _one_line(reason), kind, count)
+        return ExpertAnswer(None, reason, kind)
+
+
+def probe(game: Game) -> dict[str, str]:
+    """Start a worker and tell which layers of the sandbox are active here: {layer: "active" or why it is not}.
+
+    Raises SandboxError if the sandbox can't be had.
+    """
+    worker = _Worker(Path("probe.py"), "def run(state):\n    return 'a'\n", game, _Limits(2.0, 5.0, 256))
+    try:
+        worker.load()
+        return worker.layers
+    except (_Broken, _LoadFailed) as error:
+        raise _refusal(f"a process that was locked for a trial does not work: {error}") from error
+    finally:
+        worker.close()
+
+
+class _Worker:
+    """One worker process and its child, seen from the host. Not for two threads at once."""
+
+    def __init__(self, path: Path, source: str, game: Game, limits: _Limits):
+        self.layers: dict[str, str] = {}
+        self.asked = 0  # of the child that lives now
+        self._path = path
+        self._limits = limits
+        self._config = {
+            "source": source,
+            "path": str(path),
+            "game": game.id,
+            "system": game.system,
+            "memory_bytes": limits.memory_mb << 20,
+            # A backstop: the time limits of the questions are the host's.
+            "cpu_seconds": int(limits.load_seconds + 2 * _CHUNK * limits.call_seconds) + 1,
+        }
+        self._process: _Process | None = None
+        self._loaded = False
+        self._batches = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a worker process that obeys."""
+        return self._process is not None
+
+    def load(self) -> None:
+        """Have a child with the policy loaded. Raises SandboxError, _LoadFailed or _Broken."""
+        if self._loaded:
+            return
+        if self._process is None:
+            self._process = _Process(self._config)
+            self.layers = self._process.layers
+        self._process.order(b"F")
+        first = _parsed(self._process.next_answer(self._limits.load_seconds))
+        if first.get("locked") is not True:
+            raise _refusal(str(first.get("reason")))
+        message = _parsed(self._process.next_answer(self._limits.load_seconds))
+        if message.get("loaded") is not True:
+            raise _LoadFailed(_sayable(str(message.get("reason"))[:_MAX_REASON]))
+        self._loaded = True
+
+    def ask(self, situations: Sequence[Situation], actions: dict[str, int], verdicts: list[dict[str, Any]]) -> None:
+        """Append a checked verdict for each situation to `verdicts`.
+
+        Raises _Broken at the first whose child breaks a limit; then the verdicts before it are there.
+        """
+        self._batches += 1
+        self.asked += len(situations)
+        snapshots = [bytes(asked.snapshot)[:_MAX_SNAPSHOT] for asked in situations]
+        header = {
+            "token": self._batches,
+            "sizes": [len(snapshot) for snapshot in snapshots],
+            "prev_actions": [str(asked.prev_action) for asked in situations],
+        }
+        head = json.dumps(header).encode("ascii")
+        content = b"".join((len(head).to_bytes(4, "little"), head, *snapshots))
+        seconds = self._limits.call_seconds
+        self._process.send(len(content).to_bytes(4, "little") + content, seconds)
+        for number in range(len(situations)):
+            message = _parsed(self._process.next_answer(seconds))
+            if message.pop("token", None) != self._batches or message.pop("number", None) != number:
+                raise _Broken("protocol", "wrote something to its pipe that is no answer to the question")
+            verdicts.append(_checked(message, actions))
+        if _parsed(self._process.next_answer(seconds)) != {"token": self._batches, "end": True} or self._process.has_more():
+            raise _Broken("protocol", "wrote more to its pipe than its answers")
+
+    def kill_child(self) -> None:
+        """Kill the child if there is one, and forget what it wrote."""
+        self._loaded = False
+        self.asked = 0
+        if self._process is not None and not self._process.kill_child():
+            self.close()  # the worker itself is gone or does not obey; another is started when one is needed
+
+    def close(self) -> None:
+        self._loaded = False
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+class _Process:
+    """The pipes to a worker process. Frames that come from it are bounded, and are waited for no longer than is said.
+
+    Raises SandboxError if the process does not start or can't lock itself.
+    """
+
+    def __init__(self, config: dict[str, Any]):
+        (control_in, self._control), (self._events, control_out), (questions, self._questions), (self._answers, answers) = (
+            os.pipe() for _ in range(4)
+        )
+        theirs = (control_in, control_out, questions, answers)
+        ours = (self._control, self._events, self._questions, self._answers)
+        self._event_bytes, self._answer_bytes = bytearray(), bytearray()
+        # The folder is deleted when the worker has made it its root: then not even an empty folder is left in it.
+        with tempfile.TemporaryDirectory(prefix="sandbox_root_") as folder, tempfile.TemporaryFile() as complaints:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "agent.sandbox_worker", *map(str, theirs), Path(config["path"]).stem],
+                    cwd=_ROOT,
+                    env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _WORKER_ENVIRONMENT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=complaints,
+                    pass_fds=theirs,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                for fd in ours:
+                    os.close(fd)
+                raise _refusal(f"its process can't be started ({error})") from error
+            finally:
+                for fd in theirs:
+                    os.close(fd)
+            self.pid = process.pid
+            self.close = weakref.finalize(self, _end_process, process, ours)
+            os.set_blocking(self._questions, False)
+            try:
+                _write_blocking(self._control, {**config, "empty_folder": folder})
+                ready = self._next_event(_START_SECONDS)
+            except (_Broken, OSError) as error:
+                self.close()
+                complaints.seek(0)
+                words = complaints.read(1 << 16).decode("utf-8", "replace").strip()
+                raise _refusal(f"its process does not start ({error}): {words[-1000:] or 'it said nothing'}") from error
+        if ready.get("event") != "ready":
+            self.close()
+            raise _refusal(str(ready.get("reason")))
+        self.layers: dict[str, str] = ready["layers"]
+        self.modules: list[str] = ready["modules"]
+
+    def order(self, order: bytes) -> None:
+        """Raises _Broken if the worker is gone."""
+        try:
+            os.write(self._control, order)
+        except OSError as error:
+            raise _Broken("died", f"lost its sandbox ({error})") from error
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """Write questions. Raises _Broken if they are not taken in time, or nobody is there to take them."""
+        deadline = time.monotonic() + seconds
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._questions, view) :]
+            except BlockingIOError:
+                ready = _wait({self._questions: select.POLLOUT, self._events: select.POLLIN}, deadline)
+                if self._events in ready:
+                    self._raise_death()
+                if not ready:
+                    raise _Broken("timeout", f"did not take its questions within {seconds:g} s") from None
+            except BrokenPipeError as error:
+                raise _Broken("died", "lost its sandbox") from error
+
+    def next_answer(self, seconds: float) -> bytes:
+        """The content of the child's next frame. Raises _Broken if there is none in time, or the child is dead."""
+        deadline = time.monotonic() + seconds
+        while (frame := _take_frame(self._answer_bytes)) is None:
+            ready = _wait({self._answers: select.POLLIN, self._events: select.POLLIN}, deadline)
+            # What it wrote before it died counts.
+            if self._answers in ready and self._read_answers():
+                continue
+            if ready:
+                self._raise_death()
+            raise _Broken("timeout", f"did not answer within {seconds:g} s")
+        return frame
+
+    def has_more(self) -> bool:
+        """Whether the child has written more than was read."""
+        return bool(self._answer_bytes) or self._answers in _wait({self._answers: select.POLLIN}, 0.0)
+
+    def kill_child(self) -> bool:
+        """Kill the child if there is one, and empty the pipes. False if the worker does not obey."""
+        try:
+            self.order(b"K")
+            while self._next_event(_KILL_SECONDS).get("event") != "killed":
+                pass  # that it died on its own before
+        except _Broken:
+            return False
+        while self._answers in _wait({self._answers: select.POLLIN}, 0.0) and self._read_answers():
+            self._answer_bytes.clear()
+        self._answer_bytes.clear()
+        return True
+
+    def _read_answers(self) -> bool:
+        data = os.read(self._answers, 1 << 16)
+        self._answer_bytes += data
+        return bool(data)
+
+    def _next_event(self, seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (frame := _take_frame(self._event_bytes)) is None:
+            if not _wait({self._events: select.POLLIN}, deadline):
+                raise _Broken("died", "lost its sandbox, which does not answer")
+            data = os.read(self._events, 1 << 16)
+            if not data:
+                raise _Broken("died", "lost its sandbox, which has ended")
+            self._event_bytes += data
+        return _parsed(frame)
+
+    def _raise_death(self) -> None:
+        status = self._next_event(_KILL_SECONDS).get("status")
+        if not isinstance(status, int):
+            raise _Broken("died", "ended its process")
+        if status >= 0:
+            raise _Broken("died", f"ended its process (exit status {status})")
+        names = {number.value: number.name for number in signal.Signals}
+        raise _Broken("died", f"crashed its process or was killed by the system ({names.get(-status, f'signal {-status}')})")
+
+
+def _end_process(process: subprocess.Popen, fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)  # which tells the worker to kill its child and end
+    try:
+        process.wait(_KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # and the kernel its child with it
+        process.wait()
+
+
+def _wait(events: dict[int, int], deadline: float) -> dict[int, int]:
+    """What of it happens until the deadline, of time.monotonic()."""
+    poll = select.poll()
+    for fd, event in events.items():
+        poll.register(fd, event)
+    return dict(poll.poll(max(0, math.ceil((deadline - time.monotonic()) * 1000))))
+
+
+def _write_blocking(fd: int, content: dict[str, Any]) -> None:
+    data = json.dumps(content).encode("ascii")
+    data = len(data).to_bytes(4, "little") + data
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _take_frame(data: bytearray) -> bytes | None:
+    """Take the first frame's content off `data`; None if it is not whole yet. Raises _Broken if it is too long."""
+    if len(data) < 4:
+        return None
+    end = 4 + int.from_bytes(data[:4], "little")
+    if end > _MAX_FRAME:
+        raise _Broken("protocol", "wrote something to its pipe that is no answer")
+    if len(data) < end:
+        return None
+    frame = bytes(data[4:end])
+    del data[:end]
+    return frame
+
+
+def _parsed(frame: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(frame)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise _Broken("protocol", "wrote something to its pipe that is no answer")
+    return content
+
+
+def _checked(message: dict[str, Any], actions: dict[str, int]) -> dict[str, Any]:
+    """The verdict in a message, if it is one."""
+    messages = message.pop("log", [])
+    if not isinstance(messages, list) or not all(_is_text(text, LOG_CHARACTERS) for text in messages[: LOG_MESSAGES + 1]):
+        raise _Broken("protocol", "wrote a log to its pipe that is none")
+    if len(messages) > LOG_MESSAGES:
+        raise _Broken("protocol", "wrote a log to its pipe that is none")
+    if message.keys() == {"word"} and _is_text(message["word"], _MAX_REASON) and message["word"] in actions:
+        return {**message, "log": [_sayable(text) for text in messages]}
+    if message.keys() == {"kind", "reason"} and _is_text(message["kind"], _MAX_REASON) and message["kind"] in _CHILD_KINDS:
+        if _is_text(message["reason"], _MAX_REASON):
+            reason = _sayable(message["reason"])
+            return {"kind": message["kind"], "reason": reason, "log": [_sayable(text) for text in messages]}
+    raise _Broken("protocol", "wrote something to its pipe that is no answer")
+
+
+def _is_text(value: Any, limit: int) -> bool:
+    return isinstance(value, str) and len(value) <= limit
+
+
+def _sayable(text: str) -> str:
+    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _verdict(kind: str, reason: str) -> dict[str, Any]:
+    return {"kind": kind, "reason": reason}
+
+
+def _one_line(text: str) -> str:
+    """A text that a policy may have written, for a log: one line, printable, and not endless."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "..."
+
+
+def _refusal(reason: str) -> SandboxError:
+    return SandboxError(
+        f"policies can't be run in a sandbox here: {reason}. A sandbox needs Linux with seccomp, and Landlock or user namespaces; "
+        "if you trust the policy files as you trust your own code, pass --unsafe-policies, which runs them in this process."
+    )
