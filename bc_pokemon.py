@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-import tyro
+from common.flags import parse_flags
 
 
 @dataclass
@@ -141,28 +141,15 @@ MOST = {"seed": 2**32 - 1, "val_fraction": math.nextafter(1, 0)}
 
 def parse_args() -> Args:
     """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
-    args = tyro.cli(Args, description=__doc__)
-    if args.resume_from is not None:
-        from common.checkpoints import CheckpointError, load_checkpoint, saved_fields
-
-        try:
-            saved = saved_fields(load_checkpoint(args.resume_from), args.resume_from, "args", Args)
-        except CheckpointError as error:
-            sys.exit(f"bc_pokemon.py: {error}")
-        for name in NOT_RESUMED + (NOT_EVALUATED if args.eval_only else ()):
-            saved.pop(name, None)
-        if args.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
-            saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
-        args = tyro.cli(Args, description=__doc__, default=Args(**saved))
-    for name, value in asdict(args).items():
-        flag, least, most = f"--{name.replace('_', '-')}", LEAST.get(name, -math.inf), MOST.get(name, math.inf)
-        if isinstance(value, float) and not math.isfinite(value):
-            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be a finite number")
-        if isinstance(value, int | float) and value < least:
-            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be at least {least}")
-        if isinstance(value, int | float) and value > most:
-            sys.exit(f"bc_pokemon.py: {flag} is {value}, but must be {'less than 1' if most < 1 else f'at most {most}'}")
-    return args
+    return parse_flags(
+        Args,
+        "bc_pokemon.py",
+        __doc__,
+        least=LEAST,
+        most=MOST,
+        not_resumed=NOT_RESUMED,
+        not_evaluated=NOT_EVALUATED,
+    )
 
 
 if __name__ == "__main__":

@@ -311,7 +311,7 @@ class RecurrentPolicy(Policy):
         self._memories[slot] = None
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        blank = torch.zeros(self.network.gru.num_layers, 1, self.network.gru.hidden_size, device=self.device)
+        blank = self.network.blank(1)
         memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
         pictures = torch.from_numpy(np.stack([self.network.preprocess(screen) for screen in screens])).to(self.device)
         training = self.network.training

@@ -1,4 +1,4 @@
-"""A policy network with a memory: the convolutions of another network, and a GRU."""
+"""A policy network with a memory: the convolutions of another network, a GRU, and what was ever seen."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from common.networks import NETWORKS
 
 
 class RecurrentNetwork(nn.Module):
-    """A network of one picture with a memory: a GRU between it and the logits, as IMPALA has an LSTM.
+    """A network of one picture with a memory between it and the logits: a GRU, and the maximum of all that was seen.
 
-    The logits see the picture's features beside the memory, so that what the picture tells need not pass through the GRU.
+    The logits see three things side by side: the picture's features, so that what the picture tells need not pass through the
+    memory; a GRU over them, as IMPALA has an LSTM; and, for each of as many detectors, the highest value that it ever had in
+    the episode. The last learns in a few hundred steps to keep a word that was on the screen ten steps ago, whose trace a GRU
+    must be taught step by step. After Beck et al., "AMRL: Aggregated Memory For Reinforcement Learning", 2020, whose
+    maximum stands behind an LSTM instead of beside a GRU.
 
     Args:
         action_dim: number of buttons.
-        hidden_dim: width of the GRU and of the layer before it.
+        hidden_dim: width of the GRU, of the maxima and of the layer before them.
         network: which convolutions, one of `common.networks.NETWORKS`.
         convolutions: their further arguments.
     """
@@ -28,21 +32,31 @@ class RecurrentNetwork(nn.Module):
         super().__init__()
         self.features = NETWORKS[network](hidden_dim, hidden_dim, **convolutions)
         self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
-        self.logits = nn.Linear(2 * hidden_dim, action_dim)
+        self.detectors = nn.Linear(hidden_dim, hidden_dim)
+        self.logits = nn.Linear(3 * hidden_dim, action_dim)
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB screen -> the (C, h, w) uint8 picture that the network sees of it."""
         return self.features.preprocess(screen)
+
+    def blank(self, episodes: int) -> torch.Tensor:
+        """(1, episodes, 2 * hidden_dim) float: the memory at the start of episodes."""
+        weight = self.logits.weight
+        return torch.zeros(1, episodes, 2 * self.gru.hidden_size, device=weight.device)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Go on through T steps of B episodes.
 
         Args:
             x: (B, T, C, H, W) pictures, as the network of one picture takes them.
-            memory: (1, B, hidden_dim) float, what came out before; None at the start of the episodes.
+            memory: (1, B, 2 * hidden_dim) float, what came out before; None at the start of the episodes.
 
         Returns logits (B, T, action_dim), and the memory after the last step.
         """
         features = F.relu(self.features(x.flatten(0, 1))).unflatten(0, x.shape[:2]).float()
-        outputs, memory = self.gru(features, memory)
-        return self.logits(torch.cat([features, outputs], dim=-1)), memory
+        state, highest = (self.blank(len(x)) if memory is None else memory).chunk(2, dim=-1)
+        outputs, state = self.gru(features, state.contiguous())
+        seen = F.relu(self.detectors(features).float())
+        highest = torch.cat([highest.transpose(0, 1), seen], dim=1).cummax(dim=1).values[:, 1:]
+        logits = self.logits(torch.cat([features, outputs, highest], dim=-1))
+        return logits, torch.cat([state, highest[:, -1:].transpose(0, 1)], dim=-1)

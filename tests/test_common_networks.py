@@ -92,7 +92,7 @@ def test_the_recurrent_network_takes_any_convolutions(name):
     network = RecurrentNetwork(5, 16, network=name)
     picture = network.preprocess(np.zeros((144, 160, 3), np.uint8))
     logits, memory = network(torch.from_numpy(picture)[None, None])
-    assert logits.shape == (1, 1, 5) and memory.shape == (1, 1, 16)
+    assert logits.shape == (1, 1, 5) and memory.shape == (1, 1, 32)
 
 
 def test_the_recurrent_network_goes_on_where_it_stopped():
@@ -103,6 +103,6 @@ def test_the_recurrent_network_goes_on_where_it_stopped():
         first, memory = network(pictures[:, :2])
         rest, end = network(pictures[:, 2:], memory)
         blank, _ = network(pictures[:, 2:])
-    assert whole.shape == (2, 6, 5) and last.shape == (1, 2, 16)
+    assert whole.shape == (2, 6, 5) and last.shape == (1, 2, 32)
     assert torch.allclose(torch.cat([first, rest], 1), whole, atol=1e-5) and torch.allclose(end, last, atol=1e-5)
     assert not torch.allclose(blank, rest, atol=1e-3)  # it does depend on what was before

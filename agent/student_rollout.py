@@ -1,0 +1,162 @@
+"""Episodes that a student plays, at times with the expert's hand, kept step by step so that each can be labelled later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent.labelling import Labeller
+from agent.oracle import Situation
+from common.dagger_data import NO_ACTION, DaggerData, Label, Row
+from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
+from common.seeding import episode_rng
+from pokemon_env.vector_env import ThreadVectorEnv
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What was played."""
+
+    ids: np.ndarray
+    """(n,) int64: its rows in the data set, appended and not committed."""
+    result: Evaluation
+    repeats: int
+    """Steps that pressed the same button as the step before although that had changed nothing on the screen."""
+
+    @property
+    def repeat_rate(self) -> float:
+        """The share of steps that repeat."""
+        return self.repeats / max(len(self.ids), 1)
+
+
+class MixedPolicy(Policy):
+    """The student; at each step, with probability beta, the expert instead.
+
+    The expert is asked only where it acts, for all episodes of one moment at once. Where it abstains the student acts.
+
+    Args:
+        student: presses buttons.
+        envs: where they are pressed, to read what the expert sees.
+        labeller: the expert.
+        beta: probability of the expert's hand.
+    """
+
+    def __init__(self, student: Policy, envs: ThreadVectorEnv, labeller: Labeller, beta: float):
+        self.student, self.envs, self.labeller, self.beta = student, envs, labeller, beta
+        self.buttons = [name.lower() for name in envs.envs[0].buttons]
+        self.situations: dict[int, Situation] = {}
+        """Slot -> what is there to be seen at the step that is being made."""
+        self.labels: dict[int, Label] = {}
+        """Slot -> the expert's answer, where it was asked in order to act."""
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self.student.start_episode(slot, seed)
+        self._rngs[slot] = episode_rng(seed, "beta")
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        for slot, screen, info in zip(slots, screens, infos, strict=True):
+            frame = screen if self.labeller.oracle.needs_frame else None
+            self.situations[slot] = Situation(self.envs.envs[slot].snapshot(), info["prev_action"], frame)
+        # Always drawn, so that an episode does not depend on what else is played.
+        guided = [slot for slot in slots if self._rngs[slot].random() < self.beta]
+        labels = self.labeller.label([self.situations[slot] for slot in guided]) if guided else []
+        self.labels = {slot: label for slot, label in zip(guided, labels, strict=True) if label is not None}
+        alone = [slot for slot in slots if slot not in self.labels or self.labels[slot].action is None]
+        actions = {slot: label.action for slot, label in self.labels.items()}
+        if alone or self.beta < 1:  # a student that remembers has to see all that happens
+            actions |= {
+                slot: action
+                for slot, action in zip(slots, self.student.act(slots, screens, infos), strict=True)
+                if slot in alone
+            }
+        return [int(actions[slot]) for slot in slots]
+
+
+def roll_out(
+    data: DaggerData,
+    envs: ThreadVectorEnv,
+    student: Policy,
+    labeller: Labeller,
+    episodes: Sequence[EpisodeSpec],
+    max_steps: int,
+    *,
+    beta: float,
+    iteration: int,
+    recorder: EpisodeRecorder | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Rollout:
+    """Play the episodes, and append every step to the data set, with a label where the expert acted.
+
+    What the expert sees is kept with each row. Nothing is committed. Raises EvaluationStopped when `should_stop()` says so;
+    the rows are then to be discarded.
+    """
+    policy = MixedPolicy(student, envs, labeller, beta)
+    first, ids, repeats = data.next_episode, [], 0
+    before: dict[int, tuple[int, bool]] = {}  # slot -> the step's button, and whether it left the screen as it was
+    worlds: dict[int, int | None] = {}
+    game = envs.envs[0].game
+
+    def keep(step: Step) -> None:
+        nonlocal repeats
+        situation, slot = policy.situations[step.slot], step.slot
+        if step.number == 0:
+            before.pop(slot, None)
+            worlds[slot] = game.decode(situation.snapshot)["game"].get("world")
+        previous = before.get(slot, (NO_ACTION, False))
+        repeats += previous == (step.action, True)
+        before[slot] = step.action, np.array_equal(step.screen, step.next_screen)
+        row = Row(
+            observation=step.screen,
+            action=step.action,
+            iteration=iteration,
+            episode=first + step.episode,
+            step=step.number,
+            beta=beta,
+            seed=episodes[step.episode].seed,
+            world=worlds[slot],
+            prev_action=previous[0],
+            snapshot=situation.snapshot,
+            label=policy.labels.get(slot),
+            reward=step.reward,
+        )
+        ids.extend(data.append([row]))
+        if step.over:
+            data.end_episode(first + step.episode, step.next_screen, step.terminated)
+
+    result = evaluate(envs, policy, episodes, max_steps, recorder=recorder, on_step=keep, should_stop=should_stop)
+    return Rollout(np.array(ids, np.int64), result, repeats)
+
+
+def unanswered(data: DaggerData, ids: np.ndarray) -> np.ndarray:
+    """Those of the rows that have no answer and whose question (the memory, the button before) none of them asked earlier,
+    nor has an answer among them: what a stuck student sees for a hundred steps is one question."""
+    start = int(ids[0]) if len(ids) else 0
+    columns = data.columns(["status", "snapshot", "prev_action", "frame"], start=start)
+    questions = list(zip(columns["snapshot"].tolist(), columns["prev_action"].tolist(), columns["frame"].tolist(), strict=True))
+    from_start = ids - start
+    asked = {questions[i] for i in from_start if columns["status"][i] != 2}
+    new = []
+    for i in from_start.tolist():
+        if questions[i] not in asked:
+            asked.add(questions[i])
+            new.append(i + start)
+    return np.array(new, np.int64)
+
+
+def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> list[Situation]:
+    """What the expert would have seen at the rows `ids`."""
+    numbers = [] if not len(ids) else data.columns(["prev_action"], start=int(ids.min()))["prev_action"][ids - ids.min()]
+    words = ["no_op" if number == NO_ACTION else data.buttons[number].lower() for number in numbers]
+    frames = data.frames(ids) if with_frames else [None] * len(ids)
+    return [Situation(*parts) for parts in zip(data.snapshots(ids), words, frames, strict=True)]
+
+
+def recall_by_button(labels: Sequence[int], predictions: Sequence[int], buttons: Sequence[str]) -> dict[str, float]:
+    """Button -> the share of its labels that the network presses too; only those that have labels."""
+    wanted, hits = Counter(labels), Counter(label for label, pressed in zip(labels, predictions, strict=True) if label == pressed)
+    return {buttons[label]: hits[label] / count for label, count in sorted(wanted.items())}

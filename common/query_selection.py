@@ -1,0 +1,115 @@
+"""Which of the states that a student visited are worth a question, decided after the rollout.
+
+Novelty: how far a state is from all that have a label, in the network's features (after CRSAIL: the novel states of a
+rollout, found by their nearest neighbours, are the ones to ask about). Disagreement: how little the network, with its
+dropout on, agrees with itself (EnsembleDAgger, Menda et al., 2019; ThriftyDAgger, Hoque et al., 2021; the score is the mutual
+information of BALD, Houlsby et al., 2011). Random choice is the control.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from common.networks import PolicyNetwork
+
+QueryBy = Literal["all", "random", "novelty", "disagreement"]
+
+PASSES = 10
+"""Forward passes with dropout, for disagreement."""
+_CHUNK = 256
+
+
+class SelectionError(ValueError):
+    """The network can't tell what is asked of it; the text says what to do."""
+
+
+def number_to_ask(visited: int, rate: float, left: float) -> int:
+    """How many of so many visited states are asked about, at the rate, with so many labels left."""
+    return int(min(math.ceil(rate * visited), left))
+
+
+def choose_random(visited: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) int64, rising: places drawn without replacement."""
+    return np.sort(rng.choice(visited, size=min(count, visited), replace=False))
+
+
+def choose_highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """(count,) int64, rising: the places with the highest scores, that is those above the quantile; earlier ones of equals."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
+def choose_novel(visited: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+    """(count,) int64, rising: the places of the states that are farthest from what is known, one after the other, each of
+    which is known from then on; so not ten pictures of one moment are chosen (Sener and Savarese, 2018, call it k-center).
+
+    Args:
+        visited: (n, d) float32 features of the states to choose from.
+        known: (m, d) of those that have a label.
+    """
+    nearest = np.full(len(visited), np.inf, np.float32)
+    for start in range(0, len(known), _CHUNK):
+        nearest = np.minimum(nearest, _distances(visited, known[start : start + _CHUNK]).min(axis=1))
+    chosen = []
+    for _ in range(min(count, len(visited))):
+        place = int(nearest.argmax())
+        chosen.append(place)
+        nearest = np.minimum(nearest, _distances(visited, visited[place : place + 1])[:, 0])
+        nearest[place] = -np.inf
+    return np.sort(np.array(chosen, np.int64))
+
+
+def features(network: PolicyNetwork, observations: Callable[[np.ndarray], torch.Tensor], ids: np.ndarray) -> np.ndarray:
+    """(n, d) float32, each of length 1: what the network's logits are made from.
+
+    Args:
+        observations: rows' ids -> (B, C, h, w) uint8 on the network's device.
+        ids: (n,) of the rows.
+    """
+    parts = []
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for start in range(0, len(ids), _CHUNK):
+            embedded = network.embed(observations(ids[start : start + _CHUNK])).float()
+            parts.append(nn.functional.normalize(embedded, dim=1).cpu().numpy())
+    network.train(training)
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def disagreement(
+    network: PolicyNetwork, observations: Callable[[np.ndarray], torch.Tensor], ids: np.ndarray, seed: int
+) -> np.ndarray:
+    """(n,) float32: the mutual information between the button and what was dropped out, in nats.
+
+    Raises SelectionError for a network without dropout, which always agrees with itself.
+    """
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0]
+    if not dropouts:
+        raise SelectionError("--query-by disagreement needs a network with dropout: give --network tiles, or another --query-by")
+    training, scores = network.training, []
+    network.eval()
+    for module in dropouts:
+        module.train()
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.inference_mode(), torch.random.fork_rng(cuda):  # the training's own draws shall not depend on this
+        torch.manual_seed(seed)
+        for start in range(0, len(ids), _CHUNK):
+            pictures = observations(ids[start : start + _CHUNK])
+            logs = torch.stack([network(pictures).float().log_softmax(dim=1) for _ in range(PASSES)])
+            mean = logs.exp().mean(dim=0)
+            of_the_mean = -(mean * mean.clamp_min(1e-12).log()).sum(dim=1)
+            of_each = -(logs.exp() * logs).sum(dim=2).mean(dim=0)
+            scores.append((of_the_mean - of_each).cpu().numpy())
+    network.train(training)
+    return np.concatenate(scores) if scores else np.empty(0, np.float32)
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, m): half the squared distance between rows of length 1."""
+    return 1 - a @ b.T

@@ -1,0 +1,713 @@
+#!/usr/bin/env python3
+"""DAgger: the student plays, the expert says what it would have done there, and the student learns from all of it.
+
+    python dagger_pokemon.py --milestone RIVAL_HOUSE --network tiles --n-iterations 5 --train-steps-per-iter 300
+    python dagger_pokemon.py --milestone RIVAL_HOUSE --expert-data-dir expert_data      # begin with demonstrations
+    python dagger_pokemon.py --milestone RIVAL_HOUSE --init-from models/bc_pokemon_best.pth    # begin with a clone
+    python dagger_pokemon.py --milestone RIVAL_HOUSE --query-budget 1000 --query-rate 0.2 --query-by novelty
+    python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth               # go on where it stopped
+
+Writes `{model_dir}/{exp_name}_best.pth`, `_iter{N}.pth`, `_final.pth` and `_last.pth`, the data set `{exp_name}_data.sqlite`
+beside them (`python -m tools.describe_data` says what it holds), and logs to `runs/{exp_name}_{seed}_{time}/`.
+
+Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011.
+"""
+# ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from common.flags import parse_flags
+
+
+@dataclass
+class Args:
+    exp_name: str = "dagger_pokemon"
+    """Name of the experiment: checkpoints, data set and the run's folder begin with it."""
+    seed: int = 1
+    """Seed of the network's initial weights, the rollouts and the batches."""
+    torch_deterministic: bool = True
+    """Choose reproducible kernels on a GPU."""
+    cuda: bool = True
+    """Train on a GPU if there is one."""
+    num_threads: int | None = None
+    """CPU threads for torch; None means one per core. Runs repeat bit for bit only with the same number."""
+    track: bool = False
+    """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
+    wandb_project_name: str = "pokemon-il"
+    """W&B project."""
+    wandb_entity: str | None = None
+    """W&B entity (user or team)."""
+    model_dir: str = "models"
+    """Folder for checkpoints and the data set."""
+    last_interval: float = 60.0
+    """Seconds between writes of `{exp_name}_last.pth` in training; it is also written after each phase."""
+    save_best: bool = True
+    """Keep the network that played best in `{exp_name}_best.pth`."""
+    save_iterations: bool = True
+    """Keep the network of each iteration in `{exp_name}_iter{N}.pth`."""
+    overwrite: bool = False
+    """Allow this run to replace the checkpoints and the data set of another one with the same name."""
+    resume_from: str | None = None
+    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them."""
+
+    # Algorithm specific arguments
+    milestone: str | None = None
+    """The milestone to learn. None: that of the demonstrations or of --init-from."""
+    n_iterations: int = 10
+    """Times to roll out, label and train."""
+    episodes_per_iter: int = 5
+    """Episodes of a rollout."""
+    max_episode_steps: int = 1000
+    """Steps after which an episode of a rollout is cut off."""
+    train_steps_per_iter: int = 10000
+    """Training steps of an iteration, each on one batch of all that was labelled so far."""
+    beta_schedule: Literal["first", "linear", "exponential", "none"] = "first"
+    """Probability that the expert acts instead of the student, in each iteration: all the time in the first one and never
+    after it (not even then with demonstrations or --init-from); falling to 0 along a line; --beta-decay to the power of the
+    iteration; or never."""
+    beta_decay: float = 0.5
+    """For --beta-schedule exponential."""
+    stochastic_rollouts: bool = False
+    """In rollouts, draw the student's buttons from its probabilities instead of pressing the likeliest."""
+    expert_data_dir: str | None = None
+    """Folder with demonstrations to begin with, `episode_*.npz`. Without --init-from they stand for the first rollout."""
+    max_expert_episodes: int | None = None
+    """Use only the first so many of them; None means all."""
+    max_labels: int | None = None
+    """Use only the first so many labels of them; None means all."""
+    init_from: str | None = None
+    """Checkpoint of the same network to begin with, for example a clone's `_best.pth`."""
+
+    # Expert
+    expert: Literal["policy", "code-agent"] = "policy"
+    """Who labels: the milestone's policy file, in a sandbox. (code-agent, a language model, is not there yet.)"""
+    expert_model: str = "claude-sonnet-4-5-20250929"
+    """The language model, for --expert code-agent."""
+    expert_timeout: float = 60
+    """Seconds that the expert may take for one answer; policies get 2 at most."""
+    policy_dir: str = ".milestone_trainer_cache/successful_policies"
+    """Folder of policies, {MILESTONE_ID}.py; a milestone without a file there is labelled by the game's own."""
+    unsafe_policies: bool = False
+    """Run policies in this process, where the platform has no sandbox: only for files that you trust as your own."""
+    label_set: bool = False
+    """Learn that any button is right that the expert says is on a shortest way, instead of the one that he would press."""
+    answer_cache: str = ".milestone_trainer_cache/answers.sqlite"
+    """File of answers that the expert gave in this or another run, which are not asked for again; "" for none."""
+    query_budget: int | None = None
+    """Labels at most; None for no limit. Answers from the cache count, demonstrations don't."""
+    query_rate: float = 1.0
+    """Share of the states that the student visits in a rollout that are asked about."""
+    query_by: Literal["random", "novelty", "disagreement"] = "novelty"
+    """Which, when that is less than all: any; those farthest from what has a label, in the network's features; or those
+    where the network with its dropout on agrees least with itself."""
+
+    # Learning
+    network: Literal["impala", "tiles"] = "impala"
+    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: five times as fast a
+    step, and better on Game Boy games."""
+    hidden_dim: int = 256
+    """Width of the layer before the logits."""
+    frame_stack: int = 1
+    """Pictures that the network sees at once: the present one and those before it."""
+    batch_size: int = 64
+    """Pictures per batch."""
+    learning_rate: float = 1e-4
+    """Adam's learning rate."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
+    weight_decay: float = 1e-5
+    """L2 penalty on the weights."""
+    sampling: Literal["uniform", "deduplicated", "sqrt", "balanced"] = "balanced"
+    """How rows are drawn: all alike; equal pictures with equal labels once, or as the root of their number; or once in each
+    episode, so that a student that is stuck does not flood the batches."""
+    button_balance: float = 0.0
+    """0 leaves the buttons' shares in the batches as they are, 1 makes them equal, between is between."""
+    bf16: bool = True
+    """Compute in bfloat16 where the hardware does: GPUs, and CPUs with AVX-512 BF16 or AMX."""
+
+    # Evaluation, and the game
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """The game; default is the bundled one."""
+    eval_frequency: int = 1
+    """Iterations between evaluations; 0 for none but the last network's."""
+    eval_episodes: int = 5
+    """Episodes of play per evaluation."""
+    best_eval_episodes: int = 20
+    """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
+    eval_seed: int = 1000
+    """First seed of the evaluation's episodes."""
+    target_success_rate: float | None = None
+    """Stop when the lower bound of the student's success on 50 fixed seeds passes this share of the expert's; None never."""
+    num_envs: int = 8
+    """Environments that play side by side."""
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """How hard the bundled game is; None takes the demonstrations' tier, or T1."""
+    worlds: str | None = None
+    """Worlds to roll out and to evaluate in: 0, 7, 1-999, train, choose or test. None: world 0, and on tier T2 those to
+    learn from (1-999) in rollouts and those to choose by (1000-1099) in evaluations."""
+    start_states: str | None = None
+    """Folder of `.state` files that episodes start from. None lets the game draw where the milestone begins; for a game
+    without worlds it takes recorded states, made if need be."""
+    eval_max_steps: int | None = None
+    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
+    milestone_config: str = "milestone_config.json"
+    """The milestones with their limits."""
+    video: bool = True
+    """Film the first episode of each candidate for the best to runs/{run}/videos/."""
+
+
+NOT_RESUMED = ("resume_from", "overwrite")
+"""Flags that hold for one call, and are never taken from a checkpoint."""
+LEAST = {
+    **dict.fromkeys(("n_iterations", "episodes_per_iter", "max_episode_steps", "batch_size", "hidden_dim", "frame_stack"), 1),
+    **dict.fromkeys(("num_envs", "num_threads", "eval_episodes", "best_eval_episodes", "max_expert_episodes", "max_labels"), 1),
+    **dict.fromkeys(("eval_max_steps", "train_steps_per_iter"), 1),
+    **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
+    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
+    "expert_timeout": 0.01,
+}
+MOST = {"seed": 2**32 - 1, "beta_decay": 1, "query_rate": 1, "button_balance": 1, "target_success_rate": 1}
+
+
+def parse_args() -> Args:
+    """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
+    return parse_flags(Args, "dagger_pokemon.py", __doc__, least=LEAST, most=MOST, not_resumed=NOT_RESUMED)
+
+
+if __name__ == "__main__":
+    # Before torch is imported, which parse_args does to read a checkpoint: see bc_pokemon.py.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    args = parse_args()
+
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.episode_starts import EpisodeStarts, choose_starts
+from agent.labelling import MOST_AT_ONCE, Labeller
+from agent.oracle import ExpertOracle, open_policy_oracle
+from agent.policy_expert import PolicyError
+from agent.sandbox import SandboxError
+from agent.start_states import StartStateError
+from agent.student_rollout import MixedPolicy, Rollout, recall_by_button, roll_out, situations_of, unanswered
+from common import query_selection
+from common.best_network import CANDIDATE_SEEDS, is_better, play_candidate
+from common.checkpoints import (
+    CheckpointError,
+    build_network,
+    check_fits,
+    check_not_of_another_run,
+    load_checkpoint,
+    network_arguments,
+    package_versions,
+    save_checkpoint,
+    saved_fields,
+)
+from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
+from common.demonstrations import DemonstrationError, limit_labels, select_episodes
+from common.evaluation import EpisodeSpec, EvaluationStopped, Evaluator, NetworkPolicy, RandomPolicy, evaluate, seeded_episodes
+from common.learner import Learner
+from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.networks import PolicyNetwork, make_network
+from common.run_logging import ProgressReport, finish_run, new_run_name, print_table, results_table, start_run
+from common.statistics import rate_text
+from common.training_set import TrainingSet
+from common.utils import StopRequest, seed_everything, select_device, set_threads
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
+from pokemon_env.games.base import Game
+from pokemon_env.milestones import MilestoneAlreadyCompleted
+from pokemon_env.vector_env import make_vector_env
+
+TARGET_EPISODES = 50
+"""Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
+MOST_POLICY_SECONDS = 2.0
+"""A policy file that thinks longer at one state hangs."""
+
+
+class FlagError(ValueError):
+    """A flag's value can't be used; the text names the flag, and says what to do."""
+
+
+USER_ERRORS = (
+    AnswerCacheError,
+    CheckpointError,
+    DaggerDataError,
+    DemonstrationError,
+    EmulatorError,
+    FlagError,
+    MemoryError,
+    MilestoneAlreadyCompleted,
+    MilestoneConfigError,
+    OSError,
+    PolicyError,
+    SandboxError,
+    StartStateError,
+    query_selection.SelectionError,
+)
+"""What a user can mend: the message says how, and a traceback would only hide it."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come; checkpoints hold it."""
+
+    iteration: int = 0
+    """The iteration that is under way."""
+    phase: Literal["roll out", "train", "evaluate"] = "roll out"
+    """What of it is to be done next."""
+    step: int = 0
+    """Training steps, of all iterations."""
+    rows: int = 0
+    """Rows of the data set that were committed; what lies behind them is done again."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """What labelling has cost (`agent.labelling.LabelCounts`)."""
+    expert_success_rate: float | None = None
+    """Over TARGET_EPISODES episodes, where there is a target."""
+    reached_target: bool = False
+    best: dict[str, Any] | None = None
+    """Record of the best network so far."""
+    last: dict[str, Any] | None = None
+    """Record of the last evaluation."""
+    threads: int = 0
+
+
+def beta_of(args: Args, iteration: int) -> float:
+    """The probability that the expert acts in an iteration's rollout."""
+    started = args.expert_data_dir is not None or args.init_from is not None
+    match args.beta_schedule:
+        case "first":
+            return float(iteration == 0 and not started)
+        case "linear":
+            return 1 - iteration / args.n_iterations
+        case "exponential":
+            return args.beta_decay**iteration
+    return 0.0
+
+
+def rollout_episodes(args: Args, starts: EpisodeStarts, iteration: int) -> list[EpisodeSpec]:
+    """The episodes of an iteration: each has a seed of its own, whatever was played before."""
+    seeds = np.random.SeedSequence([args.seed, zlib.crc32(b"rollout"), iteration]).generate_state(args.episodes_per_iter)
+    first = iteration * args.episodes_per_iter
+    files = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
+    return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, files, strict=True)]
+
+
+def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
+    """Whoever labels. Nothing after this knows what kind of expert it is."""
+    if args.expert == "code-agent":
+        raise FlagError("--expert code-agent is not there yet: a language model will stand there. Take --expert policy")
+    limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
+    return open_policy_oracle(
+        (args.policy_dir, milestone), game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits
+    )
+
+
+def label(
+    args: Args, data: DaggerData, ids: np.ndarray, learner: Learner, training: TrainingSet, labeller: Labeller, stop: StopRequest
+) -> np.ndarray:
+    """Choose the rows that are asked about, ask, and put the answers into the data set. Returns the ids of the chosen.
+
+    What the student sees again and again in one rollout is asked once. Raises EvaluationStopped if it is to stop.
+    """
+    new = unanswered(data, ids)
+    count = query_selection.number_to_ask(len(new), args.query_rate, labeller.left)
+    seed = [args.seed, zlib.crc32(b"queries"), int(ids[0]) if len(ids) else 0]
+    if count >= len(new):
+        chosen = np.arange(len(new))
+    elif args.query_by == "random":
+        chosen = query_selection.choose_random(len(new), count, np.random.default_rng(seed))
+    elif args.query_by == "novelty":
+        visited = query_selection.features(learner.network, training.observations, new)
+        known = query_selection.features(learner.network, training.observations, training.valid_ids)
+        chosen = query_selection.choose_novel(visited, known, count)
+    else:
+        draws = int(np.random.default_rng(seed).integers(2**31))
+        scores = query_selection.disagreement(learner.network, training.observations, new, draws)
+        chosen = query_selection.choose_highest(scores, count)
+
+    asked = new[chosen]
+    at_once = MOST_AT_ONCE * labeller.oracle.concurrency
+    for start in range(0, len(asked), at_once):
+        if stop():
+            raise EvaluationStopped
+        some = asked[start : start + at_once]
+        answers = labeller.label(situations_of(data, some, labeller.oracle.needs_frame))
+        data.set_answers(some, answers)
+    return asked
+
+
+def log_rollout(
+    writer: SummaryWriter, data: DaggerData, rollout: Rollout, learner: Learner, training: TrainingSet, beta: float, step: int
+) -> str:
+    """Log how the student played, and how often it agrees with the labels before it has learned from them."""
+    result = rollout.result
+    for name, value in (*result.scalars().items(), ("repeat_rate", rollout.repeat_rate), ("beta", beta)):
+        writer.add_scalar(f"rollout/{name}", value, step)
+    columns = data.columns(["status", "label"], start=int(rollout.ids[0]))
+    labelled = np.flatnonzero(columns["status"] == Status.VALID)
+    labels, pressed = columns["label"][labelled].tolist(), predict(learner.network, training, rollout.ids[labelled])
+    success = rate_text(result.successes, result.n_episodes)
+    text = f"success {success}, {len(rollout.ids):,} steps, repeats {rollout.repeat_rate:.2f}"
+    if labels:
+        agreement = float(np.mean([a == b for a, b in zip(labels, pressed, strict=True)]))
+        writer.add_scalar("rollout/agreement", agreement, step)
+        for button, recall in recall_by_button(labels, pressed, data.buttons).items():
+            writer.add_scalar(f"rollout/recall_{button}", recall, step)
+        text += f", {len(labels):,} labels, agreement {agreement:.2f}"
+    return text
+
+
+def predict(network: PolicyNetwork, training: TrainingSet, ids: np.ndarray) -> list[int]:
+    """The buttons that the network presses at the rows `ids`."""
+    pressed: list[int] = []
+    training_mode = network.training
+    network.eval()
+    with torch.inference_mode():
+        for start in range(0, len(ids), 256):
+            pressed += network(training.observations(ids[start : start + 256])).argmax(dim=-1).tolist()
+    network.train(training_mode)
+    return pressed
+
+
+def find_starts(args: Args, game: Game, milestone: str, tier: str | None, purpose: Literal["train", "choose"]) -> EpisodeStarts:
+    """Where episodes of rollouts ("train") or of evaluations ("choose") start."""
+    tier, worlds = (args.tier, args.worlds) if args.start_states is not None else (tier, args.worlds)
+    try:
+        return choose_starts(
+            game,
+            milestone,
+            args.rom_path,
+            purpose=purpose,
+            load_state=args.start_states,
+            worlds=worlds,
+            tier=tier if game.has_worlds else args.tier,
+        )
+    except ValueError as error:
+        raise FlagError(str(error)) from error
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Train. Returns the run's name, how far it came, and the records of the best and last network."""
+    device = select_device(args.cuda)
+    threads = set_threads(args.num_threads)
+    seed_everything(args.seed, args.torch_deterministic)
+    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
+    init = None if args.init_from is None or checkpoint is not None else load_checkpoint(args.init_from)
+    Path(args.model_dir).mkdir(parents=True, exist_ok=True)
+
+    # The game, the milestone, and who knows how to reach it
+    rom = Rom.read(args.rom_path)
+    game = find_game(rom)
+    files, steps_of, facts = [], {}, {}
+    if args.expert_data_dir is not None:
+        files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
+        files, last_steps = limit_labels(files, args.max_labels)
+        steps_of = {} if last_steps is None else {files[-1]: last_steps}
+    milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")
+    known = [entry.id for entry in game.milestones]
+    if milestone not in known:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        problem = "which milestone?" if milestone is None else f"no milestone {milestone}."
+        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; {has}")
+    tier = args.tier or facts.get("tier")
+    starts = find_starts(args, game, milestone, tier, "train")
+    eval_starts = find_starts(args, game, milestone, tier, "choose")
+    eval_max_steps = args.eval_max_steps or load_milestone_config(args.milestone_config)[milestone].max_steps
+    buttons = list(game.buttons)
+    wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
+
+    # The student
+    settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False}
+    try:
+        envs = make_vector_env(min(args.num_envs, args.episodes_per_iter), **settings, **starts.settings)
+        n_eval = max(args.eval_episodes, args.best_eval_episodes)
+        eval_envs = make_vector_env(min(args.num_envs, n_eval), **settings, **eval_starts.settings)
+        screen_shape = envs.single_observation_space.shape
+        network = make_network(args.network, len(buttons), args.hidden_dim, screen_shape, args.frame_stack)
+    except ValueError as error:  # worlds that the tier is not played in, screens that the network can't see
+        raise FlagError(str(error)) from error
+    if init is not None:
+        check_fits(init, args.init_from, network=network_arguments(network), **wanted)
+        network.load_state_dict(build_network(init, args.init_from).state_dict())
+    learner = Learner(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
+    student = NetworkPolicy(network, device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
+
+    # The run: new, or one to go on with
+    run_name, progress = new_run_name(args.exp_name, args.seed), Progress(threads=threads)
+    if checkpoint is not None:
+        if "training_state" not in checkpoint:
+            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
+        check_fits(checkpoint, args.resume_from, algorithm="dagger", network=network_arguments(network), **wanted)
+        run_name = checkpoint["run_name"]
+        progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
+        if progress.threads != threads:
+            print(f"this will not be the same bit for bit: the number of threads was {progress.threads} and is {threads}")
+            progress.threads = threads
+    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
+    data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
+    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
+    data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
+    data.truncate(progress.rows)
+    training = TrainingSet(
+        data,
+        network.preprocess,
+        frame_stack=args.frame_stack,
+        sampling=args.sampling,
+        button_balance=args.button_balance,
+        device=device,
+        seed=args.seed,
+    )
+    if checkpoint is not None:
+        training.load_state_dict(checkpoint["training_state"]["sampler"])
+        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+    oracle = open_expert(args, milestone, game)
+    cache = AnswerCache(args.answer_cache) if args.answer_cache else None
+    labeller = Labeller(oracle, cache, args.query_budget)
+    if progress.labels:
+        labeller.load_state_dict(progress.labels)
+    evaluator = Evaluator(
+        eval_envs,
+        max_steps=eval_max_steps,
+        start_states=eval_starts.files,
+        device=device,
+        frame_stack=args.frame_stack,
+        buttons=buttons,
+        videos=Path("runs") / run_name / "videos" if args.video else None,
+    )
+
+    def save(path: Path, record: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint: with a record, that of a network to play with; without, one that training can go on from."""
+        state = learner.state_dict()
+        content = {
+            "algorithm": "dagger",
+            "model_state_dict": state.pop("model_state_dict"),
+            "network": network_arguments(network),
+            "frame_stack": args.frame_stack,
+            "args": asdict(args),
+            "run_name": run_name,
+            "global_step": progress.step,
+            "metrics": record or progress.last or {},
+            **wanted,
+            **{key: starts.settings.get(key) for key in ("tier", "worlds")},
+            "max_steps": eval_max_steps,
+            "expert": oracle.identity,
+            "labels": asdict(labeller.counts),
+            "versions": package_versions(),
+        }
+        if record is None:
+            progress.rows, progress.labels = data.n_committed, labeller.state_dict()
+            content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
+            content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
+        save_checkpoint(path, content)
+
+    writer = start_run(
+        run_name,
+        args,
+        track=args.track,
+        project=args.wandb_project_name,
+        entity=args.wandb_entity,
+        resumed_at=None if checkpoint is None else progress.step,
+    )
+    where = f"tier {starts.settings['tier']}, worlds {starts.settings['worlds']}" if starts.settings else "recorded states"
+    print(f"{run_name}: {milestone} on {where}; expert {oracle.identity}; {device}, {threads} thread(s)")
+    stop = StopRequest()
+    began = time.monotonic()
+    total = args.n_iterations * args.train_steps_per_iter
+    try:
+        with ProgressReport("training", total, start=progress.step) as report:
+            if args.target_success_rate is not None and progress.expert_success_rate is None:
+                rate = expert_success_rate(args, eval_envs, oracle, cache, eval_starts, eval_max_steps, stop)
+                progress.expert_success_rate = rate
+                report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
+            if checkpoint is None:
+                save(models["last"])
+            while progress.iteration < args.n_iterations and not progress.reached_target:
+                iteration = progress.iteration
+                if progress.phase == "roll out":
+                    shown = iteration == 0 and files and not len(data)
+                    if shown and args.init_from is None:
+                        # Aggregate: demonstrations are the first iteration's rollout, with its labels
+                        n_rows = data.add_demonstrations(files, steps_of)
+                        data.commit(DEMONSTRATION_ITERATION)
+                        report.print(f"iteration 0: {n_rows:,} steps of {len(files)} demonstrations")
+                    else:
+                        if shown:
+                            data.add_demonstrations(files, steps_of)
+                            data.commit(DEMONSTRATION_ITERATION)
+                            training.refresh()
+                        # Roll out: the student plays, at first with the expert's hand
+                        beta = beta_of(args, iteration)
+                        rollout = roll_out(
+                            data, envs, student, labeller, rollout_episodes(args, starts, iteration), args.max_episode_steps,
+                            beta=beta, iteration=iteration, should_stop=stop,
+                        )  # fmt: skip
+                        # Label: the expert says what it would have done there
+                        training.refresh()
+                        label(args, data, rollout.ids, learner, training, labeller, stop)
+                        text = log_rollout(writer, data, rollout, learner, training, beta, progress.step)
+                        # Aggregate: all of it becomes visible at once
+                        data.commit(iteration)
+                        report.print(f"iteration {iteration}: {text}")
+                    for name, value in labeller.counts.scalars().items():
+                        writer.add_scalar(f"labels/{name}", value, progress.step)
+                    progress.phase = "train"
+                    save(models["last"])
+
+                # Train on all that was labelled so far
+                if progress.phase == "train":
+                    training.refresh()
+                    if not train(args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"])):
+                        raise EvaluationStopped
+                    progress.phase = "evaluate"
+                    save(models["last"])
+
+                # Evaluate
+                last = iteration + 1 >= args.n_iterations
+                if last or (args.eval_frequency and (iteration + 1) % args.eval_frequency == 0):
+                    record, texts = play_candidate(
+                        evaluator, network, progress.step, progress.best, writer, eval_episodes=args.eval_episodes,
+                        best_eval_episodes=args.best_eval_episodes, eval_seed=args.eval_seed, save_best=args.save_best,
+                        last=last, should_stop=stop,
+                    )  # fmt: skip
+                    record |= {"step": progress.step, "iteration": iteration, "labels": labeller.counts.labels}
+                    report.print(f"iteration {iteration}: {'; '.join(texts)}; {labeller.counts}")
+                    if args.target_success_rate is not None:
+                        progress.reached_target = reaches_target(args, evaluator, network, record, progress, stop)
+                    progress.last = record
+                    if args.save_best and is_better(record, progress.best):
+                        progress.best = record
+                        save(models["best"], record)
+
+                # Save
+                if args.save_iterations:
+                    save(Path(args.model_dir) / f"{args.exp_name}_iter{iteration}.pth", progress.last or {})
+                progress.iteration, progress.phase = iteration + 1, "roll out"
+                save(models["last"])
+            if progress.reached_target:
+                report.print(f"iteration {progress.iteration - 1}: the target is reached")
+        finished = True
+    except EvaluationStopped:
+        data.discard()
+        finished = False
+        save(models["last"])
+    finally:
+        stop.restore()
+        finish_run(writer, args.track)
+        envs.close()
+        evaluator.close()
+        oracle.close()
+        data.close()
+        if cache is not None:
+            cache.close()
+    results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
+    results["labels"] = asdict(labeller.counts)
+    if not finished:
+        print(f"stopped in iteration {progress.iteration}; to go on: python dagger_pokemon.py --resume-from {models['last']}")
+        return results | {"signal": stop.signal}
+    save(models["final"], progress.last or {})
+    rows = {"best": (progress.best, models["best"]), "final": (progress.last, models["final"])}
+    print_table(results_table({name: row for name, row in rows.items() if row[0]}))
+    print(f"data set: {data_file}; {labeller.counts}")
+    return results | {"signal": None}
+
+
+def open_data(
+    args: Args, path: Path, milestone: str, buttons: list[str], facts: dict[str, Any], checkpoint: dict[str, Any] | None
+) -> DaggerData:
+    """The run's data set: a new one, or that of the checkpoint's run."""
+    if checkpoint is not None:
+        return DaggerData(path, "open", milestone=milestone, buttons=buttons)
+    if args.overwrite:
+        for file in (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))):
+            file.unlink(missing_ok=True)
+    return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
+
+
+def train(
+    args: Args,
+    learner: Learner,
+    training: TrainingSet,
+    progress: Progress,
+    writer: SummaryWriter,
+    report: ProgressReport,
+    began: float,
+    stop: StopRequest,
+    save: Any,
+) -> bool:
+    """The training steps of one iteration, or what is left of them; returns False if it was told to stop before their end."""
+    first, end = progress.iteration * args.train_steps_per_iter, (progress.iteration + 1) * args.train_steps_per_iter
+    first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
+    if not len(training):
+        raise FlagError(
+            "no step has a label: the expert abstained everywhere, or the budget allows none. See the log, or raise --query-budget"
+        )
+    while progress.step < end:
+        if stop():
+            return False
+        share = (progress.step - first) / args.train_steps_per_iter
+        rate = learner.set_learning_rate(share if args.lr_schedule == "cosine" else None)
+        # ALGO LOGIC: imitate the expert on one batch
+        batch = training.sample(args.batch_size)
+        metrics = learner.update(batch.observations, batch.actions, optimal=batch.optimal if args.label_set else None)
+        progress.step += 1
+
+        sums = {name: value + sums.get(name, 0) for name, value in metrics.items()}
+        n_summed += 1
+        if progress.step % 100 == 0 or progress.step == end:
+            means = {name: value.item() / n_summed for name, value in sums.items()}
+            for name, value in means.items():
+                writer.add_scalar(f"train/{name}", value, progress.step)
+            writer.add_scalar("train/learning_rate", rate, progress.step)
+            writer.add_scalar("train/rows", len(training), progress.step)
+            writer.add_scalar("train/seconds", time.monotonic() - began, progress.step)
+            report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
+            sums, n_summed = {}, 0
+        if time.monotonic() - last_saved >= args.last_interval and progress.step > first_step:
+            save()
+            last_saved = time.monotonic()
+    return True
+
+
+def expert_success_rate(
+    args: Args, envs: Any, oracle: ExpertOracle, cache: AnswerCache | None, starts: EpisodeStarts, max_steps: int, stop: StopRequest
+) -> float:
+    """The expert's own success on the seeds by which the target is decided. What it is asked there is no label."""
+    policy = MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
+    episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, starts.files)
+    return evaluate(envs, policy, episodes, max_steps, should_stop=stop).success_rate
+
+
+def reaches_target(
+    args: Args, evaluator: Evaluator, network: PolicyNetwork, record: dict[str, Any], progress: Progress, stop: StopRequest
+) -> bool:
+    """Whether the lower bound of the student's success on the fixed seeds is at least the wanted share of the expert's."""
+    target = args.target_success_rate * (progress.expert_success_rate or 0.0)
+    if record["success_rate"] < target:  # a few episodes say that it is far from it
+        return False
+    result = evaluator.play(network, TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, should_stop=stop)
+    return result.success_interval[0] >= target
+
+
+if __name__ == "__main__":
+    try:
+        results = main(args)
+    except USER_ERRORS as error:
+        sys.exit(f"dagger_pokemon.py: {error}")
+    except KeyboardInterrupt:  # before training heeds it, or the second one
+        print("dagger_pokemon.py: interrupted", file=sys.stderr)
+        sys.exit(130)
+    if results["signal"] is not None:
+        sys.exit(128 + results["signal"])
