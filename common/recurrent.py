@@ -33,7 +33,8 @@ class RecurrentNetwork(nn.Module):
         self.features = NETWORKS[network](hidden_dim, hidden_dim, **convolutions)
         self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
         self.detectors = nn.Linear(hidden_dim, hidden_dim)
-        self.logits = nn.Linear(3 * hidden_dim, action_dim)
+        # Not linear: what a remembered word means for the next button depends on what the picture shows.
+        self.logits = nn.Sequential(nn.Linear(3 * hidden_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, action_dim))
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB screen -> the (C, h, w) uint8 picture that the network sees of it."""
@@ -41,8 +42,7 @@ class RecurrentNetwork(nn.Module):
 
     def blank(self, episodes: int) -> torch.Tensor:
         """(1, episodes, 2 * hidden_dim) float: the memory at the start of episodes."""
-        weight = self.logits.weight
-        return torch.zeros(1, episodes, 2 * self.gru.hidden_size, device=weight.device)
+        return torch.zeros(1, episodes, 2 * self.gru.hidden_size, device=self.detectors.weight.device)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Go on through T steps of B episodes.
