@@ -222,12 +222,14 @@ def play(
     return {"max_steps": max_steps, **results}
 
 
-def make_policy(name: str, milestone: str, checkpoint: Path | None) -> Policy:
-    """The policy "random", "bc" or "expert" of a milestone."""
+def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministic: bool = True) -> Policy:
+    """The policy "random", "bc" or "expert" of a milestone; `deterministic` says whether "bc" presses its likeliest button, or
+    draws one from its probabilities.
+    """
     n_actions = len(GAME.buttons)
     if name == "random":
         return RandomPolicy(n_actions)
     if name == "expert":
         expert = PolicyExpert((None, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
-    return NetworkPolicy(build_network(load_checkpoint(checkpoint)))
+    return NetworkPolicy(build_network(load_checkpoint(checkpoint)), deterministic=deterministic)

@@ -3,12 +3,14 @@
 
     python -m benchmarks.reference                                    # all that the table needs
     python -m benchmarks.reference --milestones CLOCK_SET --seeds 1   # a part of it
+    python -m benchmarks.reference --study                            # how TRAINING_STEPS were chosen
 
 For each scored milestone and seed: records demonstrations in the training worlds, clones the first 250, 1,000 and 10,000
-labels of them, keeps the network with the lowest validation loss, and plays test episodes in worlds that nobody has seen
-(tier T2). Success means within twice the expert's mean steps; within four times is reported as well, and the SPL where the
-shortest way is defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a
-run that was stopped goes on, and a part that is done is not done again.
+labels of them, and plays test episodes in worlds that nobody has seen (tier T2) with the network as it is in the end, drawing
+its buttons from its probabilities (a clone that always presses the likeliest one goes round in circles more often). Success
+means within twice the expert's mean steps; within four times is reported as well, and the SPL where the shortest way is
+defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a run that was stopped
+goes on, and a part that is done is not done again.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -39,6 +41,8 @@ class Args:
     """test episodes of each network, of the expert and of random presses"""
     parallel: int = 2
     """networks that are trained at once, each with one thread"""
+    study: bool = False
+    """only find out how long to train: the validation loss after several lengths, on three milestones with the first seed"""
     output_dir: str = "results/reference"
     """folder for demonstrations, networks and tables"""
     fresh: bool = False
@@ -67,6 +71,7 @@ from benchmarks.tables import (
     save_text,
     source_files,
 )
+from common.checkpoints import load_checkpoint
 from common.evaluation import Evaluation, evaluate, seeded_episodes
 from common.statistics import bootstrap_iqm
 from pokemon_env import benchmark_v1
@@ -80,14 +85,13 @@ MARKER = ".reference_settings"
 
 NETWORK = "tiles"
 """The network that is cloned into."""
-MOST_STEPS = {250: 250, 1000: 400, 10_000: 1200}
-"""Training steps at most, for so many labels; those of the next larger number serve numbers between."""
-EVALUATIONS = 12
-"""How often the validation loss is looked at, at most. The network with the lowest one is played."""
-PATIENCE = 4
-"""So many looks without a lower validation loss end the training."""
+TRAINING_STEPS = {250: 250, 1000: 400, 10_000: 1200}
+"""Training steps for so many labels; those of the next larger number serve numbers between. Of the lengths in STUDIED the one
+whose networks have the lowest mean validation loss in the end (`--study`)."""
+STUDIED = {250: (125, 250, 500), 1000: (200, 400, 800), 10_000: (600, 1200, 2400)}
+STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
 LEARNING_RATE = 1e-3
-"""It falls to 0 along a cosine over MOST_STEPS."""
+"""It falls to 0 along a cosine, so a network is done when its training ends, and not before."""
 
 FACTORS = (benchmark_v1.SUCCESS_WITHIN, benchmark_v1.ALSO_REPORTED_WITHIN)
 TRAINING_SOURCES = (
@@ -104,18 +108,18 @@ TRAINING_SOURCES = (
 """What decides which pictures and labels there are, and what is learned from them, beside the ROM and the policy."""
 
 
-def most_steps(labels: int) -> int:
-    """The longest training for this number of labels."""
-    return next((steps for size, steps in MOST_STEPS.items() if labels <= size), max(MOST_STEPS.values()))
+def training_steps(labels: int) -> int:
+    """The length of the training for this number of labels."""
+    return next((steps for size, steps in TRAINING_STEPS.items() if labels <= size), max(TRAINING_STEPS.values()))
 
 
 def training_key(args: Args, milestone: str) -> str:
     """The fingerprint of what a milestone's demonstrations and networks depend on: the game, its worlds and starts, the expert,
-    the network, the training.
+    the network. (How it is trained is part of `result_key` and of the networks' names.)
 
     Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
     """
-    settings = [milestone, args.tier, args.noise, NETWORK, MOST_STEPS, EVALUATIONS, PATIENCE, LEARNING_RATE]
+    settings = [milestone, args.tier, args.noise]
     policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
@@ -123,7 +127,7 @@ def training_key(args: Args, milestone: str) -> str:
 def result_key(args: Args, training: str, milestone: str) -> str:
     """The fingerprint of what a result depends on, beside the network: the test and the metric."""
     limits = [benchmark_v1.step_limit(milestone, args.tier, factor) for factor in FACTORS]
-    return fingerprint([training, args.test_episodes, limits], [])
+    return fingerprint([training, args.test_episodes, limits, NETWORK, TRAINING_STEPS, LEARNING_RATE], [])
 
 
 def folder_of(args: Args, milestone: str) -> Path:
@@ -144,29 +148,28 @@ def claim_folder(args: Args, milestone: str, key: str) -> None:
     own_folder(folder, MARKER, key, args.fresh)
 
 
-def clone(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> Path:
-    """Record what is missing of the demonstrations, and train one network. Returns its checkpoint."""
+def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
+    """Record what is missing of the demonstrations, and train one network for so many steps. Returns its checkpoint."""
     folder = folder_of(args, milestone)
     data = folder / f"expert_data_{seed}"
-    name = f"bc_{milestone}_{labels}_{seed}"
-    best, last, final = (folder / f"{name}_{which}.pth" for which in ("best", "last", "final"))
-    if final.is_file() and best.is_file():
-        return best
+    name = f"bc_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
+    last, final = (folder / f"{name}_{which}.pth" for which in ("last", "final"))
+    if final.is_file():
+        return final
     flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
     flags += ["--n-labels", str(labels), "--expert-data-dir", str(data), "--num-envs", "1", *cloning.game_flags()]
     flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
     cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
 
-    steps = most_steps(labels)
     flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
     flags += ["--expert-data-dir", str(data), "--max-labels", str(labels), "--learning-rate", str(LEARNING_RATE)]
-    flags += ["--lr-schedule", "cosine", "--network", NETWORK]
-    flags += ["--total-steps", str(steps), "--eval-frequency", str(max(steps // EVALUATIONS, 1)), "--patience", str(PATIENCE)]
-    flags += ["--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
-    # Without the best one, what comes after it is of no use.
-    flags += ["--resume-from", str(last)] if last.is_file() and best.is_file() else ["--overwrite"]
-    cloning.run_script("bc_pokemon.py", *flags, log=folder / f"train_{labels}_{seed}.log", should_stop=should_stop)
-    return best
+    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--total-steps", str(steps), "--eval-frequency", str(steps)]
+    flags += ["--no-save-best", "--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
+    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+    log = folder / f"train_{labels}_{seed}_{steps}.log"
+    cloning.run_script("bc_pokemon.py", *flags, log=log, should_stop=should_stop)
+    last.unlink()  # three times as large as the network, and of no use any more
+    return final
 
 
 def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, shoul
     try:
         result = evaluate(
             envs,
-            cloning.make_policy(policy, milestone, checkpoint),
+            cloning.make_policy(policy, milestone, checkpoint, deterministic=False),
             seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files),
             benchmark_v1.step_limit(milestone, args.tier, max(FACTORS)),
             should_stop=should_stop,
@@ -273,6 +276,37 @@ def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str])
     return "\n".join(lines) + "\n"
 
 
+def study(args: Args, milestones: list[str]) -> str:
+    """The table of validation losses after trainings of several lengths, averaged over the milestones."""
+    jobs = {
+        f"{name} {labels} {steps}": (name, labels, steps)
+        for labels in sorted(args.labels, reverse=True)
+        for steps in STUDIED.get(labels, ())
+        for name in milestones
+    }
+    losses: dict[str, float] = {}
+
+    def work(job: str, should_stop: Callable[[], bool]) -> float:
+        name, labels, steps = jobs[job]
+        checkpoint = load_checkpoint(clone(args, name, args.seeds[0], labels, steps, should_stop))
+        return checkpoint["metrics"]["val_loss"]
+
+    def on_result(job: str, loss: float) -> None:
+        losses[job] = loss
+        print(f"{job}: validation loss {loss:.4f} ({len(losses)} of {len(jobs)})", flush=True)
+
+    # Of one milestone only the first records: the others wait until it has.
+    first = {name: next(job for job in jobs if jobs[job][0] == name) for name in milestones}
+    run_in_parallel(work, list(first.values()), args.parallel, on_result)
+    run_in_parallel(work, [job for job in jobs if job not in first.values()], args.parallel, on_result)
+    lines = ["| labels | steps | mean validation loss |", "|-|-|-|"]
+    for labels in sorted({labels for _, labels, _ in jobs.values()}):
+        for steps in STUDIED[labels]:
+            mean_loss = float(np.mean([losses[f"{name} {labels} {steps}"] for name in milestones]))
+            lines.append(f"| {labels:,} | {steps:,} | {mean_loss:.3f} |")
+    return "\n".join([*lines, "", f"`python -m benchmarks.reference --study`: {', '.join(milestones)}, seed {args.seeds[0]}."])
+
+
 def main(args: Args) -> int:
     check_at_least_one(args, "test_episodes", "parallel")
     if min(args.labels, default=0) < 200 or not args.seeds:
@@ -285,6 +319,10 @@ def main(args: Args) -> int:
     keys = {name: training_key(args, name) for name in milestones}
     for name in milestones:
         claim_folder(args, name, keys[name])
+
+    if args.study:
+        print(study(args, [name for name in STUDIED_ON if name in milestones]))
+        return 0
 
     # One seed of everything before the next: what is there of a table that was stopped is of all milestones.
     jobs = {cell(name, policy): (name, policy, 0, 0) for name in milestones for policy in ("random", "expert")}
@@ -300,7 +338,9 @@ def main(args: Args) -> int:
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
         milestone, policy, seed, labels = jobs[job]
         began = time.monotonic()
-        checkpoint = clone(args, milestone, seed, labels, should_stop) if policy == "bc" else None
+        checkpoint = None
+        if policy == "bc":
+            checkpoint = clone(args, milestone, seed, labels, training_steps(labels), should_stop)
         result = play(args, milestone, policy, checkpoint, should_stop)
         return {**result, "minutes": (time.monotonic() - began) / 60, "fingerprint": expected[job]}
 

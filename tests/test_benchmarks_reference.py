@@ -94,10 +94,11 @@ def run(folder: Path, module: str, *flags: object) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch):
+def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reference, "MOST_STEPS", {200: 4})
-    monkeypatch.setattr(reference, "EVALUATIONS", 2)
+    monkeypatch.setattr(reference, "TRAINING_STEPS", {200: 4})
+    monkeypatch.setattr(reference, "STUDIED", {200: (2, 4)})
+    monkeypatch.setattr(reference, "STUDIED_ON", ("CLOCK_SET",))
     args = Args(milestones=("CLOCK_SET",), labels=(200,), seeds=(1,), test_episodes=2, parallel=1, output_dir="out")
     assert reference.main(args) == 0
     result = tmp_path / "out" / "T2" / "CLOCK_SET" / "bc200_seed1.json"
@@ -107,10 +108,15 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert content["CLOCK_SET/expert"]["successes"] == [True, True] and len(content["CLOCK_SET/bc200_seed1"]["successes"]) == 2
     assert reference.main(args) == 0 and result.stat().st_mtime_ns == written
     args.test_episodes = 3  # another test of the same network
-    checkpoint = result.parent / "bc_CLOCK_SET_200_1_best.pth"
+    checkpoint = result.parent / "bc_CLOCK_SET_200_1_tiles4_final.pth"
     trained = checkpoint.stat().st_mtime_ns
     assert reference.main(args) == 0
     assert len(json.loads(result.read_text())["successes"]) == 3 and checkpoint.stat().st_mtime_ns == trained
+
+    args.study = True
+    assert reference.main(args) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 200 |")]
+    assert [line.split("|")[2].strip() for line in table] == ["2", "4"] and checkpoint.stat().st_mtime_ns == trained
 
 
 def test_wrong_flags(tmp_path):
