@@ -149,6 +149,7 @@ def parse_args() -> Args:
         most=MOST,
         not_resumed=NOT_RESUMED,
         not_evaluated=NOT_EVALUATED,
+        algorithm="bc",
     )
 
 

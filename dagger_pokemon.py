@@ -176,7 +176,7 @@ MOST = {"seed": 2**32 - 1, "beta_decay": 1, "query_rate": 1, "button_balance": 1
 
 def parse_args() -> Args:
     """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
-    return parse_flags(Args, "dagger_pokemon.py", __doc__, least=LEAST, most=MOST, not_resumed=NOT_RESUMED)
+    return parse_flags(Args, "dagger_pokemon.py", __doc__, least=LEAST, most=MOST, not_resumed=NOT_RESUMED, algorithm="dagger")
 
 
 if __name__ == "__main__":
@@ -185,8 +185,10 @@ if __name__ == "__main__":
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     args = parse_args()
 
+import glob
 import time
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +224,7 @@ from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
 from common.run_logging import ProgressReport, finish_run, new_run_name, print_table, results_table, start_run
-from common.statistics import rate_text
+from common.statistics import rate_text, wilson_interval
 from common.training_set import TrainingSet
 from common.utils import StopRequest, seed_everything, select_device, set_threads
 from pokemon_env.emulator import EmulatorError, Rom
@@ -270,6 +272,9 @@ class Progress:
     """What of it is to be done next."""
     step: int = 0
     """Training steps, of all iterations."""
+    first_step: int = 0
+    """Those before the iteration that is under way, which a run that goes on with another --train-steps-per-iter can't tell
+    from its number."""
     rows: int = 0
     """Rows of the data set that were committed; what lies behind them is done again."""
     labels: dict[str, Any] = field(default_factory=dict)
@@ -307,11 +312,62 @@ def rollout_episodes(args: Args, starts: EpisodeStarts, iteration: int) -> list[
 
 def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
     """Whoever labels. Nothing after this knows what kind of expert it is."""
-    if args.expert == "code-agent":
-        raise FlagError("--expert code-agent is not there yet: a language model will stand there. Take --expert policy")
     limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
     return open_policy_oracle(
         (args.policy_dir, milestone), game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits
+    )
+
+
+NOT_OF_THE_RUN = (
+    *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
+    "save_best", "save_iterations", "n_iterations", "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
+    "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "video",
+)  # fmt: skip
+"""Flags that a run which goes on may change and still learn the same, or whose change is told or refused elsewhere."""
+
+
+def what_changed(args: Args, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int]) -> list[str]:
+    """What keeps a run that goes on from being the one that it was, in words.
+
+    Args:
+        before: the flags that it had.
+        expert, threads: now and before.
+    """
+    changes = []
+    for name, value in asdict(args).items():
+        compared = name not in NOT_OF_THE_RUN or (name == "n_iterations" and args.beta_schedule == "linear")
+        if compared and before.get(name, value) != value:
+            changes.append(f"--{name.replace('_', '-')} was {before[name]} and is {value}")
+    for what, (now, then) in {"the expert": expert, "the number of threads": threads}.items():
+        if then is not None and now != then:
+            changes.append(f"{what} was {then} and is {now}")
+    return changes
+
+
+def check_flags(args: Args) -> None:
+    """Raise FlagError for flags that can't be used, or not together, before anything slow is begun or anything written."""
+    if args.expert == "code-agent":
+        raise FlagError("--expert code-agent is not there yet: a language model will stand there. Take --expert policy")
+    if args.query_budget == 0 and args.expert_data_dir is None and args.resume_from is None:
+        raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
+    if args.query_by != "novelty" and args.query_rate == 1 and args.query_budget is None:
+        print(f"--query-by {args.query_by} changes nothing: all states are asked about, without --query-rate or --query-budget")
+
+
+def check_demonstrations(folder: str, facts: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise DemonstrationError if they are of another game, ROM or buttons, before anything is played."""
+    for key in ("game", "rom_sha256", "buttons"):
+        if facts.get(key) not in (None, wanted[key]):
+            raise DemonstrationError(
+                f"{folder}: recorded with another {key} ({facts[key]}, here it is {wanted[key]}); record again, or give the "
+                "right ROM with --rom-path"
+            )
+
+
+def no_labels(labeller: Labeller) -> FlagError:
+    return FlagError(
+        f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does his file "
+        "in --policy-dir suit the milestone?), or --query-budget and --query-rate allow none"
     )
 
 
@@ -401,11 +457,31 @@ def find_starts(args: Args, game: Game, milestone: str, tier: str | None, purpos
 
 def main(args: Args) -> dict[str, Any]:
     """Train. Returns the run's name, how far it came, and the records of the best and last network."""
+    with ExitStack() as opened:  # closed again wherever it ends: the pipeline calls this many times in one process
+        return run(args, opened)
+
+
+def run(args: Args, opened: ExitStack) -> dict[str, Any]:
+    """`main`; what is to be closed goes into `opened`."""
+    check_flags(args)
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
     init = None if args.init_from is None or checkpoint is not None else load_checkpoint(args.init_from)
+    if checkpoint is not None:
+        check_fits(checkpoint, args.resume_from, algorithm="dagger")
+        if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
+            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
+    run_name = new_run_name(args.exp_name, args.seed) if checkpoint is None else checkpoint["run_name"]
+    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
+    data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
+    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
+    if checkpoint is None and data_file.exists() and not args.overwrite:
+        raise DaggerDataError(
+            f"{data_file} already exists, the data set of another run. Choose another --exp-name or --model-dir; continue that run "
+            f"with --resume-from {models['last']}; or replace it with --overwrite"
+        )
     Path(args.model_dir).mkdir(parents=True, exist_ok=True)
 
     # The game, the milestone, and who knows how to reach it
@@ -422,44 +498,56 @@ def main(args: Args) -> dict[str, Any]:
         has = f"it has {', '.join(known)}" if known else "it has none"
         problem = "which milestone?" if milestone is None else f"no milestone {milestone}."
         raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; {has}")
+    buttons = list(game.buttons)
+    wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
+    check_demonstrations(args.expert_data_dir or "", facts, wanted)
+    limits = {} if args.eval_max_steps else load_milestone_config(args.milestone_config)
+    if not args.eval_max_steps and milestone not in limits:
+        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
+    eval_max_steps = args.eval_max_steps or limits[milestone].max_steps
     tier = args.tier or facts.get("tier")
     starts = find_starts(args, game, milestone, tier, "train")
     eval_starts = find_starts(args, game, milestone, tier, "choose")
-    eval_max_steps = args.eval_max_steps or load_milestone_config(args.milestone_config)[milestone].max_steps
-    buttons = list(game.buttons)
-    wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
 
     # The student
     settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False}
     try:
         envs = make_vector_env(min(args.num_envs, args.episodes_per_iter), **settings, **starts.settings)
+        opened.callback(envs.close)
         n_eval = max(args.eval_episodes, args.best_eval_episodes)
         eval_envs = make_vector_env(min(args.num_envs, n_eval), **settings, **eval_starts.settings)
+        opened.callback(eval_envs.close)
         screen_shape = envs.single_observation_space.shape
         network = make_network(args.network, len(buttons), args.hidden_dim, screen_shape, args.frame_stack)
     except ValueError as error:  # worlds that the tier is not played in, screens that the network can't see
         raise FlagError(str(error)) from error
+    if args.query_by == "disagreement" and (args.query_rate < 1 or args.query_budget is not None):
+        query_selection.dropouts_of(network)  # complains now, and not after the first rollout
     if init is not None:
         check_fits(init, args.init_from, network=network_arguments(network), **wanted)
         network.load_state_dict(build_network(init, args.init_from).state_dict())
     learner = Learner(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
     student = NetworkPolicy(network, device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
 
+    # Who labels. Before anything is written: a policy that can't be loaded shall leave no files behind
+    oracle = opened.enter_context(open_expert(args, milestone, game))
+    oracle.start()
+    cache = opened.enter_context(AnswerCache(args.answer_cache)) if args.answer_cache else None
+    labeller = Labeller(oracle, cache, args.query_budget)
+
     # The run: new, or one to go on with
-    run_name, progress = new_run_name(args.exp_name, args.seed), Progress(threads=threads)
+    progress = Progress(threads=threads)
     if checkpoint is not None:
-        if "training_state" not in checkpoint:
-            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
-        check_fits(checkpoint, args.resume_from, algorithm="dagger", network=network_arguments(network), **wanted)
-        run_name = checkpoint["run_name"]
+        check_fits(checkpoint, args.resume_from, network=network_arguments(network), **wanted)
         progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
-        if progress.threads != threads:
-            print(f"this will not be the same bit for bit: the number of threads was {progress.threads} and is {threads}")
-            progress.threads = threads
-    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
-    data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
-    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
+        flags = saved_fields(checkpoint, args.resume_from, "args", Args)
+        experts = oracle.identity, checkpoint.get("expert")
+        if changes := what_changed(args, flags, experts, (threads, progress.threads)):
+            print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+        progress.threads = threads
+        labeller.load_state_dict(progress.labels)
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
+    opened.callback(data.close)
     data.truncate(progress.rows)
     training = TrainingSet(
         data,
@@ -473,11 +561,6 @@ def main(args: Args) -> dict[str, Any]:
     if checkpoint is not None:
         training.load_state_dict(checkpoint["training_state"]["sampler"])
         learner.load_state_dict(checkpoint | checkpoint["training_state"])
-    oracle = open_expert(args, milestone, game)
-    cache = AnswerCache(args.answer_cache) if args.answer_cache else None
-    labeller = Labeller(oracle, cache, args.query_budget)
-    if progress.labels:
-        labeller.load_state_dict(progress.labels)
     evaluator = Evaluator(
         eval_envs,
         max_steps=eval_max_steps,
@@ -499,7 +582,7 @@ def main(args: Args) -> dict[str, Any]:
             "args": asdict(args),
             "run_name": run_name,
             "global_step": progress.step,
-            "metrics": record or progress.last or {},
+            "metrics": (progress.last or {}) if record is None else record,
             **wanted,
             **{key: starts.settings.get(key) for key in ("tier", "worlds")},
             "max_steps": eval_max_steps,
@@ -525,18 +608,24 @@ def main(args: Args) -> dict[str, Any]:
     print(f"{run_name}: {milestone} on {where}; expert {oracle.identity}; {device}, {threads} thread(s)")
     stop = StopRequest()
     began = time.monotonic()
-    total = args.n_iterations * args.train_steps_per_iter
+    trained = progress.iteration + (progress.phase == "evaluate")
+    total = progress.first_step if progress.phase == "train" else progress.step
+    total += max(args.n_iterations - trained, 0) * args.train_steps_per_iter
+    labels_before = labeller.state_dict()
     try:
         with ProgressReport("training", total, start=progress.step) as report:
+            if checkpoint is None:
+                save(models["last"])
             if args.target_success_rate is not None and progress.expert_success_rate is None:
                 rate = expert_success_rate(args, eval_envs, oracle, cache, eval_starts, eval_max_steps, stop)
                 progress.expert_success_rate = rate
                 report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
-            if checkpoint is None:
-                save(models["last"])
+                if complaint := target_complaint(args.target_success_rate, rate):
+                    report.print(complaint)
             while progress.iteration < args.n_iterations and not progress.reached_target:
                 iteration = progress.iteration
                 if progress.phase == "roll out":
+                    labels_before = labeller.state_dict()
                     shown = iteration == 0 and files and not len(data)
                     if shown and args.init_from is None:
                         # Aggregate: demonstrations are the first iteration's rollout, with its labels
@@ -557,13 +646,16 @@ def main(args: Args) -> dict[str, Any]:
                         # Label: the expert says what it would have done there
                         training.refresh()
                         label(args, data, rollout.ids, learner, training, labeller, stop)
+                        training.refresh()
+                        if not len(training):  # not committed, so that it is done again with another expert
+                            raise no_labels(labeller)
                         text = log_rollout(writer, data, rollout, learner, training, beta, progress.step)
                         # Aggregate: all of it becomes visible at once
                         data.commit(iteration)
                         report.print(f"iteration {iteration}: {text}")
                     for name, value in labeller.counts.scalars().items():
                         writer.add_scalar(f"labels/{name}", value, progress.step)
-                    progress.phase = "train"
+                    progress.phase, progress.first_step = "train", progress.step
                     save(models["last"])
 
                 # Train on all that was labelled so far
@@ -575,7 +667,7 @@ def main(args: Args) -> dict[str, Any]:
                     save(models["last"])
 
                 # Evaluate
-                last = iteration + 1 >= args.n_iterations
+                last, record = iteration + 1 >= args.n_iterations, None
                 if last or (args.eval_frequency and (iteration + 1) % args.eval_frequency == 0):
                     record, texts = play_candidate(
                         evaluator, network, progress.step, progress.best, writer, eval_episodes=args.eval_episodes,
@@ -593,7 +685,7 @@ def main(args: Args) -> dict[str, Any]:
 
                 # Save
                 if args.save_iterations:
-                    save(Path(args.model_dir) / f"{args.exp_name}_iter{iteration}.pth", progress.last or {})
+                    save(Path(args.model_dir) / f"{args.exp_name}_iter{iteration}.pth", record or {})
                 progress.iteration, progress.phase = iteration + 1, "roll out"
                 save(models["last"])
             if progress.reached_target:
@@ -601,17 +693,13 @@ def main(args: Args) -> dict[str, Any]:
         finished = True
     except EvaluationStopped:
         data.discard()
+        if progress.phase == "roll out":  # whoever goes on asks again, and counts it then
+            labeller.load_state_dict(labels_before)
         finished = False
         save(models["last"])
     finally:
         stop.restore()
         finish_run(writer, args.track)
-        envs.close()
-        evaluator.close()
-        oracle.close()
-        data.close()
-        if cache is not None:
-            cache.close()
     results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
     results["labels"] = asdict(labeller.counts)
     if not finished:
@@ -630,8 +718,11 @@ def open_data(
     """The run's data set: a new one, or that of the checkpoint's run."""
     if checkpoint is not None:
         return DaggerData(path, "open", milestone=milestone, buttons=buttons)
-    if args.overwrite:
-        for file in (path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))):
+    if args.overwrite:  # all of the other run, so that whoever goes on with this one finds nothing of that in his way
+        theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
+        theirs += [path.with_name(f"{args.exp_name}_{name}.pth") for name in ("best", "last", "final")]
+        theirs += map(Path, glob.glob(f"{glob.escape(str(path.with_name(args.exp_name)))}_iter*.pth"))
+        for file in theirs:
             file.unlink(missing_ok=True)
     return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
 
@@ -648,12 +739,10 @@ def train(
     save: Any,
 ) -> bool:
     """The training steps of one iteration, or what is left of them; returns False if it was told to stop before their end."""
-    first, end = progress.iteration * args.train_steps_per_iter, (progress.iteration + 1) * args.train_steps_per_iter
+    first, end = progress.first_step, progress.first_step + args.train_steps_per_iter
     first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
     if not len(training):
-        raise FlagError(
-            "no step has a label: the expert abstained everywhere, or the budget allows none. See the log, or raise --query-budget"
-        )
+        raise FlagError(f"{args.expert_data_dir}: no step of the demonstrations has a label; record others, or leave them out")
     while progress.step < end:
         if stop():
             return False
@@ -688,6 +777,23 @@ def expert_success_rate(
     policy = MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
     episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, starts.files)
     return evaluate(envs, policy, episodes, max_steps, should_stop=stop).success_rate
+
+
+def target_complaint(share: float, expert: float) -> str | None:
+    """Why the target can't be reached, or means nothing; None if it is sound. Raises FlagError for an expert who never succeeds,
+    whom a student that does nothing would equal."""
+    if not expert:
+        raise FlagError(
+            f"--target-success-rate: the expert succeeds in none of {TARGET_EPISODES} episodes, so there is no target; correct the "
+            "expert, raise --eval-max-steps, or leave the flag out"
+        )
+    most = wilson_interval(TARGET_EPISODES, TARGET_EPISODES)[0]
+    if share * expert <= most:
+        return None
+    return (
+        f"--target-success-rate {share:g} won't stop this run: {TARGET_EPISODES} successes in {TARGET_EPISODES} episodes show no "
+        f"more than {most:.3f}, {most / expert:.3f} of the expert's"
+    )
 
 
 def reaches_target(

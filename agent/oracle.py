@@ -60,6 +60,10 @@ class ExpertOracle(ABC):
         kind.
         """
 
+    def start(self) -> None:  # noqa: B027 - most have nothing to start
+        """Be ready now, and not only at the first question. Raises what would make all questions vain, for example PolicyError
+        for a policy that can't be loaded."""
+
     def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End what this oracle started. May be called again; nothing can be asked afterwards."""
 
@@ -174,6 +178,9 @@ class SlowOracle(ExpertOracle):
             waited.result()
         with self._oracle_free:
             return self._oracle.label_batch(situations)
+
+    def start(self) -> None:
+        self._oracle.start()
 
     def close(self) -> None:
         self._lines.shutdown()

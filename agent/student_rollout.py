@@ -66,14 +66,9 @@ class MixedPolicy(Policy):
         guided = [slot for slot in slots if self._rngs[slot].random() < self.beta]
         labels = self.labeller.label([self.situations[slot] for slot in guided]) if guided else []
         self.labels = {slot: label for slot, label in zip(guided, labels, strict=True) if label is not None}
-        alone = [slot for slot in slots if slot not in self.labels or self.labels[slot].action is None]
-        actions = {slot: label.action for slot, label in self.labels.items()}
-        if alone or self.beta < 1:  # a student that remembers has to see all that happens
-            actions |= {
-                slot: action
-                for slot, action in zip(slots, self.student.act(slots, screens, infos), strict=True)
-                if slot in alone
-            }
+        # Asked at every step, whoever acts: a student that remembers has to see all that happens before it is alone.
+        actions = dict(zip(slots, self.student.act(slots, screens, infos), strict=True))
+        actions |= {slot: label.action for slot, label in self.labels.items() if label.action is not None}
         return [int(actions[slot]) for slot in slots]
 
 

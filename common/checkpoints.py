@@ -124,7 +124,9 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     return network
 
 
-def saved_fields(checkpoint: Mapping[str, Any], path: str | os.PathLike, key: str, kind: type) -> dict[str, Any]:
+def saved_fields(
+    checkpoint: Mapping[str, Any], path: str | os.PathLike, key: str, kind: type, *, strict: bool = True
+) -> dict[str, Any]:
     """What a checkpoint holds of a dataclass, checked: `kind(**saved_fields(...))` makes it again.
 
     Args:
@@ -132,6 +134,7 @@ def saved_fields(checkpoint: Mapping[str, Any], path: str | os.PathLike, key: st
         path: its file, for the message.
         key: where it is, for example "args". Without that key, the answer is {}.
         kind: the dataclass. Names that it has no field for are left out, for another version or script wrote them.
+        strict: False leaves out a value of another type, too: another script may mean something else by a name.
 
     Raises CheckpointError if there is no dictionary, or a value is not of its field's type.
     """
@@ -141,12 +144,12 @@ def saved_fields(checkpoint: Mapping[str, Any], path: str | os.PathLike, key: st
     types = get_type_hints(kind)
     found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
     for name, value in found.items():
-        if not _is_of_type(value, types[name]):
+        if strict and not _is_of_type(value, types[name]):
             wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
             raise CheckpointError(
                 f"{path}: in its {key!r}, {name} is {_short(repr(value))}, wanted {wanted}; use another checkpoint"
             )
-    return found
+    return {name: value for name, value in found.items() if _is_of_type(value, types[name])}
 
 
 def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted: Any) -> None:

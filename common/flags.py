@@ -22,6 +22,7 @@ def parse_flags(
     most: Mapping[str, float],
     not_resumed: Sequence[str] = (),
     not_evaluated: Sequence[str] = (),
+    algorithm: str | None = None,
 ) -> T:
     """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given. Ends the
     process with one line if a flag or the checkpoint can't be used.
@@ -33,16 +34,22 @@ def parse_flags(
         least, most: bounds of flags that are numbers.
         not_resumed: flags that hold for one call, and are never taken from a checkpoint.
         not_evaluated: flags that --eval-only does not take from a checkpoint.
+        algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
     """
     args = tyro.cli(kind, description=description)
+    evaluates = getattr(args, "eval_only", False)
     if args.resume_from is not None:
-        from common.checkpoints import CheckpointError, load_checkpoint, saved_fields
+        from common.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_fields
 
         try:
-            saved = saved_fields(load_checkpoint(args.resume_from), args.resume_from, "args", kind)
+            checkpoint = load_checkpoint(args.resume_from)
+            if not evaluates:
+                check_fits(checkpoint, args.resume_from, algorithm=algorithm)
+            ours = checkpoint.get("algorithm") in (None, algorithm)
+            saved = saved_fields(checkpoint, args.resume_from, "args", kind, strict=ours)
         except CheckpointError as error:
             sys.exit(f"{script}: {error}")
-        for name in (*not_resumed, *(not_evaluated if getattr(args, "eval_only", False) else ())):
+        for name in (*not_resumed, *(not_evaluated if evaluates else ())):
             saved.pop(name, None)
         if args.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
             saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}

@@ -31,7 +31,8 @@ class SelectionError(ValueError):
 
 def number_to_ask(visited: int, rate: float, left: float) -> int:
     """How many of so many visited states are asked about, at the rate, with so many labels left."""
-    return int(min(math.ceil(rate * visited), left))
+    # Rounded before it is rounded up: 0.07 of 100 is 7, and not 8 for what a float is too much.
+    return int(min(math.ceil(round(rate * visited, 6)), left))
 
 
 def choose_random(visited: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -82,6 +83,14 @@ def features(network: PolicyNetwork, observations: Callable[[np.ndarray], torch.
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
+def dropouts_of(network: PolicyNetwork) -> list[nn.Module]:
+    """What the network drops out. Raises SelectionError if that is nothing."""
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0]
+    if not dropouts:
+        raise SelectionError("--query-by disagreement needs a network with dropout: give --network tiles, or another --query-by")
+    return dropouts
+
+
 def disagreement(
     network: PolicyNetwork, observations: Callable[[np.ndarray], torch.Tensor], ids: np.ndarray, seed: int
 ) -> np.ndarray:
@@ -89,9 +98,7 @@ def disagreement(
 
     Raises SelectionError for a network without dropout, which always agrees with itself.
     """
-    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0]
-    if not dropouts:
-        raise SelectionError("--query-by disagreement needs a network with dropout: give --network tiles, or another --query-by")
+    dropouts = dropouts_of(network)
     training, scores = network.training, []
     network.eval()
     for module in dropouts:
