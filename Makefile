@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 
-.PHONY: help demo test test-fast lint rom expert-table bc-table realisability audit reference clean
+.PHONY: help demo test test-fast lint rom expert-table bc-table realisability audit reference compare clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -17,7 +17,7 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-minar
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-demo: $(VENV)/.installed ## collect, train and evaluate on three milestones; prints a table, writes a video
+demo: $(VENV)/.installed ## collect, clone and DAgger on three milestones; prints a table, writes films
 	$(PY) -m benchmarks.demo
 
 test: $(VENV)/.installed-dev ## the whole suite
@@ -46,6 +46,9 @@ audit: $(VENV)/.installed ## is Tallgrass-v1 hard enough, and fair? trivial poli
 
 reference: $(VENV)/.installed ## the reference scores of Tallgrass-v1 (hours; can be stopped and goes on)
 	$(PY) -m benchmarks.reference
+
+compare: $(VENV)/.installed ## DAgger against cloning at equal labels: tables and a picture (hours; can be stopped and goes on)
+	$(PY) -m benchmarks.compare
 
 clean: ## remove build products and results, not the virtual environment
 	rm -rf tallgrass/build demo results

@@ -79,7 +79,8 @@ def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_
     checkpoint = cloning.train(
         milestone, data, folder, budget, args.seed, num_threads=1, log=folder / "train.log", should_stop=should_stop
     )
-    results = cloning.play(milestone, ("random", "bc", "expert"), args.test_episodes, budget, checkpoint, should_stop=should_stop)
+    policies, networks = ("random", "bc", "expert"), {"bc": checkpoint}
+    results = cloning.play(milestone, policies, args.test_episodes, budget, networks, should_stop=should_stop)
     return {"milestone": milestone, "fingerprint": key, "minutes": (time.monotonic() - began) / 60, **results}
 
 

@@ -1,17 +1,19 @@
-"""Collect, clone, play: the steps that `demo` and `bc_table` share, each of them a command that a person could type."""
+"""Collect, clone, go on with DAgger, play: the steps that `demo` and `bc_table` share, each a command that a person could type."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyExpert, find_policy
+from agent.sandbox import SandboxError, probe
 from benchmarks.tables import PLAY_SOURCES, ROOT, StepFailed, source_files, summary
 from common.checkpoints import build_network, load_checkpoint
 from common.demonstrations import episode_files
@@ -57,6 +59,11 @@ class Budget:
     tier: str = "T1"
     worlds: str | None = None
     """None takes the tier's: on T2 those to learn from, to choose by and to test in."""
+    network: str = "impala"
+    iterations: int = 0
+    """Of DAgger, after cloning."""
+    episodes_per_iteration: int = 0
+    steps_per_iteration: int = 0
 
     def game_flags(self) -> list[str]:
         """What of it the scripts are told of the game."""
@@ -76,7 +83,7 @@ def check_milestones(names: Sequence[str]) -> None:
 
 def cloning_sources(milestone: str) -> list[Path]:
     """The files that what is learned of a milestone depends on, for its fingerprint."""
-    scripts = source_files("bc_pokemon.py", "collect_expert_data.py", "benchmarks/cloning.py", *PLAY_SOURCES)
+    scripts = source_files("*_pokemon.py", "collect_expert_data.py", "benchmarks/cloning.py", *PLAY_SOURCES)
     return [BUNDLED_ROM, find_policy(milestone, shipped_dir=GAME.policy_dir), *scripts]
 
 
@@ -152,6 +159,17 @@ def game_flags() -> list[str]:
     return ["--rom-path", str(BUNDLED_ROM), "--milestone-config", str(MILESTONE_CONFIG)]
 
 
+@cache
+def sandbox_flags() -> tuple[str, ...]:
+    """What dagger_pokemon.py is told where the platform has no sandbox: the policies here are the game's own, as good as code."""
+    try:
+        probe(GAME)
+    except SandboxError as error:
+        print(f"{error}\nThe game's own policies are trusted so.", flush=True)
+        return ("--unsafe-policies",)
+    return ()
+
+
 def train(
     milestone: str,
     data: Path,
@@ -166,18 +184,57 @@ def train(
 
     The best network is chosen by other episodes than those of the test.
     """
+    flags = ["--total-steps", str(budget.total_steps), "--eval-frequency", str(budget.eval_frequency), "--save-frequency", "0"]
     name = f"bc_{milestone}_{seed}"
+    return _learn("bc_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop)
+
+
+def go_on_with_dagger(
+    milestone: str,
+    data: Path,
+    models: Path,
+    clone: Path,
+    budget: Budget,
+    seed: int,
+    num_threads: int | None = None,
+    log: Path | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> Path:
+    """Let a clone of the demonstrations in `data` play, and learn from what the expert would have done there; go on where an
+    earlier call was stopped. Returns the best checkpoint, chosen as `train` chooses.
+    """
+    flags = ["--init-from", str(clone), "--n-iterations", str(budget.iterations)]
+    flags += ["--episodes-per-iter", str(budget.episodes_per_iteration), "--train-steps-per-iter", str(budget.steps_per_iteration)]
+    flags += ["--max-episode-steps", str(milestones()[milestone].max_steps), "--no-save-iterations"]
+    flags += ["--policy-dir", str(GAME.policy_dir), "--answer-cache", str(models / "answers.sqlite"), *sandbox_flags()]
+    name = f"dagger_{milestone}_{seed}"
+    return _learn("dagger_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop)
+
+
+def _learn(
+    script: str,
+    name: str,
+    flags: list[str],
+    milestone: str,
+    data: Path,
+    models: Path,
+    budget: Budget,
+    seed: int,
+    num_threads: int | None,
+    log: Path | None,
+    should_stop: Callable[[], bool],
+) -> Path:
+    """Run a training script to its end, with what all have in common. Returns the best checkpoint."""
     best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
     if final.is_file() and best.is_file():
         return best
-    flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(models)]
-    flags += ["--expert-data-dir", str(data), "--total-steps", str(budget.total_steps)]
-    flags += ["--eval-frequency", str(budget.eval_frequency), "--batch-size", str(budget.batch_size)]
-    flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine", "--save-frequency", "0"]
+    flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(models), *flags]
+    flags += ["--expert-data-dir", str(data), "--network", budget.network, "--batch-size", str(budget.batch_size)]
+    flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine"]
     flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video", *budget.game_flags()]
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    run_script("bc_pokemon.py", *flags, *game_flags(), log=log, should_stop=should_stop)
+    run_script(script, *flags, *game_flags(), log=log, should_stop=should_stop)
     return best
 
 
@@ -186,17 +243,17 @@ def play(
     policies: Sequence[str],
     n_episodes: int,
     budget: Budget,
-    checkpoint: Path | None = None,
+    checkpoints: Mapping[str, Path] | None = None,
     video: Path | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> dict[str, Any]:
     """Test episodes of a milestone, the same seeds for each policy.
 
     Args:
-        policies: of "random", "bc" and "expert".
+        policies: "random", "expert", and names of networks.
         budget: says in which tier and worlds.
-        checkpoint: the network that plays "bc".
-        video: folder for a film of the first episode of "bc".
+        checkpoints: name -> the network that plays, for example as "bc".
+        video: folder for a film of the first episode of each network.
         should_stop: when it says so, EvaluationStopped is raised.
 
     Returns the limit as "max_steps", and for each policy its `summary`.
@@ -211,8 +268,9 @@ def play(
     try:
         for name in policies:
             recorder = None
-            if name == "bc" and video is not None:
-                recorder = EpisodeRecorder(video, f"bc_{milestone}", buttons=GAME.buttons)
+            checkpoint = (checkpoints or {}).get(name)
+            if checkpoint is not None and video is not None:
+                recorder = EpisodeRecorder(video, f"{name}_{milestone}", buttons=GAME.buttons)
             policy = make_policy(name, milestone, checkpoint)
             results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop))
             if recorder is not None:
@@ -223,8 +281,8 @@ def play(
 
 
 def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministic: bool = True) -> Policy:
-    """The policy "random", "bc" or "expert" of a milestone; `deterministic` says whether "bc" presses its likeliest button, or
-    draws one from its probabilities.
+    """The policy "random" or "expert" of a milestone, or else the network in `checkpoint`; `deterministic` says whether it
+    presses its likeliest button, or draws one from its probabilities.
     """
     n_actions = len(GAME.buttons)
     if name == "random":
@@ -232,4 +290,6 @@ def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministi
     if name == "expert":
         expert = PolicyExpert((None, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
-    return NetworkPolicy(build_network(load_checkpoint(checkpoint)), deterministic=deterministic)
+    content = load_checkpoint(checkpoint)
+    stack = content.get("frame_stack", 1)
+    return NetworkPolicy(build_network(content, checkpoint), deterministic=deterministic, frame_stack=stack)

@@ -81,3 +81,26 @@ def bootstrap_iqm(
         means[i] = interquartile_mean(successes[milestones, seeds, episodes].mean(axis=-1))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return interquartile_mean(successes.mean(axis=-1)), float(low), float(high)
+
+
+def bootstrap_difference(
+    ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The mean difference of two methods' success rates, and its paired bootstrap interval over milestones, seeds and episodes.
+
+    Args:
+        ours, theirs: (M, S, E) bool of the same milestones, seeds and test episodes, as for `bootstrap_iqm`.
+        rng: draws the resamples, the same milestones, seeds and episodes of both.
+
+    Returns the mean of ours - theirs, and the lower and upper end.
+    """
+    differences = np.asarray(ours, float) - np.asarray(theirs, float)
+    n_milestones, n_seeds, n_episodes = differences.shape
+    means = np.empty(resamples)
+    for i in range(resamples):
+        milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
+        seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
+        episodes = rng.integers(n_episodes, size=(n_milestones, n_seeds, n_episodes))
+        means[i] = differences[milestones, seeds, episodes].mean()
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(differences.mean()), float(low), float(high)

@@ -292,18 +292,20 @@ def test_a_stopped_table_leaves_no_process_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.slow
 def test_demo(tmp_path):
-    flags = [*TINY, "--milestones", "GAME_RUNNING", "--output-dir", "demo"]
+    dagger = ["--iterations", 2, "--episodes-per-iteration", 1, "--steps-per-iteration", 2]
+    flags = [*TINY, *dagger, "--milestones", "GAME_RUNNING", "--output-dir", "demo"]
     done = run(tmp_path, "demo", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "GAME_RUNNING" in done.stdout and "2/2 = 100 %" in done.stdout  # the expert
-    (film,) = (tmp_path / "demo" / "videos").glob("*.mp4")
-    assert str(film.relative_to(tmp_path)) in done.stdout
+    assert "GAME_RUNNING" in done.stdout and "2/2 = 100 %" in done.stdout and "DAgger" in done.stdout
+    films = sorted((tmp_path / "demo" / "videos").glob("*.mp4"))
+    assert [film.name.split("_")[0] for film in films] == ["bc", "dagger"]
+    assert all(str(film.relative_to(tmp_path)) in done.stdout for film in films)
     assert len(list((tmp_path / "demo" / "expert_data" / "GAME_RUNNING").glob("episode_*.npz"))) == 3
-    best = tmp_path / "demo" / "models" / "bc_GAME_RUNNING_1_best.pth"
-    made = best.stat().st_mtime_ns
+    networks = [tmp_path / "demo" / "models" / f"{name}_GAME_RUNNING_1_best.pth" for name in ("bc", "dagger")]
+    made = [network.stat().st_mtime_ns for network in networks]
     done = run(tmp_path, "demo", *flags)
     assert done.returncode == 0 and "$ python" not in done.stdout  # nothing is recorded or trained again
-    assert best.stat().st_mtime_ns == made
+    assert [network.stat().st_mtime_ns for network in networks] == made
 
 
 @pytest.mark.slow
