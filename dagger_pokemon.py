@@ -101,7 +101,10 @@ class Args:
     query_budget: int | None = None
     """Labels at most; None for no limit. Answers from the cache count, demonstrations don't."""
     query_rate: float = 1.0
-    """Share of the states that the student visits in a rollout that are asked about."""
+    """Share of the states that the student visits in a rollout that are asked about (of the distinct ones, and of those where
+    the expert did not act himself)."""
+    ask_repeats: bool = False
+    """Also label what the student sees again and again in one rollout, as often as it sees it; each counts as a label."""
     query_by: Literal["random", "novelty", "disagreement"] = "novelty"
     """Which, when that is less than all: any; those farthest from what has a label, in the network's features; or those
     where the network with its dropout on agrees least with itself."""
@@ -376,13 +379,14 @@ def label(
 ) -> np.ndarray:
     """Choose the rows that are asked about, ask, and put the answers into the data set. Returns the ids of the chosen.
 
-    What the student sees again and again in one rollout is asked once. Raises EvaluationStopped if it is to stop.
+    What the student sees again and again in one rollout is asked once, unless --ask-repeats. Raises EvaluationStopped if it
+    is to stop.
     """
-    new = unanswered(data, ids)
+    new = unanswered(data, ids, args.ask_repeats)
     count = query_selection.number_to_ask(len(new), args.query_rate, labeller.left)
     seed = [args.seed, zlib.crc32(b"queries"), int(ids[0]) if len(ids) else 0]
-    if count >= len(new):
-        chosen = np.arange(len(new))
+    if count in (0, len(new)):
+        chosen = np.arange(count)
     elif args.query_by == "random":
         chosen = query_selection.choose_random(len(new), count, np.random.default_rng(seed))
     elif args.query_by == "novelty":
@@ -438,9 +442,12 @@ def predict(network: PolicyNetwork, training: TrainingSet, ids: np.ndarray) -> l
     return pressed
 
 
-def find_starts(args: Args, game: Game, milestone: str, tier: str | None, purpose: Literal["train", "choose"]) -> EpisodeStarts:
+def find_starts(
+    args: Args, game: Game, milestone: str, tier: str | None, worlds: str | None, purpose: Literal["train", "choose"]
+) -> EpisodeStarts:
     """Where episodes of rollouts ("train") or of evaluations ("choose") start."""
-    tier, worlds = (args.tier, args.worlds) if args.start_states is not None else (tier, args.worlds)
+    if args.start_states is not None or not game.has_worlds:  # recorded states hold their own: only flags contradict them
+        tier, worlds = args.tier, args.worlds
     try:
         return choose_starts(
             game,
@@ -449,7 +456,7 @@ def find_starts(args: Args, game: Game, milestone: str, tier: str | None, purpos
             purpose=purpose,
             load_state=args.start_states,
             worlds=worlds,
-            tier=tier if game.has_worlds else args.tier,
+            tier=tier,
         )
     except ValueError as error:
         raise FlagError(str(error)) from error
@@ -488,7 +495,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
     files, steps_of, facts = [], {}, {}
-    if args.expert_data_dir is not None:
+    begun = checkpoint is not None and checkpoint["progress"].get("rows", 0) > 0  # the demonstrations are in the data set
+    if args.expert_data_dir is not None and not begun:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
         files, last_steps = limit_labels(files, args.max_labels)
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
@@ -505,9 +513,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if not args.eval_max_steps and milestone not in limits:
         raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
     eval_max_steps = args.eval_max_steps or limits[milestone].max_steps
-    tier = args.tier or facts.get("tier")
-    starts = find_starts(args, game, milestone, tier, "train")
-    eval_starts = find_starts(args, game, milestone, tier, "choose")
+    # Where nothing is said it goes on where the demonstrations, or the clone, were made.
+    before = checkpoint or (facts if facts.get("tier") else init or {})
+    tier = args.tier or before.get("tier")
+    worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
+    starts = find_starts(args, game, milestone, tier, worlds, "train")
+    eval_starts = find_starts(args, game, milestone, tier, worlds, "choose")
 
     # The student
     settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False}
@@ -645,7 +656,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         )  # fmt: skip
                         # Label: the expert says what it would have done there
                         training.refresh()
-                        label(args, data, rollout.ids, learner, training, labeller, stop)
+                        answered = labeller.counts.answered
+                        asked = label(args, data, rollout.ids, learner, training, labeller, stop)
+                        if len(asked) and labeller.counts.answered == answered:
+                            report.print(f"iteration {iteration}: the expert answered none of {len(asked):,} questions")
                         training.refresh()
                         if not len(training):  # not committed, so that it is done again with another expert
                             raise no_labels(labeller)
@@ -689,7 +703,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 progress.iteration, progress.phase = iteration + 1, "roll out"
                 save(models["last"])
             if progress.reached_target:
-                report.print(f"iteration {progress.iteration - 1}: the target is reached")
+                report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
         finished = True
     except EvaluationStopped:
         data.discard()

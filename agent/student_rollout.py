@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.labelling import Labeller
 from agent.oracle import Situation
-from common.dagger_data import NO_ACTION, DaggerData, Label, Row
+from common.dagger_data import NO_ACTION, DaggerData, Label, Row, Status
 from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
 from common.seeding import episode_rng
 from pokemon_env.vector_env import ThreadVectorEnv
@@ -127,16 +127,20 @@ def roll_out(
     return Rollout(np.array(ids, np.int64), result, repeats)
 
 
-def unanswered(data: DaggerData, ids: np.ndarray) -> np.ndarray:
-    """Those of the rows that have no answer and whose question (the memory, the button before) none of them asked earlier,
-    nor has an answer among them: what a stuck student sees for a hundred steps is one question."""
+def unanswered(data: DaggerData, ids: np.ndarray, repeats: bool = False) -> np.ndarray:
+    """Those of the rows that have no answer; without `repeats` only those whose question (the memory, the button before) none
+    of them asked earlier, nor has an answer among them: what a stuck student sees for a hundred steps is one question.
+    """
     start = int(ids[0]) if len(ids) else 0
     columns = data.columns(["status", "snapshot", "prev_action", "frame"], start=start)
-    questions = list(zip(columns["snapshot"].tolist(), columns["prev_action"].tolist(), columns["frame"].tolist(), strict=True))
     from_start = ids - start
-    asked = {questions[i] for i in from_start if columns["status"][i] != 2}
+    not_asked = from_start[columns["status"][from_start] == Status.NOT_ASKED]
+    if repeats:
+        return not_asked + start
+    questions = list(zip(*(columns[name].tolist() for name in ("snapshot", "prev_action", "frame")), strict=True))
+    asked = {questions[i] for i in from_start if columns["status"][i] != Status.NOT_ASKED}
     new = []
-    for i in from_start.tolist():
+    for i in not_asked.tolist():
         if questions[i] not in asked:
             asked.add(questions[i])
             new.append(i + start)

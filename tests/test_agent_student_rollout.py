@@ -178,6 +178,7 @@ def test_a_stuck_student_s_situation_is_one_question(data, envs, oracle):
     # What the expert answered while he acted is no question any more, nor is what has an answer by now.
     data.set_answers(new[:1], [Label(0, "somebody")])
     assert unanswered(data, rollout.ids).tolist() == new[1:].tolist()
+    assert len(unanswered(data, rollout.ids, repeats=True)) == len(rollout.ids) - 1  # all but the one that has an answer
     data.set_answers(new, [Label(0, "somebody")] * len(new))
     assert len(unanswered(data, rollout.ids)) == 0 == len(unanswered(data, rollout.ids[:0]))
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -847,7 +848,7 @@ def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
     result = learn(**flags, target_success_rate=0.5)
     assert result["iteration"] < 6 and result["last"]["success_rate"] == 1
     said = capsys.readouterr().out
-    assert "the expert succeeds in 100% of 4 episodes" in said and "the target is reached" in said
+    assert "the expert succeeds in 100% of 4 episodes" in said and "the target was reached in iteration" in said
     assert Path("models/dagger_pokemon_final.pth").is_file()
     assert result["labels"]["labels"] == (rows("status")["status"] != Status.NOT_ASKED).sum()  # the expert's own play is free
     progress = torch.load("models/dagger_pokemon_last.pth")["progress"]
@@ -899,3 +900,19 @@ def test_start_states(learn, bedroom_state):
         learn(exp_name="other", start_states="nowhere.state", tier=None)
     with pytest.raises(dagger_pokemon.FlagError, match="holds its own world and tier: leave out --tier"):
         learn(exp_name="other", start_states=str(bedroom_state))
+
+
+def test_it_goes_on_where_the_clone_was_made(learn, capsys):
+    learn(n_iterations=1, tier="T0")
+    capsys.readouterr()
+    learn(exp_name="second", tier=None, init_from="models/dagger_pokemon_final.pth", n_iterations=1)
+    assert "on tier T0" in capsys.readouterr().out
+
+
+def test_resuming_needs_no_demonstrations(learn):
+    record("demonstrations")
+    learn(expert_data_dir="demonstrations", n_iterations=1)
+    before = rows("label")["label"]
+    shutil.rmtree("demonstrations")
+    learn(resume_from="models/dagger_pokemon_last.pth", expert_data_dir="demonstrations", n_iterations=2)
+    assert rows("label")["label"][: len(before)].tolist() == before.tolist() and list(iterations()) == [DEMONSTRATION_ITERATION, 1]
