@@ -1,7 +1,8 @@
-"""The student that reads the game's state instead of its picture: an upper bound of what imitation can learn from the labels.
+"""The student that reads the game's state instead of its picture: about as much as can be learned from these demonstrations.
 
-It sees what matters without having to learn to see: the map around the player, menus and texts by their names, the numbers of a
-battle. It is cloned from the same demonstrations as the others, whose states are found again by playing them once more.
+No strict bound: a student that asks about states of its own choice may come further. It sees what matters without having to
+learn to see: the map around the player, menus and texts by their names, the numbers of a battle. It is cloned from the same
+demonstrations as the others, whose states are found again by playing them once more.
 """
 
 from __future__ import annotations
