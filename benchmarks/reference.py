@@ -4,6 +4,7 @@
     python -m benchmarks.reference                                    # all that the table needs
     python -m benchmarks.reference --milestones CLOCK_SET --seeds 1   # a part of it
     python -m benchmarks.reference --study                            # how TRAINING_STEPS were chosen
+    python -m benchmarks.reference --students dagger --labels 10000   # what DAgger makes of as many labels, for the audit's gate
 
 For each scored milestone and seed: records demonstrations in the training worlds, clones the first 250, 1,000 and 10,000
 labels of them, and plays test episodes in worlds that nobody has seen (tier T2) with the network as it is in the end, drawing
@@ -33,6 +34,8 @@ class Args:
     """how many labels are cloned, validation's included"""
     seeds: tuple[int, ...] = (1, 2, 3)
     """each has demonstrations, weights and batches of its own"""
+    students: tuple[Literal["bc", "dagger"], ...] = ("bc",)
+    """who learns from the labels: the reference scores are those of cloning; what was measured of the other stays in the table"""
     tier: Literal["T1", "T2"] = "T2"
     """the tier to learn and to play in; v1's scores are those of T2"""
     noise: float = 0.2
@@ -53,6 +56,8 @@ if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
 import json
+import math
+import re
 
 import numpy as np
 import torch
@@ -90,6 +95,8 @@ TRAINING_STEPS = {250: 250, 1000: 400, 10_000: 1200}
 whose networks have the lowest mean validation loss in the end (`--study`)."""
 STUDIED = {250: (125, 250, 500), 1000: (200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
+DAGGER_ITERATIONS = 8
+"""Of DAgger, which has the same number of training steps in all, but for rounding."""
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine, so a network is done when its training ends, and not before."""
 
@@ -172,8 +179,36 @@ def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should
     return final
 
 
+def dagger(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
+    """Train one network with DAgger on so many labels, all of them asked for in its rollouts. Returns its checkpoint."""
+    folder = folder_of(args, milestone)
+    name = f"dagger_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
+    last, final, data = (folder / f"{name}_{which}" for which in ("last.pth", "final.pth", "data.sqlite"))
+    if final.is_file():
+        return final
+    episodes = math.ceil(labels / DAGGER_ITERATIONS / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
+    flags = ["--milestone", milestone, "--tier", args.tier, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
+    flags += ["--n-iterations", str(DAGGER_ITERATIONS), "--episodes-per-iter", str(episodes), "--query-budget", str(labels)]
+    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(milestone, args.tier)), "--stochastic-rollouts"]
+    flags += ["--train-steps-per-iter", str(math.ceil(steps / DAGGER_ITERATIONS)), "--learning-rate", str(LEARNING_RATE)]
+    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--num-threads", "1", *cloning.game_flags()]
+    # No network is chosen by play: the script's own evaluation is as short as it can be.
+    flags += ["--eval-frequency", "0", "--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1"]
+    flags += ["--no-save-best", "--no-save-iterations", "--no-video", "--policy-dir", str(GAME.policy_dir)]
+    flags += ["--answer-cache", "", *cloning.sandbox_flags()]
+    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+    log = folder / f"train_{name}.log"
+    cloning.run_script("dagger_pokemon.py", *flags, log=log, should_stop=should_stop)
+    for path in (last, *folder.glob(f"{data.name}*")):
+        path.unlink(missing_ok=True)
+    return final
+
+
+STUDENTS = {"bc": clone, "dagger": dagger}
+
+
 def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """The test episodes of "random", "bc" or "expert"; all policies play the same ones."""
+    """The test episodes of "random", "expert" or a student; all policies play the same ones."""
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=args.tier)
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, num_threads=1, **starts.settings)
     try:
@@ -220,55 +255,79 @@ def aggregate(rows: dict[str, dict[str, Any]], milestones: list[str], policy: st
 
 
 def cell(milestone: str, policy: str, seed: int = 0) -> str:
-    """The name of one result: "random", "expert", or "bc250" and so on with its seed."""
-    return f"{milestone}/{policy}_seed{seed}" if policy.startswith("bc") else f"{milestone}/{policy}"
+    """The name of one result: "random", "expert", or "bc250", "dagger250" and so on with its seed."""
+    return f"{milestone}/{policy}" if policy in ("random", "expert") else f"{milestone}/{policy}_seed{seed}"
 
 
 def shares_of_the_expert(rows: dict[str, dict[str, Any]], milestones: list[str]) -> list[dict[str, Any]]:
-    """What the audit's gate on cloning reads: success with 1,000 and 10,000 labels as a share of the expert's, over the seeds."""
+    """What the audit's gate reads, as shares of the expert's success, over the seeds: that of cloning with 1,000 labels, and
+    that of the better student with 10,000 (the gate asks what can be learned from them, not by which method)."""
     entries = []
     for milestone in milestones:
         entry: dict[str, Any] = {"milestone": milestone}
-        for labels in (1000, 10_000):
-            students = [row for name, row in rows.items() if name.startswith(f"{milestone}/bc{labels}_")]
-            if students and f"{milestone}/expert" in rows:
-                expert = mean(rows[f"{milestone}/expert"])
-                entry[f"relative_{labels}"] = float(np.mean([mean(row) for row in students])) / max(expert, 1e-9)
+        for labels, students in ((1000, ("bc",)), (10_000, ("bc", "dagger"))):
+            shares = {}
+            for student in students:
+                results = [row for name, row in rows.items() if name.startswith(f"{milestone}/{student}{labels}_")]
+                if results and f"{milestone}/expert" in rows:
+                    expert = mean(rows[f"{milestone}/expert"])
+                    shares[student] = float(np.mean([mean(row) for row in results])) / max(expert, 1e-9)
+            if shares:
+                best = max(shares, key=shares.get)
+                entry |= {f"relative_{labels}": shares[best], f"student_{labels}": best}
         if len(entry) > 1:
             entries.append(entry)
     return entries
 
 
+def policies_of(rows: dict[str, dict[str, Any]]) -> dict[str, list[int]]:
+    """The table's columns: each policy that has results, with its seeds; cloning first, by numbers of labels."""
+    seeds: dict[str, set[int]] = {"random": {0}}
+    found = [re.fullmatch(r".*/(bc|dagger)(\d+)_seed(\d+)", name) for name in rows]
+    for student, labels, seed in sorted((match[1], int(match[2]), int(match[3])) for match in found if match):
+        seeds.setdefault(f"{student}{labels}", set()).add(seed)
+    return {policy: sorted(some) for policy, some in (seeds | {"expert": {0}}).items()}
+
+
+def title(policy: str) -> str:
+    """A policy's name in the table."""
+    for student, name in (("bc", "BC"), ("dagger", "DAgger")):
+        if policy.startswith(student):
+            return f"{name} {int(policy.removeprefix(student)):,}"
+    return policy
+
+
 def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str]) -> str:
-    """The tables, with the command that makes them."""
-    students = [f"bc{labels}" for labels in args.labels]
-    titles = {"random": "random", **{f"bc{n}": f"BC {n:,}" for n in args.labels}, "expert": "expert"}
+    """The tables, with the command that makes them, of all that there is by now."""
+    policies = policies_of(rows)
+    largest = list(policies)[-2]
     lines = [
-        f"| milestone | steps, 2x | {' | '.join(titles.values())} | SPL of BC {max(args.labels):,} | of the expert |",
-        "|-|-|" + "-|" * (len(titles) + 2),
+        f"| milestone | steps, 2x | {' | '.join(map(title, policies))} | SPL of {title(largest)} | of the expert |",
+        "|-|-|" + "-|" * (len(policies) + 2),
     ]
     for milestone in milestones:
         cells = [milestone, str(benchmark_v1.step_limit(milestone, args.tier))]
-        for policy in titles:
-            names = [cell(milestone, policy, seed) for seed in args.seeds]
-            rates = [100 * mean(rows[name]) for name in dict.fromkeys(names) if name in rows]
-            spread = f" ({min(rates):.0f}-{max(rates):.0f})" if policy in students and len(rates) > 1 else ""
+        results = {
+            policy: [rows[name] for seed in seeds if (name := cell(milestone, policy, seed)) in rows]
+            for policy, seeds in policies.items()
+        }
+        for some in results.values():
+            rates = [100 * mean(row) for row in some]
+            spread = f" ({min(rates):.0f}-{max(rates):.0f})" if len(rates) > 1 else ""
             cells.append(f"{np.mean(rates):.0f}{spread}" if rates else "-")
-        for policy in (students[-1], "expert"):
-            names = [cell(milestone, policy, seed) for seed in args.seeds]
-            values = [rows[name]["spl"] for name in dict.fromkeys(names) if name in rows and rows[name]["spl"] is not None]
+        for policy in (largest, "expert"):
+            values = [row["spl"] for row in results[policy] if row["spl"] is not None]
             cells.append(f"{np.mean(values):.2f}" if values else "-")
         lines.append(f"| {' | '.join(cells)} |")
     for key, factor in zip(("successes", "successes_4x"), FACTORS, strict=True):
-        cells = [f"IQM within {factor}x", ""]
-        for policy in titles:
-            cells.append(aggregate(rows, milestones, policy, args.seeds if policy in students else (0,), key))
-        lines.append(f"| {' | '.join([*cells, '', ''])} |")
+        cells = [aggregate(rows, milestones, policy, tuple(seeds), key) for policy, seeds in policies.items()]
+        lines.append(f"| {' | '.join([f'IQM within {factor}x', '', *cells, '', ''])} |")
     minutes = sum(row.get("minutes", 0.0) for row in rows.values())
+    seeds = sorted({seed for some in policies.values() for seed in some} - {0})
     lines += [
         "",
         f"Success in percent on tier {args.tier}, over {args.test_episodes} test episodes each (in brackets the lowest and "
-        f"highest of seeds {', '.join(map(str, args.seeds))}); IQM with 95 % bootstrap intervals over milestones, seeds and "
+        f"highest of seeds {', '.join(map(str, seeds))}); IQM with 95 % bootstrap intervals over milestones, seeds and "
         f"episodes; SPL where a shortest way is defined, with people standing still. "
         f"`python -m benchmarks.reference --tier {args.tier}`, {minutes / max(args.parallel, 1):.0f} minutes with "
         f"{args.parallel} at once.",
@@ -329,32 +388,39 @@ def main(args: Args) -> int:
     for seed in args.seeds:
         for name in milestones:
             for labels in sorted(args.labels, reverse=True):  # the largest first: it records for the others, too
-                jobs[cell(name, f"bc{labels}", seed)] = (name, "bc", seed, labels)
+                for student in args.students:
+                    jobs[cell(name, f"{student}{labels}", seed)] = (name, student, seed, labels)
     files = {job: output / args.tier / f"{job}.json" for job in jobs}
-    expected = {job: result_key(args, keys[jobs[job][0]], jobs[job][0]) for job in jobs}
-    rows = {job: json.loads(path.read_text()) for job, path in files.items() if path.is_file()}
-    rows = {job: row for job, row in rows.items() if row.get("fingerprint") == expected[job]}
+    # What was measured with other flags of this command is in the table, too.
+    tabled = [name for name in cloning.milestones() if name in benchmark_v1.SCORED or name in milestones]
+    expected = {name: result_key(args, keys.get(name) or training_key(args, name), name) for name in tabled}
+    rows = {}
+    for name in tabled:
+        for path in sorted(folder_of(args, name).glob("*.json")):
+            row = json.loads(path.read_text())
+            if row.get("fingerprint") == expected[name]:
+                rows[f"{name}/{path.stem}"] = row
 
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
         milestone, policy, seed, labels = jobs[job]
         began = time.monotonic()
         checkpoint = None
-        if policy == "bc":
-            checkpoint = clone(args, milestone, seed, labels, training_steps(labels), should_stop)
+        if policy in STUDENTS:
+            checkpoint = STUDENTS[policy](args, milestone, seed, labels, training_steps(labels), should_stop)
         result = play(args, milestone, policy, checkpoint, should_stop)
-        return {**result, "minutes": (time.monotonic() - began) / 60, "fingerprint": expected[job]}
+        return {**result, "minutes": (time.monotonic() - began) / 60, "fingerprint": expected[milestone]}
 
     def save() -> None:
         save_json(output / "reference.json", {"args": asdict(args), "results": rows})
-        save_text(output / "reference.md", markdown(args, rows, milestones))
-        save_json(output / "bc_gate.json", shares_of_the_expert(rows, milestones))
+        save_text(output / "reference.md", markdown(args, rows, tabled))
+        save_json(output / "bc_gate.json", shares_of_the_expert(rows, tabled))
 
     def on_result(job: str, row: dict[str, Any]) -> None:
         save_json(files[job], row)
         rows[job] = row
         save()
         text = f"{100 * mean(row):.0f} % ({100 * mean(row, 'successes_4x'):.0f} % within 4x)"
-        print(f"{job}: {text}, {row['minutes']:.1f} min ({len(rows)} of {len(jobs)})", flush=True)
+        print(f"{job}: {text}, {row['minutes']:.1f} min ({sum(name in rows for name in jobs)} of {len(jobs)})", flush=True)
 
     todo = [job for job in jobs if job not in rows]
     # Of one milestone and seed only the first records: the others wait until it has.
@@ -362,7 +428,7 @@ def main(args: Args) -> int:
     run_in_parallel(work, largest, args.parallel, on_result)
     run_in_parallel(work, [job for job in todo if job not in largest], args.parallel, on_result)
     save()
-    print(markdown(args, rows, milestones))
+    print(markdown(args, rows, tabled))
     return 0
 
 

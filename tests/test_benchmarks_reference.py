@@ -74,7 +74,19 @@ def test_the_table_and_the_gate_s_figures():
         rows[f"CLOCK_SET/bc10000_seed{seed}"] = row(0.8)
     rows["HEALED/expert"] = row(1)
     (entry,) = shares_of_the_expert(rows, ["CLOCK_SET", "HEALED"])
-    assert entry == {"milestone": "CLOCK_SET", "relative_1000": pytest.approx(0.5), "relative_10000": pytest.approx(1.0)}
+    assert entry == {
+        "milestone": "CLOCK_SET",
+        "relative_1000": pytest.approx(0.5),
+        "student_1000": "bc",
+        "relative_10000": pytest.approx(1.0),
+        "student_10000": "bc",
+    }
+    with_dagger = rows | {"CLOCK_SET/dagger1000_seed1": row(0.8), "CLOCK_SET/dagger10000_seed1": row(0.9)}
+    (entry,) = shares_of_the_expert(with_dagger, ["CLOCK_SET", "HEALED"])
+    assert entry["relative_1000"] == pytest.approx(0.5)  # the gate asks what cloning makes of a thousand
+    assert (entry["relative_10000"], entry["student_10000"]) == (pytest.approx(9 / 8), "dagger")
+    header = markdown(Args(), with_dagger, ["CLOCK_SET"]).splitlines()[0]
+    assert "| random | BC 1,000 | BC 10,000 | DAgger 1,000 | DAgger 10,000 | expert |" in header
     text = markdown(Args(labels=(1000, 10_000), seeds=(1, 2)), rows, ["CLOCK_SET", "HEALED"])
     lines = text.splitlines()
     assert len({line.count("|") for line in lines[:6]}) == 1
@@ -105,6 +117,11 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch, capsys):
     written = result.stat().st_mtime_ns
     content = json.loads((tmp_path / "out" / "reference.json").read_text())["results"]
     assert set(content) == {"CLOCK_SET/random", "CLOCK_SET/expert", "CLOCK_SET/bc200_seed1"}
+    args.students = ("dagger",)
+    assert reference.main(args) == 0
+    content = json.loads((tmp_path / "out" / "reference.json").read_text())["results"]
+    assert {"CLOCK_SET/bc200_seed1", "CLOCK_SET/dagger200_seed1"} <= set(content)  # the table keeps what is there
+    args.students = ("bc",)
     assert content["CLOCK_SET/expert"]["successes"] == [True, True] and len(content["CLOCK_SET/bc200_seed1"]["successes"]) == 2
     assert reference.main(args) == 0 and result.stat().st_mtime_ns == written
     args.test_episodes = 3  # another test of the same network
