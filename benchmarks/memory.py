@@ -26,17 +26,17 @@ class Args:
     """what to learn; T3 hides something in STARTER_CHOSEN and TRAINER_BEATEN"""
     worlds: str = "0"
     """worlds to learn and to play in"""
-    n_labels: int = 10_000
+    n_labels: int = 40_000
     """labels to learn from"""
-    noise: float = 0.1
+    noise: float = 0.2
     """probability of a random press while recording; the label stays the expert's"""
-    updates: int = 1000
+    updates: int = 2500
     """training steps of each network"""
     batch_episodes: int = 8
     """episodes in a training step, each up to --max-length steps long"""
     max_length: int = 40
     """longer episodes are cut into pieces of so many steps, all but the first of which begin without a memory"""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Adam's, falling along a cosine"""
     network: Literal["impala", "tiles"] = "tiles"
     """the convolutions of both networks"""
