@@ -81,8 +81,8 @@ class Args:
     weight_decay: float = 1e-5
     """L2 penalty on the weights."""
     network: Literal["impala", "tiles"] = "impala"
-    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: five times as fast a
-    step, and better on Game Boy games."""
+    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
+    fast a step on a CPU, and better on Game Boy games."""
     hidden_dim: int = 256
     """Width of the layer before the logits."""
     frame_stack: int = 1

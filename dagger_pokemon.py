@@ -111,8 +111,8 @@ class Args:
 
     # Learning
     network: Literal["impala", "tiles"] = "impala"
-    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: five times as fast a
-    step, and better on Game Boy games."""
+    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
+    fast a step on a CPU, and better on Game Boy games."""
     hidden_dim: int = 256
     """Width of the layer before the logits."""
     frame_stack: int = 1
@@ -464,7 +464,7 @@ def find_starts(
 
 def main(args: Args) -> dict[str, Any]:
     """Train. Returns the run's name, how far it came, and the records of the best and last network."""
-    with ExitStack() as opened:  # closed again wherever it ends: the pipeline calls this many times in one process
+    with ExitStack() as opened:  # closed again wherever it ends, an error before the first rollout included
         return run(args, opened)
 
 

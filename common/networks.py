@@ -132,8 +132,8 @@ class TileCNN(nn.Module):
 
     The first convolution reads each tile whole, without overlap and at the screen's own resolution, so that a letter or a
     wall is one vector; the second joins two by two tiles to the squares that people walk on. The residual blocks then work
-    on a board of squares (9x10 on a Game Boy) instead of pixels. It costs a fifth of `ImpalaCNN`'s time per step, and
-    learns in a third of its steps; on a screen that scrolls by less than a tile it is the wrong network.
+    on a board of squares (9x10 on a Game Boy) instead of pixels. A step of training takes about a third of
+    `ImpalaCNN`'s time on a CPU, and fewer steps are enough; on a screen that scrolls by less than a tile it is the wrong network.
 
     Args:
         action_dim: number of buttons.
