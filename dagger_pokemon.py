@@ -144,6 +144,9 @@ class Args:
     """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
     eval_seed: int = 1000
     """First seed of the evaluation's episodes."""
+    stochastic_eval: bool = False
+    """In evaluations, too, draw the student's buttons from its probabilities; whoever plays the checkpoints later is to do the
+    same, and finds it in them."""
     target_success_rate: float | None = None
     """Stop when the lower bound of the student's success on 50 fixed seeds passes this share of the expert's; None never."""
     num_envs: int = 8
@@ -162,6 +165,8 @@ class Args:
     """The milestones with their limits."""
     video: bool = True
     """Film the first episode of each candidate for the best to runs/{run}/videos/."""
+    rollout_videos: str | None = None
+    """Folder for films of the first episode of each rollout, rollout_iter{N}_ep0_{MILESTONE}.mp4; None for none."""
 
 
 NOT_RESUMED = ("resume_from", "overwrite")
@@ -222,7 +227,16 @@ from common.checkpoints import (
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
-from common.evaluation import EpisodeSpec, EvaluationStopped, Evaluator, NetworkPolicy, RandomPolicy, evaluate, seeded_episodes
+from common.evaluation import (
+    EpisodeRecorder,
+    EpisodeSpec,
+    EvaluationStopped,
+    Evaluator,
+    NetworkPolicy,
+    RandomPolicy,
+    evaluate,
+    seeded_episodes,
+)
 from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
@@ -313,6 +327,14 @@ def rollout_episodes(args: Args, starts: EpisodeStarts, iteration: int) -> list[
     return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, files, strict=True)]
 
 
+def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> EpisodeRecorder | None:
+    """Films the first episode of an iteration's rollout, where that is wanted."""
+    if args.rollout_videos is None:
+        return None
+    name = f"rollout_iter{iteration}_ep0_{milestone}"
+    return EpisodeRecorder(Path(args.rollout_videos), name, buttons=buttons, with_outcome=False)
+
+
 def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
     """Whoever labels. Nothing after this knows what kind of expert it is."""
     limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
@@ -324,7 +346,8 @@ def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
 NOT_OF_THE_RUN = (
     *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
     "save_best", "save_iterations", "n_iterations", "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
-    "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "video",
+    "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "stochastic_eval", "video",
+    "rollout_videos",
 )  # fmt: skip
 """Flags that a run which goes on may change and still learn the same, or whose change is told or refused elsewhere."""
 
@@ -578,6 +601,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         start_states=eval_starts.files,
         device=device,
         frame_stack=args.frame_stack,
+        deterministic=not args.stochastic_eval,
         buttons=buttons,
         videos=Path("runs") / run_name / "videos" if args.video else None,
     )
@@ -590,6 +614,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             "model_state_dict": state.pop("model_state_dict"),
             "network": network_arguments(network),
             "frame_stack": args.frame_stack,
+            "deterministic": not args.stochastic_eval,
             "args": asdict(args),
             "run_name": run_name,
             "global_step": progress.step,
@@ -652,7 +677,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         beta = beta_of(args, iteration)
                         rollout = roll_out(
                             data, envs, student, labeller, rollout_episodes(args, starts, iteration), args.max_episode_steps,
-                            beta=beta, iteration=iteration, should_stop=stop,
+                            beta=beta, iteration=iteration, recorder=film_of(args, milestone, buttons, iteration),
+                            should_stop=stop,
                         )  # fmt: skip
                         # Label: the expert says what it would have done there
                         training.refresh()

@@ -334,6 +334,8 @@ class EpisodeRecorder:
     buttons: Sequence[str] = ()
     """Names of the actions; with them, the button that is pressed is written beneath each screen."""
     fps: float = 8
+    with_outcome: bool = True
+    """False names an episode's film `{prefix}.mp4` (there is one then), whatever comes of it."""
     paths: list[Path] = field(default_factory=list)
     """What was written."""
     _writers: dict[int, VideoWriter] = field(default_factory=dict)
@@ -353,8 +355,8 @@ class EpisodeRecorder:
         """The episode is over."""
         if episode in self._writers:
             outcome = "success" if result.success else "failure"
-            path = self._writers.pop(episode).close(f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}.mp4")
-            self.paths.append(path)
+            name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
+            self.paths.append(self._writers.pop(episode).close(f"{name}.mp4"))
 
     def discard(self) -> None:
         """Throw away what is unfinished."""
@@ -461,6 +463,8 @@ class Evaluator:
     """Gone round in order; None leaves the start to the environment."""
     device: torch.device | str = "cpu"
     frame_stack: int = 1
+    deterministic: bool = True
+    """Press the likeliest button, or draw one from the network's probabilities."""
     buttons: Sequence[str] = ()
     videos: Path | None = None
     """Folder for films; None for none."""
@@ -484,7 +488,7 @@ class Evaluator:
             recorder = EpisodeRecorder(self.videos, film, buttons=self.buttons)
         result = evaluate(
             self.envs,
-            NetworkPolicy(network, self.device, frame_stack=self.frame_stack),
+            NetworkPolicy(network, self.device, deterministic=self.deterministic, frame_stack=self.frame_stack),
             seeded_episodes(n_episodes, seed, self.start_states),
             self.max_steps,
             recorder=recorder,

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -306,6 +307,30 @@ def test_what_a_run_writes(learn, capsys):
     assert any(name.startswith("rollout/recall_") for name in log)
     said = capsys.readouterr().out
     assert "dagger_pokemon_final.pth" in said and "dagger_pokemon_data.sqlite" in said
+
+
+def test_rollouts_are_filmed_where_that_is_wanted(learn):
+    learn(rollout_videos="films")
+    columns = rows("iteration", "episode")
+    names = [f"rollout_iter{i}_ep0_{MILESTONE}.mp4" for i in range(2)]
+    assert sorted(path.name for path in Path("films").iterdir()) == names
+    for iteration, name in enumerate(names):
+        episodes = columns["episode"][columns["iteration"] == iteration]
+        with av.open(f"films/{name}") as film:  # one frame per step, and the last screen
+            assert sum(1 for _ in film.decode(video=0)) == (episodes == episodes[0]).sum() + 1
+    learn(exp_name="another")
+    assert len(list(Path("films").iterdir())) == 2
+
+
+def test_evaluations_draw_the_buttons_where_that_is_wanted(learn):
+    flags = dict(learning_rate=0.0, best_eval_episodes=4, eval_max_steps=40)
+    learn(**flags, exp_name="likeliest")
+    learn(**flags, exp_name="drawn", stochastic_eval=True)
+    likeliest, drawn = (torch.load(f"models/{name}_best.pth") for name in ("likeliest", "drawn"))
+    assert (likeliest["deterministic"], drawn["deterministic"]) == (True, False)
+    # An untrained network that always presses one button comes nowhere; one that draws them does at times.
+    assert likeliest["metrics"]["mean_length"] == 40
+    assert drawn["metrics"] != likeliest["metrics"] and same_weights("likeliest", "drawn")
 
 
 def test_an_iteration_that_was_not_evaluated_has_no_metrics_of_another(learn):
