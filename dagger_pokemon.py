@@ -206,12 +206,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
+from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.oracle import ExpertOracle, open_policy_oracle
 from agent.policy_expert import PolicyError
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
-from agent.student_rollout import MixedPolicy, Rollout, recall_by_button, roll_out, situations_of, unanswered
+from agent.student_rollout import Rollout, recall_by_button, roll_out, situations_of, unanswered
 from common import query_selection
 from common.best_network import CANDIDATE_SEEDS, is_better, play_candidate
 from common.checkpoints import (
@@ -233,8 +234,6 @@ from common.evaluation import (
     EvaluationStopped,
     Evaluator,
     NetworkPolicy,
-    RandomPolicy,
-    evaluate,
     seeded_episodes,
 )
 from common.learner import Learner
@@ -813,10 +812,9 @@ def train(
 def expert_success_rate(
     args: Args, envs: Any, oracle: ExpertOracle, cache: AnswerCache | None, starts: EpisodeStarts, max_steps: int, stop: StopRequest
 ) -> float:
-    """The expert's own success on the seeds by which the target is decided. What it is asked there is no label."""
-    policy = MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
+    """The expert's own success on the seeds by which the target is decided."""
     episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, starts.files)
-    return evaluate(envs, policy, episodes, max_steps, should_stop=stop).success_rate
+    return evaluate_expert(envs, oracle, episodes, max_steps, cache=cache, should_stop=stop).success_rate
 
 
 def target_complaint(share: float, expert: float) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from typing import Any
 from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox import SandboxError, probe
-from benchmarks.tables import PLAY_SOURCES, ROOT, StepFailed, source_files, summary
+from benchmarks.tables import PLAY_SOURCES, ROOT, source_files, summary
+from common import script_runs
 from common.checkpoints import build_network, load_checkpoint
 from common.demonstrations import episode_files
 from common.evaluation import (
@@ -27,6 +26,7 @@ from common.evaluation import (
     seeded_episodes,
 )
 from common.milestone_config import MilestoneEntry, load_milestone_config
+from common.script_runs import ScriptFailed, last_lines, never
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
@@ -36,13 +36,6 @@ TEST_SEED = 50_000
 
 
 MILESTONE_CONFIG = ROOT / "milestone_config.json"
-SECONDS_TO_END = 30
-"""So long may a script take to save what it has when it is to stop."""
-
-
-def never() -> bool:
-    """Nobody wants it to stop."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -87,52 +80,14 @@ def cloning_sources(milestone: str) -> list[Path]:
     return [BUNDLED_ROM, find_policy(milestone, shipped_dir=GAME.policy_dir), *scripts]
 
 
-def shown(path: Path) -> str:
-    """A path as a person would type it: relative where it lies below the working folder."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def run_script(script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never) -> None:
-    """Run one of the repository's scripts as a person would, printing the command line; with `log` its output goes there.
-
-    If this call is interrupted or `should_stop` says so, the script is ended, with time to save what it has. Raises
-    StepFailed then, and if the script fails.
-    """
-    command = [sys.executable, shown(ROOT / script), *flags]
-    print(f"$ python {shlex.join(command[1:])}", flush=True)
-    target = None
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        target = log.open("w")
+    """`common.script_runs.run_script`; if the script fails, the end of its log is shown."""
     try:
-        # In a process group of its own: the terminal's Ctrl-C comes to this process alone, which then sends one signal. A second
-        # one would cut the script off while it saves.
-        process = subprocess.Popen(command, stdout=target, stderr=subprocess.STDOUT if log else None, process_group=0)
-    finally:
-        if target is not None:
-            target.close()
-    try:
-        while (code := wait(process, 0.2)) is None:
-            if should_stop():
-                raise StepFailed(f"{script} was stopped")
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            if wait(process, SECONDS_TO_END) is None:
-                process.kill()
-                process.wait()
-    if code:
-        if log is not None:
-            print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
-        raise StepFailed(f"{script} exited with {code}" + (f" (its output is in {log})" if log else ""))
-
-
-def wait(process: subprocess.Popen, seconds: float) -> int | None:
-    """The exit status, or None if the process still runs after `seconds`."""
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+        script_runs.run_script(script, *flags, log=log, should_stop=should_stop)
+    except ScriptFailed:
+        if log is not None and not should_stop():
+            print("\n".join(last_lines(log, 20)), file=sys.stderr)
+        raise
 
 
 def collect(

@@ -96,7 +96,11 @@ whose networks have the lowest mean validation loss in the end (`--study`)."""
 STUDIED = {250: (125, 250, 500), 1000: (200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
 DAGGER_ITERATIONS = 8
-"""Of DAgger, which has the same number of training steps in all, but for rounding."""
+DAGGER_TRAINING = 2
+"""DAgger trains so many times as long as a clone of as many labels: most of it before the last labels are there."""
+DAGGER_QUERY_RATE = 0.25
+"""The share of the visited states that DAgger asks about, drawn at random: the same number of labels comes from four times as many
+episodes, and so worlds, and neighbours in an episode say much the same."""
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine, so a network is done when its training ends, and not before."""
 
@@ -186,12 +190,15 @@ def dagger(args: Args, milestone: str, seed: int, labels: int, steps: int, shoul
     last, final, data = (folder / f"{name}_{which}" for which in ("last.pth", "final.pth", "data.sqlite"))
     if final.is_file():
         return final
-    episodes = math.ceil(labels / DAGGER_ITERATIONS / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
+    visited = labels / DAGGER_ITERATIONS / DAGGER_QUERY_RATE
+    episodes = math.ceil(visited / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
     flags = ["--milestone", milestone, "--tier", args.tier, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
     flags += ["--n-iterations", str(DAGGER_ITERATIONS), "--episodes-per-iter", str(episodes), "--query-budget", str(labels)]
+    flags += ["--query-rate", str(DAGGER_QUERY_RATE), "--query-by", "random", "--label-set"]
     flags += ["--max-episode-steps", str(benchmark_v1.step_limit(milestone, args.tier)), "--stochastic-rollouts"]
-    flags += ["--train-steps-per-iter", str(math.ceil(steps / DAGGER_ITERATIONS)), "--learning-rate", str(LEARNING_RATE)]
-    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--num-threads", "1", *cloning.game_flags()]
+    flags += ["--train-steps-per-iter", str(math.ceil(DAGGER_TRAINING * steps / DAGGER_ITERATIONS))]
+    flags += ["--learning-rate", str(LEARNING_RATE), "--lr-schedule", "cosine", "--network", NETWORK]
+    flags += ["--num-threads", "1", *cloning.game_flags()]
     # No network is chosen by play: the script's own evaluation is as short as it can be.
     flags += ["--eval-frequency", "0", "--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1"]
     flags += ["--no-save-best", "--no-save-iterations", "--no-video", "--policy-dir", str(GAME.policy_dir)]

@@ -20,17 +20,12 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
 from common.files import atomic_write
+from common.script_runs import ROOT, ScriptFailed
 from pokemon_env.benchmark_v1 import NotTallgrassV1
 from pokemon_env.emulator import EmulatorError
 
-ROOT = Path(__file__).resolve().parent.parent
-
 PLAY_SOURCES = ("agent/*.py", "common/*.py", "pokemon_env/**/*.py")
 """What may change how an episode goes, beside the ROM and the policies."""
-
-
-class StepFailed(RuntimeError):
-    """A script that was started exited with an error; its output stands above."""
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
@@ -150,7 +145,7 @@ def run_main(script: str, main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except StepFailed as error:
+    except ScriptFailed as error:
         sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
     except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
         sys.exit(f"{script}: {error}")

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bc_table, cloning, demo, tables
-from benchmarks.tables import StepFailed, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.tables import fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from common import script_runs
 from common.checkpoints import CheckpointError
+from common.script_runs import ScriptFailed
 from pokemon_env.emulator import EmulatorError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,12 +171,12 @@ def test_an_error_stops_all_work():
     def work(name, should_stop):
         begun.append(name)
         if name == "b":
-            raise StepFailed("b broke")
+            raise ScriptFailed("b broke")
         while not should_stop():
             time.sleep(0.01)
         stopped.append(name)
 
-    with pytest.raises(StepFailed, match="b broke"):
+    with pytest.raises(ScriptFailed, match="b broke"):
         run_in_parallel(work, ["a", "b", "c", "d", "e", "f"], 2, lambda name, result: None)
     assert "a" in stopped and set(begun) - {"b"} == set(stopped) and len(begun) < 6
 
@@ -200,7 +202,7 @@ def test_results_come_as_they_get_done():
 
 
 def test_a_script_is_ended_and_may_save_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(cloning, "ROOT", tmp_path)
+    monkeypatch.setattr(script_runs, "ROOT", tmp_path)
     (tmp_path / "script.py").write_text(
         "import os, pathlib, signal, sys, time\n"
         "def save(*_):\n    pathlib.Path(sys.argv[1], 'saved').touch()\n    sys.exit(143)\n"
@@ -209,7 +211,7 @@ def test_a_script_is_ended_and_may_save_first(tmp_path, monkeypatch):
         "time.sleep(60)\n"
     )
     pid = tmp_path / "pid"
-    with pytest.raises(StepFailed, match="script.py was stopped"):
+    with pytest.raises(ScriptFailed, match="script.py was stopped"):
         cloning.run_script("script.py", str(tmp_path), should_stop=lambda: pid.is_file() and bool(pid.read_text()))
     assert (tmp_path / "saved").is_file()
     with pytest.raises(ProcessLookupError):
@@ -217,10 +219,10 @@ def test_a_script_is_ended_and_may_save_first(tmp_path, monkeypatch):
 
 
 def test_a_script_that_fails(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(cloning, "ROOT", tmp_path)
+    monkeypatch.setattr(script_runs, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text("import sys\nprint('about to fail')\nsys.exit(3)\n")
-    with pytest.raises(StepFailed, match=r"script.py exited with 3 \(its output is in .*log.txt\)"):
+    with pytest.raises(ScriptFailed, match=r"script.py exited with 3 \(its output is in .*log.txt\)"):
         cloning.run_script("script.py", "--flag", "two words", log=tmp_path / "logs" / "log.txt")
     output = capfd.readouterr()
     assert output.out == "$ python script.py --flag 'two words'\n" and output.err == "about to fail\n"
@@ -234,7 +236,7 @@ def test_a_script_that_fails(tmp_path, monkeypatch, capfd):
         (CheckpointError("a.pth: broken"), "table.py: a.pth: broken"),
         (EmulatorError("no ROM"), "table.py: no ROM"),
         (FileNotFoundError(2, "gone", "x"), "table.py: [Errno 2] gone: 'x'"),
-        (StepFailed("train exited with 1"), "table.py: train exited with 1; once that is mended, the same command goes on"),
+        (ScriptFailed("train exited with 1"), "table.py: train exited with 1; once that is mended, the same command goes on"),
     ],
 )
 def test_expected_errors_are_one_line(monkeypatch, error, told):
