@@ -110,9 +110,9 @@ class Args:
     where the network with its dropout on agrees least with itself."""
 
     # Learning
-    network: Literal["impala", "tiles"] = "impala"
+    network: Literal["impala", "tiles", "tiles-small"] = "impala"
     """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
-    fast a step on a CPU, and better on Game Boy games."""
+    fast a step on a CPU, and better on Game Boy games. tiles-small: with half as many channels."""
     hidden_dim: int = 256
     """Width of the layer before the logits."""
     frame_stack: int = 1

@@ -90,7 +90,7 @@ MARKER = ".reference_settings"
 
 NETWORK = "tiles"
 """The network that is cloned into."""
-TRAINING_STEPS = {250: 250, 1000: 400, 10_000: 1200}
+TRAINING_STEPS = {250: 125, 1000: 200, 10_000: 1200}
 """Training steps for so many labels; those of the next larger number serve numbers between. Of the lengths in STUDIED the one
 whose networks have the lowest mean validation loss in the end (`--study`)."""
 STUDIED = {250: (125, 250, 500), 1000: (200, 400, 800), 10_000: (600, 1200, 2400)}

@@ -346,10 +346,13 @@ class EpisodeRecorder:
             return
         if episode not in self._writers:
             self._writers[episode] = VideoWriter(self.folder / f"{self.prefix}_ep{episode + 1}.mp4", fps=self.fps)
-        caption = None
-        if self.buttons:
-            caption = self.buttons[action] if action is not None else " "
-        self._writers[episode].add(screen, caption)
+        self._writers[episode].add(screen, self.caption(action))
+
+    def caption(self, action: int | None) -> str | None:
+        """What stands beneath a screen; None for no bar at all."""
+        if not self.buttons:
+            return None
+        return self.buttons[action] if action is not None else " "
 
     def finish(self, episode: int, result: EpisodeResult) -> None:
         """The episode is over."""

@@ -9,7 +9,7 @@ https://arxiv.org/abs/1802.01561
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -217,11 +217,20 @@ class TileCNN(nn.Module):
 
 PolicyNetwork = ImpalaCNN | TileCNN
 NETWORKS = {"impala": ImpalaCNN, "tiles": TileCNN}
-"""Name, as in --network -> class."""
+"""Kind of a network -> class."""
+NetworkName = Literal["impala", "tiles", "tiles-small"]
+"""What --network may say."""
 
 
-def make_network(name: str, action_dim: int, hidden_dim: int, screen_shape: Sequence[int], frame_stack: int = 1) -> PolicyNetwork:
-    """The network `name` for screens of shape (H, W, 3). Raises ValueError for a screen that it can't see."""
-    if name == "tiles":
-        return TileCNN(action_dim, hidden_dim, image_size=screen_shape[:2], in_channels=frame_stack)
-    return ImpalaCNN(action_dim, hidden_dim, in_channels=3 * frame_stack)
+def make_network(
+    name: NetworkName, action_dim: int, hidden_dim: int, screen_shape: Sequence[int], frame_stack: int = 1
+) -> PolicyNetwork:
+    """The network `name` for screens of shape (H, W, 3). Raises ValueError for a screen that it can't see.
+
+    "tiles-small" is a `TileCNN` with half as many channels and two residual blocks; with a `hidden_dim` of 32 it has a twelfth
+    of the weights of "tiles" with 256.
+    """
+    if name == "impala":
+        return ImpalaCNN(action_dim, hidden_dim, in_channels=3 * frame_stack)
+    small = {"channels": 32, "blocks": 2} if name == "tiles-small" else {}
+    return TileCNN(action_dim, hidden_dim, image_size=screen_shape[:2], in_channels=frame_stack, **small)

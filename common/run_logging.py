@@ -76,6 +76,11 @@ def finish_run(writer: SummaryWriter, track: bool) -> None:
         wandb.finish()
 
 
+def hyperparameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names of flags as they are typed, and their values as text."""
+    return [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
+
+
 def hyperparameter_table(settings: Mapping[str, Any]) -> str:
     """A Markdown table of names and values."""
     return "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in settings.items())

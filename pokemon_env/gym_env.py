@@ -18,6 +18,8 @@ from pokemon_env.open_emulator import open_emulator
 from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
 from pokemon_env.worlds.splits import parse_worlds
 
+FRAMES_PER_SECOND = 4_194_304 / 70_224
+"""A Game Boy's, and an Advance's: clock cycles a second over those of a frame."""
 BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
 
 _RESET_OPTIONS = {"load_state", "idle_frames", "world", "start_milestone"}
@@ -37,6 +39,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
     - Observation: the screen, (144, 160, 3) uint8 RGB (Game Boy).
     - Reward: 1.0 for each milestone newly completed.
     - Terminated when the target milestone is completed; without a target, when the game's last one is.
+    - `frames` counts the console's frames that the steps since the reset took (`FRAMES_PER_SECOND` of them a second).
     - Info: "player", "game", "map" (the state, plain JSON data, read from the game's memory), "milestones"
       {id: {"completed": bool}} and "prev_action" (the press just made, in lower case; "no_op" after a reset). With
       `state_in_info=False` only the last two, and nothing is read from memory that the milestones do not need;
@@ -143,6 +146,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         )
         self._tracker = MilestoneTracker(self.milestones)
         self._step_count = 0
+        self.frames = 0
         self._prev_action = "no_op"
         self._episode_start: str | None = None  # the milestone that the episode was started at
         self._ready = False  # reset() was called, and worked
@@ -198,6 +202,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
                 "earlier state, or choose a later milestone."
             )
         self._step_count = 0
+        self.frames = 0
         self._prev_action = "no_op"
         self._ready = True
         return emulator.screen(), self._info()
@@ -216,6 +221,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             release_frames = int(self.np_random.integers(low, high + 1))
         emulator.press(button, self.hold_frames, release_frames)
         self._step_count += 1
+        self.frames += self.hold_frames + release_frames
         self._prev_action = button.lower()
         reached = self._tracker.update(self.game.watch(emulator))
         terminated = self._goal in reached

@@ -1,11 +1,13 @@
 """The network: shapes, sizes, and that all ways of giving it a picture are the same."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from common.networks import NETWORKS, ConvSequence, ImpalaCNN, ResidualBlock, TileCNN, make_network
+from common.networks import NETWORKS, ConvSequence, ImpalaCNN, NetworkName, ResidualBlock, TileCNN, make_network
 from common.recurrent import RecurrentNetwork
 
 
@@ -51,7 +53,7 @@ def test_wrong_picture_is_named():
         ImpalaCNN(8)(torch.zeros(1, 3, 160, 240))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", get_args(NetworkName))
 def test_networks_make_their_pictures_and_themselves(name):
     network = make_network(name, 5, 32, (144, 160, 3), frame_stack=2)
     screen = np.random.default_rng(0).integers(0, 256, (144, 160, 3), dtype=np.uint8)
@@ -62,6 +64,12 @@ def test_networks_make_their_pictures_and_themselves(name):
     again = type(network)(**network.arguments)
     again.load_state_dict(network.state_dict())
     assert torch.equal(again.eval()(pictures), network.eval()(pictures))
+
+
+def test_the_small_network_is_small():
+    small, whole = make_network("tiles-small", 8, 32, (144, 160, 3)), make_network("tiles", 8, 256, (144, 160, 3))
+    weights = [sum(weight.numel() for weight in network.parameters()) for network in (small, whole)]
+    assert 12 < weights[1] / weights[0] < 13 and 2 * weights[0] < 300_000  # bytes, as 16-bit numbers
 
 
 def test_tiles_see_grey_screens_without_loss_and_squares_as_squares():

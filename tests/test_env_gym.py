@@ -102,6 +102,7 @@ def test_jitter_comes_from_the_environments_generator(env, monkeypatch):
     assert seen[:120] == seen[120:]
     assert {hold for _, hold, _ in seen} == {12}
     assert {release for _, _, release in seen} == set(range(12, 21))
+    assert env.frames == sum(hold + release for _, hold, release in seen[120:])  # of the last episode
 
 
 def test_timings_can_be_chosen(rom_path, monkeypatch):

@@ -1,0 +1,584 @@
+#!/usr/bin/env python3
+"""A student for every milestone, unattended: the expert is evaluated, DAgger learns from it, the student is tested, and the next.
+
+    python auto_dagger_pipeline.py                                      # all milestones; the same command goes on after a stop
+    python auto_dagger_pipeline.py --milestone RIVAL_HOUSE              # that one alone
+    python auto_dagger_pipeline.py --resume-from ROUTE_1 --skip-milestones HEALED LEADER_BEATEN
+    python auto_dagger_pipeline.py --parallel-milestones 2 --no-record-video
+
+Writes `{output_dir}/pipeline_results.csv` and `.json` (a record per milestone), `report.html`, the students in
+`models/{ID}/dagger_{ID}_best.pth` and `_final.pth`, films in `expert_eval_videos/` and `dagger_videos/`, and DAgger's output in
+`logs/`. DAgger runs in a process of its own for each milestone: if one breaks, its record says why, and the others go on.
+"""
+# ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    eval_episodes: int = 5
+    """Episodes in which the expert is evaluated."""
+    step_multiplier: float = 2.0
+    """A student's episode may take so many times the expert's mean steps."""
+    min_success_rate: float = 0.6
+    """An expert who succeeds less often has nobody to teach: the milestone has failed."""
+    dagger_iterations: int = 10
+    """Times to roll out, label and train."""
+    episodes_per_iter: int = 10
+    """Episodes of a rollout."""
+    train_steps_per_iter: int = 2000
+    """Training steps of an iteration."""
+    batch_size: int = 64
+    """Pictures per batch."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+    hidden_dim: int = 256
+    """Width of the layer before the logits."""
+    milestone_config: str = "milestone_config.json"
+    """The milestones in their order, with their limits."""
+    state_dir: str = ".milestone_trainer_cache/milestone_states"
+    """Folder of {PREV}_completed.state, for --recorded-starts and games without worlds; what is missing is made by playing the
+    experts up to it."""
+    policy_dir: str = ".milestone_trainer_cache/successful_policies"
+    """Folder of the experts' policies, {MILESTONE_ID}.py; a milestone without a file there is taught by the game's own."""
+    output_dir: str = "dagger_pipeline_results"
+    """Folder for records, report, students and films; one pipeline at a time."""
+    milestone: str | None = None
+    """That one alone; --resume-from and --skip-milestones are then ignored."""
+    resume_from: str | None = None
+    """The milestone to begin at: those before it stay as they are."""
+    skip_milestones: tuple[str, ...] = ()
+    """Milestones to leave out."""
+    track: bool = False
+    """Mirror all runs to Weights & Biases, in one group (WANDB_MODE=offline keeps them on this machine)."""
+    wandb_project: str = "pokemon-dagger-pipeline"
+    """W&B project."""
+    wandb_entity: str | None = None
+    """W&B entity (user or team)."""
+    record_video: bool = True
+    """Film the expert, the first episode of each rollout, and the student."""
+    cuda: bool = True
+    """Train on a GPU if there is one."""
+
+    # Beside the plan's
+    seed: int = 1
+    """Seed of the students' weights, rollouts and batches."""
+    network: Literal["impala", "tiles", "tiles-small"] = "tiles"
+    """tiles: convolutions over whole tiles of the grey screen, which are three times as fast; impala: 84x84 RGB pictures;
+    tiles-small: half as many channels, for students that are to be passed on."""
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
+    label_set: bool = True
+    """Learn that any button is right that is on a shortest way, where the expert says so."""
+    query_rate: float = 1.0
+    """Share of the visited states that the expert is asked about."""
+    query_by: Literal["random", "novelty", "disagreement"] = "random"
+    """Which, when that is less than all."""
+    stochastic_students: bool = True
+    """Students draw their buttons from their probabilities, in rollouts and tests, instead of pressing the likeliest: they get
+    stuck less often."""
+    target_success_rate: float | None = None
+    """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
+    expert's; None never."""
+    test_episodes: int = 50
+    """Episodes in which the student that was kept, and the expert beside it, are tested; no training or choice saw them."""
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """How hard the bundled game is; None is T1."""
+    worlds: str | None = None
+    """Worlds to learn and test in; None: the tier's."""
+    recorded_starts: bool = False
+    """Begin every episode at {PREV}_completed.state of --state-dir, instead of where the game draws it."""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """The game; default is the bundled one."""
+    num_envs: int = 8
+    """Environments that play side by side."""
+    parallel_milestones: int = 1
+    """Milestones that are worked on at once; each gets its share of the cores."""
+    num_threads: int | None = None
+    """CPU threads for torch of each; None: the cores divided by --parallel-milestones."""
+    unsafe_policies: bool = False
+    """Run policies without a sandbox, where the platform has none: only for files that you trust as your own."""
+    overwrite: bool = False
+    """Throw away what the output folder holds of a pipeline, and begin anew; with --milestone, of that one."""
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
+    args = tyro.cli(Args, description=__doc__)
+
+import fcntl
+import json
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from agent.episode_starts import EpisodeStarts, choose_starts
+from agent.expert_evaluation import evaluate_expert
+from agent.oracle import open_policy_oracle
+from agent.policy_expert import PolicyError
+from agent.sandbox import SandboxError, probe
+from agent.start_states import StartStateError
+from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
+from common.files import atomic_write
+from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
+from common.pipeline_progress import PipelineProgress
+from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
+from common.pipeline_report import write_report
+from common.run_logging import finish_run, new_run_name, print_table, start_run
+from common.script_runs import ScriptFailed, last_lines, run_script
+from common.utils import StopRequest, select_device
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
+from pokemon_env.games.base import Game
+from pokemon_env.milestones import MilestoneAlreadyCompleted
+from pokemon_env.vector_env import make_vector_env
+
+EXPERT_SEED, TEST_SEED = 30_000, 50_000
+"""First seeds of the episodes of the expert's evaluation and of the tests. DAgger chooses by others."""
+FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
+"""Folders of films; each milestone has one of its own in them."""
+MAY_CHANGE = (
+    "milestone", "resume_from", "skip_milestones", "track", "wandb_project", "wandb_entity", "record_video", "cuda",
+    "min_success_rate", "num_envs", "parallel_milestones", "num_threads", "unsafe_policies", "overwrite", "output_dir",
+)  # fmt: skip
+"""Flags that a further start may give another value; with others a folder's students would not be one pipeline's."""
+SECONDS_FOR_ORPHANS = 90
+"""So long is waited for what a killed pipeline left running to save and end."""
+
+
+class PipelineError(ValueError):
+    """The pipeline can't start; the text says why, and what to do."""
+
+
+class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record keeps
+    """This milestone can't be learned; the text is the record's reason."""
+
+
+USER_ERRORS = (
+    CheckpointError,
+    EmulatorError,
+    MilestoneConfigError,
+    OSError,
+    PipelineError,
+    PipelineRecordsError,
+    SandboxError,
+)
+"""What keeps a pipeline from starting, and a user can mend."""
+REASONS = (
+    CheckpointError,
+    EmulatorError,
+    MilestoneAlreadyCompleted,
+    MilestoneFailed,
+    OSError,
+    PolicyError,
+    SandboxError,
+    ScriptFailed,
+    StartStateError,
+    ValueError,
+)
+"""What makes one milestone fail, with a text that says all."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all milestones share."""
+
+    args: Args
+    output: Path
+    game: Game
+    name: str
+    """The pipeline's name, in logs and at W&B."""
+    threads: int
+    progress: PipelineProgress
+    should_stop: Callable[[], bool]
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 0.0, refusal: str = "") -> Iterator[IO[str]]:
+    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise PipelineError(refusal) from None
+                time.sleep(0.2)
+        yield file
+
+
+def check_flags(args: Args, ids: list[str]) -> None:
+    """Raise PipelineError for flags that can't be used, before anything is written."""
+    least: dict[str, float] = dict.fromkeys(
+        ("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size", "hidden_dim"), 1
+    )
+    least |= dict.fromkeys(("test_episodes", "num_envs", "parallel_milestones", "num_threads"), 1)
+    least |= {"step_multiplier": 1.0, "min_success_rate": 0.0, "seed": 0, "learning_rate": 0.0}
+    for name, bound in least.items():
+        value = getattr(args, name)
+        if value is not None and not value >= bound:
+            raise PipelineError(f"--{name.replace('_', '-')} is {value}, but must be at least {bound:g}")
+    if args.min_success_rate > 1:
+        raise PipelineError(f"--min-success-rate is {args.min_success_rate:g}, but is a share: at most 1")
+    named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
+    for flag, names in named.items():
+        for name in names:
+            if name is not None and name not in ids:
+                raise PipelineError(f"{flag}: no milestone {name}; {args.milestone_config} has {', '.join(ids)}")
+    if args.recorded_starts and (args.worlds or args.tier):
+        raise PipelineError("--recorded-starts: a recorded state holds its own world and tier; leave out --worlds and --tier")
+
+
+def claim(args: Args, output: Path, rom: Rom) -> str:
+    """The name of the pipeline that the output folder belongs to: a new one, or the one that goes on with the same settings."""
+    path = output / "pipeline_settings.json"
+    settings = {name: value for name, value in asdict(args).items() if name not in MAY_CHANGE}
+    settings = json.loads(json.dumps(settings | {"rom_sha256": rom.header.sha256}))
+    if path.is_file() and not (args.overwrite and args.milestone is None):
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            before, name = saved["settings"], saved["name"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
+        changes = [
+            f"--{key.replace('_', '-')} was {before.get(key)} and is {value}"
+            for key, value in settings.items()
+            if before.get(key) != value
+        ]
+        if changes:
+            raise PipelineError(
+                f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, another "
+                "--output-dir, or --overwrite to throw away what is there"
+            )
+        return name
+    if args.overwrite:
+        clear(output)
+    elif (output / "models").exists():
+        raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
+    name = new_run_name("auto_dagger_pipeline", args.seed)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({"name": name, "settings": settings}, indent=2) + "\n", encoding="utf-8")
+    return name
+
+
+def clear(output: Path) -> None:
+    """Delete what a pipeline made in its folder, and nothing else."""
+    for folder in ("models", "logs", *FILMS, "expert_evaluations"):
+        shutil.rmtree(output / folder, ignore_errors=True)
+    for name in ("pipeline_results.csv", "pipeline_results.json", "pipeline_settings.json", "report.html"):
+        (output / name).unlink(missing_ok=True)
+    for path in output.glob("answers.sqlite*"):
+        path.unlink()
+
+
+def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choose", "test"]) -> EpisodeStarts:
+    """Where a milestone's episodes begin. Recorded states that are missing are made by playing the experts."""
+    args, game = work.args, work.game
+    if game.has_worlds and not args.recorded_starts:
+        return choose_starts(game, entry.id, args.rom_path, purpose=purpose, tier=args.tier, worlds=args.worlds)
+    if entry.starting_state is None:
+        return EpisodeStarts()
+    path = Path(args.state_dir) / Path(entry.starting_state).name
+    if path.is_file():
+        return EpisodeStarts(files=(path,))
+    with locked(Path(args.state_dir) / ".lock", 3600, f"{args.state_dir}: another process makes states there"):
+        return choose_starts(
+            game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=args.state_dir,
+            policy_dir=args.policy_dir, num_threads=work.threads, show_progress=False,
+        )  # fmt: skip
+
+
+def play(
+    work: Work,
+    entry: MilestoneEntry,
+    n_episodes: int,
+    seed: int,
+    max_steps: int,
+    checkpoint: Path | None = None,
+    film: tuple[str, str] | None = None,
+    purpose: Literal["choose", "test"] = "test",
+) -> Evaluation:
+    """Episodes of the student in `checkpoint`, or without one of the expert; `film` names a folder and its film's beginning.
+
+    Raises MilestoneAlreadyCompleted where a start is behind the milestone, and what the expert's file may raise.
+    """
+    args, starts = work.args, starts_of(work, entry, purpose)
+    settings = {"rom_path": args.rom_path, "target_milestone": entry.id, "state_in_info": False}
+    envs = make_vector_env(min(args.num_envs, n_episodes), **settings, **starts.settings)
+    recorder = None
+    if film is not None and args.record_video:
+        folder, prefix = film
+        shutil.rmtree(work.output / folder / entry.id, ignore_errors=True)
+        recorder = EpisodeRecorder(work.output / folder / entry.id, prefix, buttons=work.game.buttons)
+    episodes = seeded_episodes(n_episodes, seed, starts.files)
+    try:
+        if checkpoint is None:
+            with open_policy_oracle((args.policy_dir, entry.id), work.game, unsafe=args.unsafe_policies) as oracle:
+                oracle.start()
+                return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
+        content = load_checkpoint(checkpoint)
+        policy = NetworkPolicy(
+            build_network(content, checkpoint),
+            deterministic=content.get("deterministic", True),
+            frame_stack=content.get("frame_stack", 1),
+        )
+        return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
+    finally:
+        envs.close()
+
+
+def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
+    """How the expert does: played once, and kept, so that DAgger's limit stays the same when a pipeline goes on."""
+    path = work.output / "expert_evaluations" / f"{entry.id}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    film = ("expert_eval_videos", "expert_eval")
+    result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
+    lengths = [episode.length for episode in result.episodes if episode.success]
+    mean = sum(lengths) / len(lengths) if lengths else None
+    facts = {
+        "expert_success_rate": result.success_rate,
+        "expert_mean_steps": mean,
+        "expert_std_steps": (sum((n - mean) ** 2 for n in lengths) / len(lengths)) ** 0.5 if lengths else None,
+        "expert_episodes": result.n_episodes,
+        "max_episode_steps": max(1, round(mean * work.args.step_multiplier)) if lengths else None,
+    }
+    if result.success_rate >= work.args.min_success_rate:  # one who failed is asked again: his file may have been mended
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    return facts
+
+
+def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> Path:
+    """DAgger for one milestone, in a process of its own; goes on where one was cut off. Returns the best checkpoint."""
+    args, models = work.args, work.output / "models" / entry.id
+    name = f"dagger_{entry.id}"
+    best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
+    refusal = f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
+    with locked(models / ".lock", SECONDS_FOR_ORPHANS, refusal) as lock:
+        if best.is_file() and final.is_file():
+            return best
+        flags = ["--milestone", entry.id, "--exp-name", name, "--model-dir", str(models), "--seed", str(args.seed)]
+        flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
+        flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--batch-size", str(args.batch_size)]
+        flags += ["--learning-rate", str(args.learning_rate), "--hidden-dim", str(args.hidden_dim), "--network", args.network]
+        flags += ["--lr-schedule", args.lr_schedule, "--query-rate", str(args.query_rate), "--query-by", args.query_by]
+        flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]
+        flags += ["--policy-dir", args.policy_dir, "--answer-cache", str(work.output / "answers.sqlite")]
+        flags += ["--milestone-config", args.milestone_config, "--rom-path", args.rom_path, "--num-envs", str(args.num_envs)]
+        flags += ["--num-threads", str(work.threads), "--no-save-iterations", "--no-video"]
+        flags += ["--wandb-project-name", args.wandb_project]
+        flags += ["--rollout-videos", str(work.output / "dagger_videos" / entry.id)] if args.record_video else []
+        flags += ["--stochastic-rollouts", "--stochastic-eval"] if args.stochastic_students else []
+        flags += ["--wandb-entity", args.wandb_entity] if args.wandb_entity else []
+        flags += ["--target-success-rate", str(args.target_success_rate)] if args.target_success_rate is not None else []
+        switches = {"--label-set": args.label_set, "--track": args.track, "--unsafe-policies": args.unsafe_policies}
+        switches["--no-cuda"] = not args.cuda
+        flags += [flag for flag, wanted in switches.items() if wanted]
+        if work.game.has_worlds and not args.recorded_starts:
+            flags += ["--tier", args.tier or "T1", *(["--worlds", args.worlds] if args.worlds else [])]
+        elif entry.starting_state is not None:
+            flags += ["--start-states", str(starts_of(work, entry, "train").files[0])]
+        flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+        log = work.output / "logs" / f"{entry.id}.log"
+        with log_of(log) as file:
+            print(f"--- {now()}", file=file, flush=True)
+        try:
+            run_script(
+                "dagger_pokemon.py", *flags, log=log, append=True, on_command=lambda text: None, locks=[lock.fileno()],
+                on_line=lambda line: work.progress.heard(entry.id, line), should_stop=work.should_stop,
+            )  # fmt: skip
+        except ScriptFailed as error:
+            if work.should_stop():
+                raise EvaluationStopped from error
+            said = last_lines(log, 1)
+            raise MilestoneFailed(f"{error}: {said[0].strip()}" if said else str(error)) from error
+        for path in (last, *models.glob(f"{name}_data.sqlite-*")):
+            path.unlink(missing_ok=True)
+    return best
+
+
+def log_of(path: Path) -> IO[str]:
+    """The milestone's log, to write on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a", encoding="utf-8")
+
+
+def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
+    """All of one milestone: expert, DAgger, test. Returns its record; raises EvaluationStopped only."""
+    began, known = time.monotonic(), {}
+    args, output = work.args, work.output
+    try:
+        work.progress.at(entry.id, "the expert plays")
+        known = expert_result(work, entry)
+        if known["max_episode_steps"] is None or known["expert_success_rate"] < args.min_success_rate:
+            raise MilestoneFailed(
+                f"the expert succeeds in {known['expert_success_rate']:.0%} of {known['expert_episodes']} episodes, wanted "
+                f"{args.min_success_rate:.0%} (--min-success-rate)"
+            )
+        limit = known["max_episode_steps"]
+        work.progress.at(entry.id, f"the expert succeeds in {known['expert_mean_steps']:.1f} steps; DAgger with at most {limit}")
+        best = train_student(work, entry, limit)
+
+        work.progress.at(entry.id, f"{args.test_episodes} test episodes")
+        content = load_checkpoint(best)
+        student = play(work, entry, args.test_episodes, TEST_SEED, limit, checkpoint=best, film=("student_videos", "student"))
+        expert = play(work, entry, args.test_episodes, TEST_SEED, limit)
+        low, high = student.success_interval
+        final = load_checkpoint(best.with_name(f"dagger_{entry.id}_final.pth"))
+        known |= {
+            "dagger_final_success_rate": student.success_rate,
+            "student_success_low": low,
+            "student_success_high": high,
+            "student_mean_steps": student.mean_success_length if student.successes else None,
+            "expert_test_success_rate": expert.success_rate,
+            "test_episodes": student.n_episodes,
+            "labels": final["labels"]["labels"],
+            "training_steps": final["global_step"],
+            "student": str(best.relative_to(output)),
+            "run_name": content["run_name"],
+        }
+        status, reason = "completed", None
+    except REASONS as error:
+        status, reason = "failed", str(error) or type(error).__name__
+    except EvaluationStopped:
+        raise
+    except Exception as error:  # one milestone's mishap is not the others': its record says what, its log where
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+        with log_of(output / "logs" / f"{entry.id}.log") as file:
+            traceback.print_exc(file=file)
+    videos = [str(path.relative_to(output)) for folder in FILMS for path in sorted((output / folder / entry.id).glob("*.mp4"))]
+    minutes = (time.monotonic() - began) / 60
+    return Record(entry.id, index, now(), status, **known, reason=reason, minutes=minutes, videos=tuple(videos))
+
+
+def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str], dict[str, str]]:
+    """The milestones to work on, and those to be recorded as skipped, with the reason."""
+    if args.milestone is not None:
+        if args.overwrite:
+            records.drop([args.milestone])
+        record = records.get(args.milestone)
+        return ([] if record is not None and record.status == "completed" else [args.milestone]), {}
+    first = ids.index(args.resume_from) if args.resume_from is not None else 0
+    todo, skipped = [], {}
+    for place, name in enumerate(ids):
+        record = records.get(name)
+        if record is not None and record.status == "completed":
+            continue
+        if name in args.skip_milestones:
+            skipped[name] = "--skip-milestones"
+        elif place >= first:
+            todo.append(name)
+        elif record is None:
+            skipped[name] = f"--resume-from {args.resume_from}"
+    return todo, skipped
+
+
+def main(args: Args) -> int:
+    entries = load_milestone_config(args.milestone_config)
+    ids = list(entries)
+    check_flags(args, ids)
+    rom = Rom.read(args.rom_path)
+    game = find_game(rom)
+    if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
+        raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
+    if not args.unsafe_policies:
+        probe(game)
+    select_device(args.cuda)
+    output = Path(args.output_dir)
+    refusal = f"another pipeline works in {output}: wait for its end, stop it, or choose another --output-dir"
+    with locked(output / ".lock", refusal=refusal):
+        return run(args, entries, game, rom, output)
+
+
+def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path) -> int:
+    """`main`, of the folder's one pipeline."""
+    ids = list(entries)
+    name = claim(args, output, rom)
+    records = PipelineRecords(output)
+    if args.milestone is not None and args.overwrite:
+        for folder in ("models", *FILMS):
+            shutil.rmtree(output / folder / args.milestone, ignore_errors=True)
+        (output / "expert_evaluations" / f"{args.milestone}.json").unlink(missing_ok=True)
+    todo, skipped = plan(args, ids, records)
+    threads = args.num_threads or max(1, (os.cpu_count() or 1) // args.parallel_milestones)
+    torch.set_num_threads(threads)
+    os.environ["WANDB_RUN_GROUP"] = name
+    writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity, resumed_at=len(records))
+    stop, stopped = StopRequest(), threading.Event()
+    for milestone, reason in skipped.items():
+        records.put(Record(milestone, ids.index(milestone), now(), "skipped", reason=reason))
+    started = time.monotonic()
+    at_once = f"{args.parallel_milestones} at once with {threads} thread(s) each"
+    print(f"{name}: {len(todo)} of {len(ids)} milestones to do, {at_once}; {output}")
+
+    def finish(record: Record) -> None:
+        """What is known of a milestone is written at once."""
+        records.put(record)
+        for key in ("dagger_final_success_rate", "expert_test_success_rate", "student_mean_steps", "minutes", "labels"):
+            if (value := getattr(record, key)) is not None:
+                writer.add_scalar(f"pipeline/{key}", value, record.index)
+        writer.add_scalar("pipeline/completed", sum(one.status == "completed" for one in records), len(records))
+        writer.flush()
+        write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
+        progress.done(record)
+
+    pool = ThreadPoolExecutor(args.parallel_milestones, thread_name_prefix="milestone")
+    try:
+        with PipelineProgress(todo, args.dagger_iterations) as progress:
+            work = Work(args, output, game, name, threads, progress, lambda: stop() or stopped.is_set())
+            futures = [pool.submit(learn, work, entries[milestone], ids.index(milestone)) for milestone in todo]
+            try:
+                for future in as_completed(futures):
+                    finish(future.result())
+            except EvaluationStopped:
+                pass
+            finally:
+                stopped.set()
+                pool.shutdown(cancel_futures=True)
+            # What got done while the others were being stopped is not lost.
+            for future in futures:
+                if future.done() and not future.cancelled() and not future.exception():
+                    record = future.result()
+                    if records.get(record.milestone_id) != record:
+                        finish(record)
+    finally:
+        stop.restore()
+        write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
+        finish_run(writer, args.track)
+    print_table(progress.table(records))
+    print(f"{output / 'report.html'}; {(time.monotonic() - started) / 60:.1f} minutes")
+    if stop():
+        print("stopped; the same command goes on from here")
+        return 128 + stop.signal
+    return 0 if all(record.status != "failed" for record in records) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except USER_ERRORS as error:
+        sys.exit(f"auto_dagger_pipeline.py: {error}")
+    except KeyboardInterrupt:  # before the work heeds it, or the second one
+        print("auto_dagger_pipeline.py: interrupted", file=sys.stderr)
+        sys.exit(130)

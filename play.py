@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""The whole game, played from power-on by the students of all milestones, one after another.
+
+    python play.py                                     # the pipeline's students, or those that come with the bundled game
+    python play.py --n-runs 30 --no-record-video       # how many of 30 runs reach the end
+    python play.py --router pixels                     # nothing but the screen says whose turn it is
+    python play.py --policies dagger_pipeline_results
+
+Prints how far each run came and when each milestone was completed, in steps and in the console's time, beside the game's own
+experts on the same seeds. Writes `{output_dir}/play.json` and a film of the first run with milestone, button and confidence.
+"""
+# ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    policies: str | None = None
+    """Folder of students: a pipeline's output folder, or one with {ID}.pth. None: dagger_pipeline_results, if it has one for every
+    milestone, else those that come with the bundled game."""
+    router: Literal["memory", "pixels"] = "memory"
+    """Who says which milestone is under way: the game's memory (the track "routed"), or a network that sees the screen alone
+    ("pixels-only")."""
+    router_network: str | None = None
+    """That network; None: router.pth in the students' folder."""
+    n_runs: int = 1
+    """Runs, each with a seed of its own."""
+    seed: int = 70000
+    """Seed of the first run."""
+    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    """How hard the bundled game is; None is T1."""
+    worlds: str | None = None
+    """Worlds to play in; None: the tier's, on T2 those to test in."""
+    step_factor: float = 5.0
+    """A run ends when it took so many times the steps that the experts need from power-on on the same seed."""
+    max_steps: int | None = None
+    """Steps after which a run ends instead; needed for a game that brings no experts."""
+    record_video: bool = True
+    """Film the first run."""
+    output_dir: str = "play_results"
+    """Folder for the film and play.json."""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """The game; default is the bundled one."""
+    num_envs: int = 4
+    """Runs that are played at once."""
+    num_threads: int = 1
+    """CPU threads for torch: the batches are small."""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from agent.chained_students import (
+    ChainedExperts,
+    ChainedStudents,
+    MemoryRouter,
+    PixelRouter,
+    Router,
+    find_students,
+    load_student,
+)
+from agent.episode_starts import choose_starts
+from agent.policy_expert import PolicyError, PolicyExpert
+from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
+from common.files import atomic_write
+from common.run_logging import ProgressReport, print_table
+from common.statistics import rate_text
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
+from pokemon_env.games.base import Game
+from pokemon_env.gym_env import FRAMES_PER_SECOND
+from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
+
+PIPELINE_RESULTS = Path("dagger_pipeline_results")
+LONGEST = 10_000
+"""Steps after which the experts' own run ends."""
+
+
+class FlagError(ValueError):
+    """A flag's value can't be used; the text names the flag, and says what to do."""
+
+
+class ChainFilm(EpisodeRecorder):
+    """Films a run with the milestone that the router believes in, the button and how sure the student is of it."""
+
+    def __init__(self, folder: Path, prefix: str, policy: ChainedStudents, seed: int, milestones: list[str], buttons: list[str]):
+        super().__init__(folder, prefix, buttons=buttons)
+        self.policy, self.seed, self.milestones = policy, seed, milestones
+
+    def caption(self, action: int | None) -> str:
+        if action is None:
+            return " "
+        place, confidence = self.policy.last[self.policy.slots[self.seed]]
+        return f"{self.milestones[place]}  {self.buttons[action]} {100 * confidence:.0f}"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What some seeded runs came to."""
+
+    result: Evaluation
+    splits: list[dict[str, tuple[int, int]]]
+    """Per run: milestone -> (steps, frames) when it was completed."""
+
+    def reached(self, milestone: str) -> list[tuple[int, int]]:
+        """The splits of the runs that completed the milestone."""
+        return [splits[milestone] for splits in self.splits if milestone in splits]
+
+
+def play(policy: Any, envs: ThreadVectorEnv, args: Args, max_steps: int, title: str, film: EpisodeRecorder | None = None) -> Runs:
+    """Seeded runs from power-on, until the game's last milestone is completed or `max_steps` are over."""
+    splits: list[dict[str, tuple[int, int]]] = [{} for _ in range(args.n_runs)]
+    last = envs.envs[0].target_milestone
+
+    with ProgressReport(title, args.n_runs) as report:
+
+        def keep(step: Step) -> None:
+            if step.over:
+                splits[step.episode] = dict(policy.splits[step.slot])
+                if step.terminated:  # the policy is not asked again, and so never saw it
+                    splits[step.episode][last] = (step.number + 1, envs.envs[step.slot].frames)
+                over.append(step.episode)
+                report.update(len(over))
+
+        over: list[int] = []
+        result = evaluate(envs, policy, seeded_episodes(args.n_runs, args.seed), max_steps, recorder=film, on_step=keep)
+    return Runs(result, splits)
+
+
+def cut(runs: Runs, limits: list[int]) -> Runs:
+    """The same runs, each ended after its own limit."""
+    episodes, splits = [], []
+    for episode, split, limit in zip(runs.result.episodes, runs.splits, limits, strict=True):
+        episodes.append(Evaluation([episode]).within(limit).episodes[0])
+        splits.append({name: times for name, times in split.items() if times[0] <= limit})
+    return Runs(Evaluation(episodes, runs.result.seconds), splits)
+
+
+def find_policies(args: Args, game: Game, milestones: list[str]) -> dict[str, Path]:
+    """The students that play."""
+    if args.policies is not None:
+        return find_students(Path(args.policies), milestones)
+    shipped = None if game.policy_dir is None else game.policy_dir.parent / "students"
+    try:
+        return find_students(PIPELINE_RESULTS, milestones)
+    except CheckpointError:
+        if shipped is None:
+            raise
+        return find_students(shipped, milestones)
+
+
+def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str) -> Router:
+    """Who says which milestone is under way."""
+    if args.router == "memory":
+        return MemoryRouter(milestones)
+    path = Path(args.router_network) if args.router_network else folder / "router.pth"
+    content = load_checkpoint(path)
+    for key, wanted in (("algorithm", "router"), ("milestones", milestones), ("rom_sha256", rom_sha256)):
+        if content.get(key) != wanted:
+            raise CheckpointError(f"{path}: its {key} is {content.get(key)}, wanted {wanted}; make one with tools/train_router.py")
+    return PixelRouter(build_network(content, path))
+
+
+def load_experts(game: Game, milestones: list[str]) -> dict[str, PolicyExpert]:
+    """The game's own experts; {} where it has none."""
+    if game.policy_dir is None:
+        return {}
+    return {name: PolicyExpert(game.policy_dir / f"{name}.py", game) for name in milestones}
+
+
+def splits_table(milestones: list[str], students: Runs, experts: Runs | None, track: str) -> Table:
+    """When each milestone was completed, on average over the runs that got there."""
+    table = Table("milestone", f"students, {track}", "steps", "time", "experts", "steps", "time", title="completed after")
+    for name in milestones:
+        cells = []
+        for runs in (students, experts):
+            reached = [] if runs is None else runs.reached(name)
+            cells += ["-" if runs is None else f"{len(reached)}/{len(runs.splits)}", *mean_split(reached)]
+        table.add_row(name, *cells)
+    return table
+
+
+def mean_split(reached: list[tuple[int, int]]) -> tuple[str, str]:
+    """Mean steps, and mean time of the console as minutes and seconds."""
+    if not reached:
+        return "-", "-"
+    steps, frames = np.mean(reached, axis=0)
+    minutes, seconds = divmod(round(frames / FRAMES_PER_SECOND), 60)
+    return f"{steps:.0f}", f"{minutes}:{seconds:02d}"
+
+
+def how_far(milestones: list[str], episode: EpisodeResult) -> str:
+    """The last milestone of the story that a run completed, in words."""
+    done = [name for name in milestones if name in episode.milestones]
+    return done[-1] if done else "nothing"
+
+
+def main(args: Args) -> int:
+    for name in ("n_runs", "num_envs", "num_threads"):
+        if getattr(args, name) < 1:
+            raise FlagError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")
+    if not args.step_factor >= 1:
+        raise FlagError(f"--step-factor is {args.step_factor}, but must be at least 1")
+    torch.set_num_threads(args.num_threads)
+    rom = Rom.read(args.rom_path)
+    game = find_game(rom)
+    milestones = [milestone.id for milestone in game.milestones]
+    if not milestones:
+        raise FlagError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
+    paths = find_policies(args, game, milestones)
+    folder = next(iter(paths.values())).parent if args.policies is None else Path(args.policies)
+    students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
+    router = make_router(args, milestones, folder, rom.header.sha256)
+    experts = load_experts(game, milestones)
+    if not experts and args.max_steps is None:
+        raise FlagError(f"{game.name} brings no experts to measure a run by: give --max-steps")
+    starts = choose_starts(game, None, args.rom_path, purpose="test", kind="power-on", tier=args.tier, worlds=args.worlds)
+    settings = {"rom_path": args.rom_path, "target_milestone": milestones[-1], **starts.settings}
+
+    def run(policy_of: Any, max_steps: int, title: str, state: bool) -> tuple[Runs, Policy]:
+        envs = make_vector_env(min(args.num_envs, args.n_runs), state_in_info=state, **settings)
+        try:
+            policy, film = policy_of(envs)
+            return play(policy, envs, args, max_steps, title, film), policy
+        finally:
+            envs.close()
+
+    expert_runs = None
+    if experts:
+        expert_runs, _ = run(lambda envs: (ChainedExperts(experts, envs.envs), None), LONGEST, "experts", state=True)
+    limits = [args.max_steps] * args.n_runs
+    if args.max_steps is None:
+        limits = [round(args.step_factor * episode.length) for episode in expert_runs.result.episodes]
+    output = Path(args.output_dir)
+
+    def chained(envs: ThreadVectorEnv) -> tuple[ChainedStudents, EpisodeRecorder | None]:
+        policy = ChainedStudents(students, router, envs.envs)
+        film = ChainFilm(output, f"play_{router.track}", policy, args.seed, milestones, list(game.buttons))
+        return policy, film if args.record_video else None
+
+    runs, _ = run(chained, max(limits), "students", state=False)
+    runs = cut(runs, limits)
+
+    print_table(splits_table(milestones, runs, expert_runs, router.track))
+    stopped = Counter(how_far(milestones, episode) for episode in runs.result.episodes if not episode.success)
+    text = rate_text(runs.result.successes, args.n_runs)
+    print(f"{router.track}: {text} runs from power-on reached {milestones[-1]}", end="")
+    print(f"; the others came as far as {', '.join(f'{name} ({count})' for name, count in stopped.items())}" if stopped else "")
+    if expert_runs is not None:
+        text = rate_text(expert_runs.result.successes, args.n_runs)
+        print(f"experts: {text}, in {expert_runs.result.mean_length:.0f} steps on average")
+    content = {
+        "args": asdict(args),
+        "track": router.track,
+        "policies": {name: str(path) for name, path in paths.items()},
+        "limits": limits,
+        "students": as_rows(milestones, runs),
+        "experts": None if expert_runs is None else as_rows(milestones, expert_runs),
+    }
+    with atomic_write(output / "play.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    films = sorted(output.glob(f"play_{router.track}_ep1_*.mp4"), key=lambda path: path.stat().st_mtime)
+    print(f"{output / 'play.json'}" + (f", {films[-1]}" if args.record_video and films else ""))
+    return 0
+
+
+def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
+    """The runs in plain types."""
+    return [
+        {
+            "seed": episode.seed,
+            "success": episode.success,
+            "steps": episode.length,
+            "came_to": how_far(milestones, episode),
+            "splits": splits,
+        }
+        for episode, splits in zip(runs.result.episodes, runs.splits, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
+        sys.exit(f"play.py: {error}")
+    except KeyboardInterrupt:
+        print("play.py: interrupted", file=sys.stderr)
+        sys.exit(130)

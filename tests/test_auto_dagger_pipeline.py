@@ -1,0 +1,298 @@
+"""auto_dagger_pipeline.py as a user runs it: real experts, students, processes, kills and a browser, on the bundled game."""
+
+import fcntl
+import functools
+import http.server
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+import auto_dagger_pipeline as pipeline
+from auto_dagger_pipeline import Args, PipelineError
+from common.pipeline_records import PipelineRecords, Record, now
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = Path("dagger_pipeline_results")
+IDS = ["GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE"]
+QUICK: dict[str, object] = dict(
+    tier="T0", eval_episodes=2, dagger_iterations=2, episodes_per_iter=2, train_steps_per_iter=10, batch_size=8, hidden_dim=16,
+    test_episodes=3, num_envs=2, num_threads=1, cuda=False, milestone_config="config.json", policy_dir="policies",
+    rom_path=str(ROOT / "tallgrass" / "tallgrass.gb"),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = json.loads((ROOT / "milestone_config.json").read_text())
+    config["milestones"] = [entry for entry in config["milestones"] if entry["id"] in IDS]
+    Path("config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def flags(**more) -> list[str]:
+    words = []
+    for name, value in (QUICK | more).items():
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{dashed}")
+        else:
+            words += [f"--{dashed}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words
+
+
+def start(**more) -> subprocess.Popen:
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "auto_dagger_pipeline.py"), *flags(**more)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def run(expected: int = 0, **more) -> str:
+    process = start(**more)
+    try:
+        output, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == expected, output
+    return output
+
+
+def statuses() -> dict[str, str]:
+    return {record.milestone_id: record.status for record in PipelineRecords(OUTPUT)}
+
+
+def write_policy(milestone: str, text: str) -> None:
+    Path("policies").mkdir(exist_ok=True)
+    Path("policies", f"{milestone}.py").write_text(text)
+
+
+def frames(path: Path) -> int:
+    with av.open(str(path)) as film:
+        assert film.streams.video[0].codec_context.name == "h264"
+        return sum(1 for _ in film.decode(video=0))
+
+
+@pytest.mark.slow
+def test_a_pipeline_from_its_start_to_its_report():
+    write_policy("INTRO_CUTSCENE_COMPLETE", "def run(state):\n    raise ValueError('not written yet')\n")
+    output = run(expected=1, skip_milestones=("PLAYER_NAME_SET",), parallel_milestones=2)
+    assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "skipped", "INTRO_CUTSCENE_COMPLETE": "failed"}
+    failed = PipelineRecords(OUTPUT).get("INTRO_CUTSCENE_COMPLETE")
+    assert failed.reason.startswith("the expert succeeds in 0% of 2 episodes") and failed.expert_success_rate == 0
+    assert "INTRO_CUTSCENE_COMPLETE: failed: the expert succeeds in 0%" in output and "report.html" in output
+
+    record = PipelineRecords(OUTPUT).get("GAME_RUNNING")
+    assert (record.expert_success_rate, record.expert_mean_steps, record.max_episode_steps) == (1.0, 1.0, 2)
+    assert record.test_episodes == 3 and record.labels >= 2 and record.training_steps == 20
+    best, final = (torch.load(OUTPUT / "models/GAME_RUNNING" / f"dagger_GAME_RUNNING_{which}.pth") for which in ("best", "final"))
+    assert best["milestone"] == "GAME_RUNNING" and best["args"]["max_episode_steps"] == 2 and final["global_step"] == 20
+    assert best["deterministic"] is False and best["network"]["kind"] == "tiles"
+    assert frames(OUTPUT / "expert_eval_videos/GAME_RUNNING/expert_eval_ep1_success_steps1.mp4") == 2
+    for iteration in range(2):
+        assert frames(OUTPUT / f"dagger_videos/GAME_RUNNING/rollout_iter{iteration}_ep0_GAME_RUNNING.mp4") >= 2
+    assert len(record.videos) == 4 and all((OUTPUT / video).is_file() for video in record.videos)
+    check_in_browser(videos=5)  # one is of the expert who failed
+
+    # The mended policy, and the skipped one: what is completed stays as it is
+    before = (OUTPUT / "models/GAME_RUNNING/dagger_GAME_RUNNING_best.pth").stat().st_mtime_ns
+    Path("policies/INTRO_CUTSCENE_COMPLETE.py").unlink()
+    output = run(record_video=False)
+    assert set(statuses().values()) == {"completed"} and "2 of 3 milestones to do" in output
+    assert (OUTPUT / "models/GAME_RUNNING/dagger_GAME_RUNNING_best.pth").stat().st_mtime_ns == before
+    assert PipelineRecords(OUTPUT).get("PLAYER_NAME_SET").videos == ()
+    assert "0 of 3 milestones to do" in run(record_video=False)
+    assert len(list(Path("runs").glob("auto_dagger_pipeline_1_*"))) == 1  # one pipeline, whoever started it how often
+
+
+def check_in_browser(videos: int) -> None:
+    """The report in Chromium: its table, its curves, and every film plays."""
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        pytest.skip("Chromium and its driver are not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(OUTPUT))
+    handler.log_message = None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = webdriver.ChromeOptions()
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "no-first-run",
+    ):
+        options.add_argument(f"--{flag}")
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    try:
+        browser.set_script_timeout(60)
+        browser.get(f"http://127.0.0.1:{server.server_port}/report.html")
+        rows = browser.execute_script("return [...document.querySelectorAll('#results tbody tr')].map(row => row.innerText)")
+        assert [any(word in row for word in ("completed", "skipped", "failed")) for row in rows] == [True] * 3
+        assert "the expert succeeds in 0%" in browser.execute_script("return document.body.innerText")
+        assert browser.execute_script("return document.querySelectorAll('svg.curve circle').length") >= 4
+        played = browser.execute_async_script(
+            """const done = arguments[0], films = [...document.querySelectorAll('video')];
+            Promise.all(films.map(async film => { await film.play(); await new Promise(end => setTimeout(end, 200));
+            return film.videoWidth > 0 && film.currentTime > 0; })).then(done, error => done(String(error)));"""
+        )
+        assert played == [True] * videos
+        assert not browser.execute_script(
+            "return performance.getEntriesByType('resource').filter(one => !one.name.startsWith(location.origin)).length"
+        )
+    finally:
+        browser.quit()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_it_ends_as_if_never_stopped():
+    rng, two = random.Random(7), dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), record_video=False)
+    for _ in range(10):
+        process = start(**two)
+        time.sleep(rng.uniform(0.5, 9))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        PipelineRecords(OUTPUT)  # whatever is there can be read
+        for path in OUTPUT.glob("*.json"):
+            json.loads(path.read_text())
+    run(**two)
+    assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "completed", "INTRO_CUTSCENE_COMPLETE": "skipped"}
+    for path in OUTPUT.rglob("*.pth"):
+        torch.load(path)
+    for path in OUTPUT.rglob("*.sqlite"):
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not list(OUTPUT.rglob(".*.tmp*")), "a half-written file was left under a temporary name"
+    started = {torch.load(path)["run_name"] for path in OUTPUT.rglob("*_final.pth")}
+    assert len(started) == 2
+
+
+@pytest.mark.slow
+def test_one_interrupt_saves_and_ends_and_a_broken_student_costs_only_itself():
+    process = start(train_steps_per_iter=100_000, milestone="GAME_RUNNING", record_video=False)
+    last = OUTPUT / "models/GAME_RUNNING/dagger_GAME_RUNNING_last.pth"
+    deadline = time.monotonic() + 120
+    while not (last.is_file() and torch.load(last)["progress"]["phase"] == "train"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 130 and "the same command goes on from here" in output
+    assert statuses() == {} and torch.load(last)["global_step"] > 0
+    # The checkpoint is broken: DAgger refuses it, the record says why, and the rest goes on.
+    last.write_bytes(b"no checkpoint")
+    run(expected=1, train_steps_per_iter=100_000, milestone="GAME_RUNNING", record_video=False)
+    record = PipelineRecords(OUTPUT).get("GAME_RUNNING")
+    assert record.status == "failed" and "dagger_pokemon.py exited with 1" in record.reason and "broken" in record.reason
+
+
+def records_of(*names: str) -> PipelineRecords:
+    records = PipelineRecords(OUTPUT)
+    for name in names:
+        records.put(Record(name, IDS.index(name), now(), "completed"))
+    return records
+
+
+def test_what_is_to_be_done():
+    records = records_of("GAME_RUNNING")
+    assert pipeline.plan(Args(), IDS, records) == (IDS[1:], {})
+    skip = Args(skip_milestones=("GAME_RUNNING", "INTRO_CUTSCENE_COMPLETE"))
+    assert pipeline.plan(skip, IDS, records) == ([IDS[1]], {IDS[2]: "--skip-milestones"})
+    later = Args(resume_from=IDS[2])
+    assert pipeline.plan(later, IDS, records) == ([IDS[2]], {IDS[1]: f"--resume-from {IDS[2]}"})
+    assert pipeline.plan(Args(milestone=IDS[1], resume_from=IDS[2], skip_milestones=(IDS[1],)), IDS, records) == ([IDS[1]], {})
+    assert pipeline.plan(Args(milestone=IDS[0]), IDS, records) == ([], {})
+    assert pipeline.plan(Args(milestone=IDS[0], overwrite=True), IDS, records) == ([IDS[0]], {}) and len(records) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (dict(milestone="NOWHERE"), "--milestone: no milestone NOWHERE; config.json has GAME_RUNNING"),
+        (dict(resume_from="NOWHERE"), "--resume-from: no milestone NOWHERE"),
+        (dict(skip_milestones=("NOWHERE",)), "--skip-milestones: no milestone NOWHERE"),
+        (dict(parallel_milestones=0), "--parallel-milestones is 0, but must be at least 1"),
+        (dict(step_multiplier=0.5), "--step-multiplier is 0.5, but must be at least 1"),
+        (dict(step_multiplier=float("nan")), "--step-multiplier is nan"),
+        (dict(min_success_rate=60.0), "is a share: at most 1"),
+        (dict(recorded_starts=True), "leave out --worlds and --tier"),
+    ],
+)
+def test_wrong_flags_are_told_before_anything_is_written(more, told):
+    with pytest.raises(PipelineError, match=told):
+        pipeline.main(Args(**(QUICK | more)))
+    assert not OUTPUT.exists()
+
+
+def test_two_pipelines_in_one_folder_are_refused():
+    OUTPUT.mkdir()
+    with (OUTPUT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(PipelineError, match="another pipeline works in dagger_pipeline_results"):
+            pipeline.main(Args(**QUICK))
+    assert [path.name for path in OUTPUT.iterdir()] == [".lock"]
+
+
+def test_other_settings_are_refused_and_overwritten_only_when_told(rom):
+    args = Args(**QUICK)
+    name = pipeline.claim(args, OUTPUT, rom)
+    (OUTPUT / "models").mkdir()
+    (OUTPUT / "mine.txt").write_text("not the pipeline's")
+    free = Args(**(QUICK | dict(milestone=IDS[0], min_success_rate=0.1, parallel_milestones=2, record_video=False)))
+    assert pipeline.claim(free, OUTPUT, rom) == name
+    with pytest.raises(PipelineError, match="--batch-size was 8 and is 16"):
+        pipeline.claim(Args(**(QUICK | dict(batch_size=16))), OUTPUT, rom)
+    pipeline.claim(Args(**(QUICK | dict(batch_size=16, overwrite=True))), OUTPUT, rom)
+    assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
+    (OUTPUT / "pipeline_settings.json").write_text("{")
+    with pytest.raises(PipelineError, match="can't be read"):
+        pipeline.claim(args, OUTPUT, rom)
+    (OUTPUT / "pipeline_settings.json").unlink()
+    (OUTPUT / "models").mkdir()
+    with pytest.raises(PipelineError, match="no pipeline made it"):
+        pipeline.claim(args, OUTPUT, rom)
+
+
+@pytest.fixture(scope="module")
+def rom():
+    return pipeline.Rom.read(QUICK["rom_path"])
+
+
+@pytest.mark.slow
+def test_a_start_behind_the_milestone_fails_that_milestone_and_a_missing_one_is_made():
+    recorded = dict(recorded_starts=True, record_video=False, state_dir="states", milestone="PLAYER_NAME_SET")
+    quick = {key: value for key, value in QUICK.items() if key != "tier"}
+    assert pipeline.main(Args(**(quick | recorded))) == 0  # GAME_RUNNING_completed.state is made
+    assert sorted(path.name for path in Path("states").glob("*.state")) == ["GAME_RUNNING_completed.state"]
+    best = torch.load(OUTPUT / "models/PLAYER_NAME_SET/dagger_PLAYER_NAME_SET_best.pth")
+    assert best["args"]["start_states"].endswith("GAME_RUNNING_completed.state")
+    # The state in which the milestone ends, in the place of the one before it
+    from agent.start_states import ensure_start_states
+
+    behind = ensure_start_states("INTRO_CUTSCENE_COMPLETE", n_train=0, n_heldout=0, state_dir="other", show_progress=False).first
+    for ending in ("", ".json"):
+        source = Path(str(behind) + ending)
+        if source.is_file():
+            shutil.copy(source, Path("states", "GAME_RUNNING_completed.state" + ending))
+    assert pipeline.main(Args(**(quick | recorded), output_dir="another")) == 1
+    (record,) = PipelineRecords(Path("another"))
+    assert record.status == "failed" and "already" in record.reason
