@@ -93,7 +93,7 @@ NETWORK = "tiles"
 TRAINING_STEPS = {250: 125, 1000: 200, 10_000: 1200}
 """Training steps for so many labels; those of the next larger number serve numbers between. Of the lengths in STUDIED the one
 whose networks have the lowest mean validation loss in the end (`--study`)."""
-STUDIED = {250: (30, 60, 125), 1000: (100, 200, 400), 10_000: (600, 1200, 2400)}
+STUDIED = {250: (15, 30, 60, 125), 1000: (100, 200, 400), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
 DAGGER_ITERATIONS = 8
 DAGGER_TRAINING = 2
