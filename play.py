@@ -153,17 +153,19 @@ def cut(runs: Runs, limits: list[int]) -> Runs:
     return Runs(Evaluation(episodes, runs.result.seconds), splits)
 
 
-def find_policies(args: Args, game: Game, milestones: list[str]) -> dict[str, Path]:
-    """The students that play."""
+def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
+    """The students that play, and their folder."""
+    folders = [PIPELINE_RESULTS]
     if args.policies is not None:
-        return find_students(Path(args.policies), milestones)
-    shipped = None if game.policy_dir is None else game.policy_dir.parent / "students"
-    try:
-        return find_students(PIPELINE_RESULTS, milestones)
-    except CheckpointError:
-        if shipped is None:
-            raise
-        return find_students(shipped, milestones)
+        folders = [Path(args.policies)]
+    elif game.policy_dir is not None:
+        folders.append(game.policy_dir.parent / "students")
+    for folder in folders[:-1]:
+        try:
+            return folder, find_students(folder, milestones)
+        except CheckpointError:
+            pass
+    return folders[-1], find_students(folders[-1], milestones)
 
 
 def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str) -> Router:
@@ -224,8 +226,7 @@ def main(args: Args) -> int:
     milestones = [milestone.id for milestone in game.milestones]
     if not milestones:
         raise FlagError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
-    paths = find_policies(args, game, milestones)
-    folder = next(iter(paths.values())).parent if args.policies is None else Path(args.policies)
+    folder, paths = find_policies(args, game, milestones)
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
     router = make_router(args, milestones, folder, rom.header.sha256)
     experts = load_experts(game, milestones)

@@ -1,0 +1,237 @@
+"""play.py, its routers and the tools that make students small: chained networks on the bundled game."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import play
+from agent.chained_students import ChainedStudents, MemoryRouter, PixelRouter, find_students, load_student
+from common.checkpoints import CheckpointError, load_checkpoint, network_arguments, save_checkpoint
+from common.dagger_data import DaggerData, Row
+from common.networks import TileCNN, make_network
+from pokemon_env.emulator import Rom
+from pokemon_env.games.tallgrass import GAME
+from tools import ship_students, train_router
+
+ROOT = Path(__file__).resolve().parent.parent
+ROM = str(ROOT / "tallgrass" / "tallgrass.gb")
+SHA = Rom.read(ROM).header.sha256
+MILESTONES = [milestone.id for milestone in GAME.milestones]
+START = GAME.buttons.index("START")
+
+
+def student(button: int | None = None) -> TileCNN:
+    """An untrained network; with a button one that always presses it."""
+    network = make_network("tiles-small", len(GAME.buttons), 4, (144, 160, 3)).eval()
+    if button is not None:
+        with torch.no_grad():
+            network.head[-1].bias[button] = 100.0
+    return network
+
+
+def save_student(path: Path, milestone: str, network: TileCNN, **more) -> None:
+    content = {
+        "algorithm": "dagger", "model_state_dict": network.state_dict(), "network": network_arguments(network),
+        "frame_stack": 1, "deterministic": True, "buttons": list(GAME.buttons), "game": GAME.id, "rom_sha256": SHA,
+        "milestone": milestone, "optimizer_state_dict": {"large": torch.zeros(1000)},
+    }  # fmt: skip
+    save_checkpoint(path, content | more)
+
+
+@pytest.fixture
+def students(tmp_path, monkeypatch) -> Path:
+    """A pipeline's folder. The first student presses START, which is all that its milestone wants."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "dagger_pipeline_results"
+    for name in MILESTONES:
+        network = student(START if name == "GAME_RUNNING" else None)
+        save_student(folder / "models" / name / f"dagger_{name}_best.pth", name, network)
+    return folder
+
+
+def infos(*completed: int) -> list[dict]:
+    """One info for each number: so many milestones are completed."""
+    return [{"milestones": {name: {"completed": i < count} for i, name in enumerate(MILESTONES)}} for count in completed]
+
+
+SCREEN = np.zeros((144, 160, 3), np.uint8)
+
+
+def test_memory_routes_to_the_first_open_milestone():
+    assert MemoryRouter(MILESTONES).route([0, 1, 2], [SCREEN] * 3, infos(0, 7, len(MILESTONES))) == [0, 7, len(MILESTONES) - 1]
+
+
+class Says(torch.nn.Module):
+    """A network for four milestones that is sure of what the screen's brightness says."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def preprocess(self, screen):
+        return screen[:1, :1, 0]
+
+    def forward(self, x):
+        return 8.0 * torch.nn.functional.one_hot(x[:, 0, 0].long(), 4)
+
+
+def screen(milestone: int) -> np.ndarray:
+    return np.full((144, 160, 3), milestone, np.uint8)
+
+
+def test_the_filter_follows_the_story_and_only_on():
+    router = PixelRouter(Says())
+    router.start_episode(0)
+    story = [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    places = [router.route([0], [screen(one)], [{}])[0] for one in story]
+    assert places == sorted(places) and set(places) == {0, 1, 2, 3}
+    assert sum(a != b for a, b in zip(places, story, strict=True)) <= 6  # it takes a moment to be sure
+    assert [router.route([0], [screen(0)], [{}])[0] for _ in range(5)] == [3] * 5  # there is no way back
+
+
+def test_one_misleading_screen_moves_nothing():
+    router = PixelRouter(Says())
+    router.start_episode(0)
+    assert [router.route([0], [screen(one)], [{}])[0] for one in (0, 0, 3, 0, 1, 0, 0)] == [0] * 7
+
+
+def test_episodes_side_by_side_do_not_mix():
+    router = PixelRouter(Says())
+    for slot in (0, 1):
+        router.start_episode(slot)
+    for _ in range(6):
+        places = router.route([0, 1], [screen(0), screen(1)], [{}, {}])
+    assert places == [0, 1]
+    router.start_episode(1)
+    assert router.route([1], [screen(0)], [{}]) == [0]
+
+
+def test_each_screen_goes_to_its_own_student():
+    policy = ChainedStudents([(student(i % 8), True) for i in range(len(MILESTONES))], MemoryRouter(MILESTONES))
+    for slot in range(3):
+        policy.start_episode(slot, seed=slot)
+    assert policy.act([0, 1, 2], [SCREEN] * 3, infos(3, 0, 3)) == [3, 0, 3]
+    assert policy.last == {0: (3, 1.0), 1: (0, 1.0), 2: (3, 1.0)} and policy.slots == {0: 0, 1: 1, 2: 2}
+    policy.act([0], [SCREEN], infos(4))
+    assert policy.splits[0] == {name: (int(i == 3), 0) for i, name in enumerate(MILESTONES[:4])} and policy.splits[1] == {}
+
+
+def test_drawn_buttons_depend_on_the_seed_alone():
+    network = student()
+    with torch.no_grad():
+        network.head[-1].weight.zero_()
+
+    def drawn(slot, seed):
+        policy = ChainedStudents([(network, False)] * len(MILESTONES), MemoryRouter(MILESTONES))
+        policy.start_episode(slot, seed)
+        return [policy.act([slot], [SCREEN], infos(0))[0] for _ in range(30)]
+
+    assert drawn(0, 5) == drawn(3, 5) != drawn(0, 6) and len(set(drawn(0, 5))) > 4
+
+
+def test_students_are_found_in_both_kinds_of_folders(students, tmp_path):
+    assert list(find_students(students, MILESTONES)) == MILESTONES
+    flat = tmp_path / "flat"
+    save_student(flat / "GAME_RUNNING.pth", "GAME_RUNNING", student())
+    assert find_students(flat, ["GAME_RUNNING"]) == {"GAME_RUNNING": flat / "GAME_RUNNING.pth"}
+    with pytest.raises(CheckpointError, match="flat has no student for PLAYER_NAME_SET, INTRO"):
+        find_students(flat, MILESTONES[:3])
+    for more, told in (({"rom_sha256": "other"}, "its rom_sha256 is other"), ({"milestone": "BADGE"}, "its milestone is BADGE")):
+        save_student(flat / "wrong.pth", **({"milestone": "GAME_RUNNING", "network": student()} | more))
+        with pytest.raises(CheckpointError, match=told):
+            load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
+    save_student(flat / "wrong.pth", "GAME_RUNNING", student(), frame_stack=4)
+    with pytest.raises(CheckpointError, match="looks at 4 pictures"):
+        load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
+
+
+def test_runs_from_power_on(students, capsys):
+    assert play.main(play.Args(rom_path=ROM, n_runs=2, max_steps=12, tier="T0", num_envs=2)) == 0
+    said = capsys.readouterr().out
+    assert "routed: 0/2" in said and "runs from power-on reached BADGE; the others came as far as GAME_RUNNING (2)" in said
+    assert "experts: 2/2 = 100 %" in said
+    content = json.loads(Path("play_results/play.json").read_text())
+    assert content["track"] == "routed" and content["limits"] == [12, 12]
+    run, expert = content["students"][0], content["experts"][0]
+    assert run["splits"]["GAME_RUNNING"][0] == 1 and (run["steps"], run["came_to"], run["seed"]) == (12, "GAME_RUNNING", 70000)
+    assert list(expert["splits"]) == MILESTONES and expert["success"]
+    steps = [step for step, _ in expert["splits"].values()]
+    frames = [frame for _, frame in expert["splits"].values()]
+    assert steps == sorted(steps) and steps[-1] == expert["steps"] and frames == sorted(frames)
+    assert 24 * steps[-1] <= frames[-1] <= 32 * steps[-1]
+    (film,) = Path("play_results").glob("play_routed_ep1_failure_steps12.mp4")
+    with av.open(str(film)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 13
+
+
+def test_a_run_ends_after_five_times_its_experts_steps(students, monkeypatch):
+    monkeypatch.setattr(play, "LONGEST", 3)  # experts that need no more, so that this ends soon
+    assert play.main(play.Args(rom_path=ROM, n_runs=1, tier="T0", record_video=False)) == 0
+    content = json.loads(Path("play_results/play.json").read_text())
+    assert content["limits"] == [15] and content["students"][0]["steps"] == 15 and not list(Path("play_results").glob("*.mp4"))
+
+
+def test_only_what_was_reached_within_the_limit_counts(students):
+    runs = play.Runs(
+        play.Evaluation([play.EpisodeResult(1, None, 2.0, 9, True, ("A", "B")), play.EpisodeResult(2, None, 2.0, 4, True, ("A",))]),
+        [{"A": (3, 90), "B": (9, 270)}, {"A": (4, 120)}],
+    )
+    cut = play.cut(runs, [8, 8])
+    assert [episode.success for episode in cut.result.episodes] == [False, True]
+    assert cut.reached("A") == [(3, 90), (4, 120)] and cut.reached("B") == []
+    assert play.mean_split([(10, 3584), (20, 3584)]) == ("15", "1:00") and play.mean_split([]) == ("-", "-")
+
+
+def test_wrong_folders_and_flags_are_one_line(students, tmp_path):
+    with pytest.raises(play.FlagError, match="--n-runs is 0"):
+        play.main(play.Args(rom_path=ROM, n_runs=0))
+    with pytest.raises(CheckpointError, match="elsewhere has no student for GAME_RUNNING"):
+        play.main(play.Args(rom_path=ROM, policies="elsewhere"))
+    with pytest.raises(CheckpointError, match=r"router.pth: no such checkpoint"):
+        play.main(play.Args(rom_path=ROM, router="pixels"))
+    save_student(students / "router.pth", "GAME_RUNNING", student())
+    with pytest.raises(CheckpointError, match="its algorithm is dagger, wanted router"):
+        play.main(play.Args(rom_path=ROM, router="pixels"))
+
+
+def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(MILESTONES):
+        base = rng.integers(0, 256, (18, 20), dtype=np.uint8).repeat(8, 0).repeat(8, 1)  # what this milestone looks like
+        with DaggerData(
+            students / "models" / name / f"dagger_{name}_data.sqlite", "create", milestone=name, buttons=GAME.buttons
+        ) as data:
+            for number in range(12):
+                picture = base.copy()
+                picture[:16, :16] = 20 * number
+                row = Row(np.repeat(picture[:, :, None], 3, 2), 0, 0, number // 2, number % 2, 0.0, seed=number, world=0)
+                data.append([row])
+                if number % 2:
+                    data.end_episode(number // 2, np.full((144, 160, 3), place, np.uint8), True)
+            data.commit(0)
+    args = train_router.Args(rom_path=ROM, hidden_dim=32, total_steps=60, learning_rate=3e-3, num_threads=1, cuda=False)
+    assert train_router.main(args) == 0
+    assert load_checkpoint(students / "router.pth")["metrics"]["val_accuracy"] > 0.9, capsys.readouterr().out
+    assert play.main(play.Args(rom_path=ROM, router="pixels", max_steps=5, tier="T0", record_video=False)) == 0
+    assert "pixels-only: 0/1" in capsys.readouterr().out
+
+    assert ship_students.main(ship_students.Args(output_dir="shipped", rom_path=ROM)) == 0
+    small = load_checkpoint("shipped/GAME_RUNNING.pth")
+    assert "optimizer_state_dict" not in small and small["model_state_dict"]["head.2.weight"].dtype == torch.float16
+    assert len(list(Path("shipped").iterdir())) == len(MILESTONES) + 1
+    network, deterministic = load_student(Path("shipped/GAME_RUNNING.pth"), "GAME_RUNNING", SHA, GAME.buttons)
+    assert (
+        deterministic
+        and network(torch.zeros(1, 1, 144, 160)).argmax() == START
+        and next(network.parameters()).dtype == torch.float32
+    )
+    assert play.main(play.Args(rom_path=ROM, policies="shipped", max_steps=5, tier="T0", record_video=False)) == 0
+
+
+def test_students_without_data_sets_have_no_router(students):
+    with pytest.raises(CheckpointError, match="has no data set of GAME_RUNNING"):
+        train_router.main(train_router.Args(rom_path=ROM))

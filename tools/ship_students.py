@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Write a pipeline's students as small files: weights as 16-bit numbers, and what it takes to play them; nothing else.
+
+    python -m tools.ship_students --output-dir tallgrass/students
+
+A network computes with 32-bit numbers again once it is loaded. What the rounding costs is for `play.py` to say.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import tyro
+
+
+@dataclass
+class Args:
+    pipeline_dir: str = "dagger_pipeline_results"
+    """a pipeline's output folder"""
+    output_dir: str = "students"
+    """where {ID}.pth and router.pth are written"""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agent.chained_students import find_students
+from common.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
+
+KEPT = (
+    "algorithm", "network", "frame_stack", "deterministic", "buttons", "game", "rom_sha256", "milestone", "milestones", "tier",
+    "worlds", "max_steps", "global_step", "labels", "expert", "metrics", "versions",
+)  # fmt: skip
+"""What of a checkpoint is kept, beside the weights."""
+
+
+def small(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint to play with, its weights as 16-bit numbers."""
+    weights = {
+        name: weight.half() if weight.is_floating_point() else weight for name, weight in checkpoint["model_state_dict"].items()
+    }
+    if bad := [name for name, weight in weights.items() if not torch.isfinite(weight.float()).all()]:
+        raise CheckpointError(f"weights of {', '.join(bad)} are too large for 16 bits")
+    return {key: checkpoint[key] for key in KEPT if key in checkpoint} | {"model_state_dict": weights}
+
+
+def main(args: Args) -> int:
+    milestones = [milestone.id for milestone in find_game(Rom.read(args.rom_path)).milestones]
+    folder, output = Path(args.pipeline_dir), Path(args.output_dir)
+    files = find_students(folder, milestones)
+    if (router := folder / "router.pth").is_file():
+        files["router"] = router
+    for name, path in files.items():
+        written = save_checkpoint(output / f"{name}.pth", small(load_checkpoint(path)))
+        print(f"{written}: {written.stat().st_size / 1024:.0f} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (CheckpointError, EmulatorError, OSError, ValueError) as error:
+        sys.exit(f"ship_students.py: {error}")

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Train the network that tells from one screen which milestone is under way, for `play.py --router pixels`.
+
+    python -m tools.train_router                                  # of the pipeline in dagger_pipeline_results
+    python -m tools.train_router --pipeline-dir elsewhere --total-steps 6000
+
+It learns from the screens of the pipeline's DAgger data sets, those that the students visited and the experts before them, as
+many of each milestone; the last tenth of each milestone's episodes is kept apart, and says how often the network is right. Writes
+`router.pth` beside the students.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+
+@dataclass
+class Args:
+    pipeline_dir: str = "dagger_pipeline_results"
+    """a pipeline's output folder"""
+    output: str | None = None
+    """the checkpoint to write; None is router.pth in that folder"""
+    network: Literal["tiles", "tiles-small"] = "tiles-small"
+    """as in dagger_pokemon.py"""
+    hidden_dim: int = 64
+    """width of the layer before the logits"""
+    total_steps: int = 3000
+    """training steps"""
+    batch_size: int = 64
+    """screens per batch"""
+    learning_rate: float = 1e-3
+    """Adam's at the beginning; it falls to 0 along a cosine"""
+    weight_decay: float = 1e-5
+    """L2 penalty on the weights"""
+    max_screens: int = 4000
+    """screens of each milestone at most, drawn at random"""
+    seed: int = 1
+    """of the weights, the draw and the batches"""
+    num_threads: int | None = None
+    """CPU threads for torch; None: one per core"""
+    cuda: bool = True
+    """train on a GPU if there is one"""
+    rom_path: str = "tallgrass/tallgrass.gb"
+    """the game"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from common.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
+from common.dagger_data import DaggerData, DaggerDataError
+from common.learner import Learner
+from common.networks import make_network
+from common.run_logging import ProgressReport, print_table
+from common.utils import seed_everything, select_device, set_threads
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.games import find_game
+
+VALIDATION_SHARE = 0.1
+
+
+def screens_of(path: Path, preprocess: Any, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct pictures of a data set, for training and for validation: two arrays (n, C, H, W) uint8.
+
+    Those of the last episodes are the validation's; none of them is among the training's.
+    """
+    with DaggerData(path, "read") as data:
+        columns = data.columns(["episode", "frame"])
+        episodes = np.unique(columns["episode"])
+        first = episodes[-max(1, round(VALIDATION_SHARE * len(episodes)))] if len(episodes) > 1 else np.inf
+        validation = columns["episode"] >= first
+        training_frames = np.unique(columns["frame"][~validation])
+        validation_frames = np.setdiff1d(columns["frame"][validation], training_frames)
+        parts = []
+        for frames, count in ((training_frames, most), (validation_frames, max(1, round(VALIDATION_SHARE * most)))):
+            chosen = np.sort(rng.permutation(frames)[:count])
+            parts.append([preprocess(screen) for screen in data.pictures(chosen)])
+    empty = np.zeros((0, *np.shape(parts[0][0])), np.uint8)
+    return tuple(np.stack(part) if part else empty for part in parts)
+
+
+def accuracies(network: torch.nn.Module, parts: list[np.ndarray], device: torch.device) -> list[float]:
+    """The share of each milestone's pictures that the network takes for that milestone's; nan without any."""
+    network.eval()
+    shares = []
+    with torch.inference_mode():
+        for place, pictures in enumerate(parts):
+            guesses = [network(torch.from_numpy(some).to(device)).argmax(dim=-1).cpu() for some in batches(pictures)]
+            shares.append(float((torch.cat(guesses) == place).float().mean()) if guesses else float("nan"))
+    network.train()
+    return shares
+
+
+def batches(pictures: np.ndarray, size: int = 256) -> list[np.ndarray]:
+    return [pictures[start : start + size] for start in range(0, len(pictures), size)]
+
+
+def main(args: Args) -> int:
+    device = select_device(args.cuda)
+    set_threads(args.num_threads)
+    seed_everything(args.seed)
+    rom = Rom.read(args.rom_path)
+    game = find_game(rom)
+    milestones = [milestone.id for milestone in game.milestones]
+    folder = Path(args.pipeline_dir)
+    files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
+    if missing := [name for name, path in files.items() if not path.is_file()]:
+        raise CheckpointError(f"{folder} has no data set of {', '.join(missing)}: let auto_dagger_pipeline.py finish them first")
+    screen_shape = (144, 160, 3) if game.system == "gb" else (160, 240, 3)
+    network = make_network(args.network, len(milestones), args.hidden_dim, screen_shape)
+    rng = np.random.default_rng(args.seed)
+    training, validation = [], []
+    with ProgressReport("reading", len(files)) as report:
+        for number, path in enumerate(files.values(), start=1):
+            learn, keep = screens_of(path, network.preprocess, args.max_screens, rng)
+            training.append(learn)
+            validation.append(keep)
+            report.update(number)
+
+    learner = Learner(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay)
+    network.train()
+    with ProgressReport("training", args.total_steps) as report:
+        for step in range(args.total_steps):
+            learner.set_learning_rate(step / args.total_steps)
+            places = rng.integers(len(milestones), size=args.batch_size)  # as many of each milestone
+            pictures = np.stack([training[place][rng.integers(len(training[place]))] for place in places])
+            metrics = learner.update(torch.from_numpy(pictures).to(device), torch.from_numpy(places).to(device))
+            if (step + 1) % 100 == 0 or step + 1 == args.total_steps:
+                report.update(step + 1, f"loss {metrics['bc_loss'].item():.3f}, accuracy {metrics['accuracy'].item():.2f}")
+
+    shares = accuracies(network, validation, device)
+    table = Table("milestone", "screens", "kept apart", "right")
+    for name, learn, keep, share in zip(milestones, training, validation, shares, strict=True):
+        table.add_row(name, f"{len(learn):,}", f"{len(keep):,}", "-" if np.isnan(share) else f"{100 * share:.0f} %")
+    print_table(table)
+    path = save_checkpoint(
+        args.output or folder / "router.pth",
+        {
+            "algorithm": "router",
+            "model_state_dict": network.state_dict(),
+            "network": network_arguments(network),
+            "args": vars(args),
+            "milestones": milestones,
+            "game": game.id,
+            "rom_sha256": rom.header.sha256,
+            "global_step": args.total_steps,
+            "metrics": {"val_accuracy": float(np.nanmean(shares))},
+            "versions": package_versions(),
+        },
+    )
+    print(f"{path}: right for {100 * np.nanmean(shares):.0f} % of the screens kept apart, on average over the milestones")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(args))
+    except (CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
+        sys.exit(f"train_router.py: {error}")
