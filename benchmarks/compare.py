@@ -7,9 +7,11 @@
 
 Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the
 expert abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: none is
-chosen by play. Success means within twice the expert's mean steps. The parts: "main" compares the methods, "latency" labels
-one rollout with a slow expert in batches and one question at a time, "views" compares networks and frame stacks. Writes
-`{output_dir}/compare.md`, `.json` and `.png`; each result is a file of its own, so a run that was stopped goes on.
+chosen by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the
+likeliest is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main"
+compares the methods, "latency" labels one rollout with a slow expert in batches and one question at a time, "views" compares
+networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and `.png`; each result is a file of its own, so a run
+that was stopped goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -109,7 +111,7 @@ from pokemon_env.vector_env import make_vector_env
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-GRADIENT_STEPS = {250: 300, 1000: 600, 4000: 1200}
+GRADIENT_STEPS = {250: 240, 1000: 480, 4000: 960}
 """Training steps for so many labels, whatever the method; those of the next larger number serve numbers between."""
 ITERATIONS = 6
 """DAgger's. With gating the first of them is clean demonstrations, which is what it is without: there the expert acts. The
@@ -267,6 +269,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
     flags += ["--train-steps-per-iter", str(steps // ITERATIONS), "--episodes-per-iter", str(episodes)]
     flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), "--network", "tiles"]
+    flags += ["--stochastic-rollouts"]
     # No network is chosen by play, and the script's own evaluation is not what is reported: as short as it can be.
     flags += ["--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1", "--no-save-iterations"]
     flags += ["--policy-dir", str(GAME.policy_dir), "--answer-cache", str(folder_of(args, cell) / "answers.sqlite")]
@@ -290,7 +293,7 @@ def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tup
         checkpoint = clone(args, cell, name, noise, cell.labels, gradient_steps(cell.labels), should_stop)
     else:
         checkpoint, used = dagger(args, cell, name, should_stop)
-    return cloning.make_policy("bc", cell.milestone, checkpoint), used
+    return cloning.make_policy("bc", cell.milestone, checkpoint, deterministic=False), used
 
 
 def play(args: Args, cell: Cell, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import nn
 
 from common.demonstrations import NO_LABEL, limit_labels, load_episode
 from common.evaluation import Policy
+from common.seeding import episode_rng
 from pokemon_env.games.tallgrass_names import (
     BATTLES,
     BEATS,
@@ -229,14 +230,17 @@ def train_on_states(
 
 
 class StateStudent(Policy):
-    """Presses the likeliest button of a network that reads states."""
+    """Draws buttons from the probabilities of a network that reads states, as the students do that it is compared with."""
 
     def __init__(self, network: nn.Module):
         self.network = network
+        self._rngs: dict[int, np.random.Generator] = {}
 
     def start_episode(self, slot: int, seed: int | None) -> None:
-        """It remembers nothing."""
+        self._rngs[slot] = episode_rng(seed, "sampled actions")
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         with torch.inference_mode():
-            return self.network(torch.from_numpy(np.stack([features(info) for info in infos]))).argmax(dim=-1).tolist()
+            logits = self.network(torch.from_numpy(np.stack([features(info) for info in infos])))
+        probabilities = torch.softmax(logits.double(), dim=-1).numpy()
+        return [int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)]
