@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 
-.PHONY: help demo test test-fast lint rom expert-table bc-table realisability audit reference compare clean
+.PHONY: help demo play pipeline test test-fast lint rom expert-table bc-table realisability audit reference compare clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -19,6 +19,14 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-minar
 
 demo: $(VENV)/.installed ## collect, clone and DAgger on three milestones; prints a table, writes films
 	$(PY) -m benchmarks.demo
+
+pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with the settings of the README (hours; goes on after a stop)
+	$(PY) auto_dagger_pipeline.py --network tiles-small --hidden-dim 64 --learning-rate 1e-3 --dagger-iterations 8 \
+	    --episodes-per-iter 60 --train-steps-per-iter 500 --parallel-milestones 2
+	$(PY) -m tools.train_router
+
+play: $(VENV)/.installed ## the whole game from power-on by the students, filmed
+	$(PY) play.py
 
 test: $(VENV)/.installed-dev ## the whole suite
 	$(PY) -m pytest
