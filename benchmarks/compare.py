@@ -91,9 +91,8 @@ from benchmarks.reference import TRAINING_SOURCES
 from benchmarks.state_student import StateStudent, replay, train_on_states
 from benchmarks.tables import (
     check_at_least_one,
-    check_own_folder,
+    claim_folder,
     fingerprint,
-    own_folder,
     run_in_parallel,
     run_main,
     save_json,
@@ -200,19 +199,6 @@ def training_key(args: Args, tier: str, milestone: str) -> str:
 def result_key(args: Args, training: str, tier: str, milestone: str) -> str:
     """The fingerprint of what a result depends on, beside the network: the test and the metric."""
     return fingerprint([training, args.test_episodes, benchmark_v1.step_limit(milestone, tier)], [])
-
-
-def claim_folder(folder: Path, key: str, fresh: bool) -> None:
-    """Make the milestone's folder. What was made with another key is hours of work: it is deleted with --fresh only."""
-    check_own_folder(folder, MARKER)
-    marker = folder / MARKER
-    if marker.is_file() and marker.read_text() != key and not fresh:
-        raise ValueError(
-            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
-            "away what is there"
-        )
-    # --fresh throws away what is of no use, not what the same command made before it was stopped.
-    own_folder(folder, MARKER, key)
 
 
 def record(args: Args, cell: Cell, noise: float, labels: int, should_stop: Callable[[], bool]) -> None:
@@ -382,7 +368,7 @@ def main(args: Args) -> int:
     cells = {cell.name: cell for cell in cells_of(args)}
     keys = {(cell.tier, cell.milestone): training_key(args, cell.tier, cell.milestone) for cell in cells.values()}
     for (tier, milestone), key in keys.items():
-        claim_folder(output / tier / milestone, key, args.fresh)
+        claim_folder(output / tier / milestone, MARKER, key, args.fresh)
     expected = {name: result_key(args, keys[cell.tier, cell.milestone], cell.tier, cell.milestone) for name, cell in cells.items()}
     rows: dict[str, dict[str, Any]] = {}
     for name in cells:

@@ -67,9 +67,8 @@ from agent.policy_expert import find_policy
 from benchmarks import cloning
 from benchmarks.tables import (
     check_at_least_one,
-    check_own_folder,
+    claim_folder,
     fingerprint,
-    own_folder,
     run_in_parallel,
     run_main,
     save_json,
@@ -146,19 +145,6 @@ def result_key(args: Args, training: str, milestone: str) -> str:
 def folder_of(args: Args, milestone: str) -> Path:
     """Where a milestone's demonstrations, networks and results lie."""
     return Path(args.output_dir) / args.tier / milestone
-
-
-def claim_folder(args: Args, milestone: str, key: str) -> None:
-    """Make the milestone's folder. What was made with another key is hours of work: it is deleted with --fresh only."""
-    folder = folder_of(args, milestone)
-    check_own_folder(folder, MARKER)
-    marker = folder / MARKER
-    if marker.is_file() and marker.read_text() != key and not args.fresh:
-        raise ValueError(
-            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
-            "away what is there"
-        )
-    own_folder(folder, MARKER, key, args.fresh)
 
 
 def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
@@ -388,7 +374,7 @@ def main(args: Args) -> int:
     output = Path(args.output_dir)
     keys = {name: training_key(args, name) for name in milestones}
     for name in milestones:
-        claim_folder(args, name, keys[name])
+        claim_folder(folder_of(args, name), MARKER, keys[name], args.fresh)
 
     if args.study:
         print(study(args, [name for name in STUDIED_ON if name in milestones]))

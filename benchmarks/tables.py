@@ -85,6 +85,22 @@ def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None
     save_text(path, key)
 
 
+def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
+    """Make a folder ready whose content took hours: what was made with another key is deleted with `fresh` only.
+
+    What was made with the same one stays even then: a command that was stopped goes on, whatever it was first given. Raises
+    ValueError where it would have to delete something, and where `check_own_folder` does.
+    """
+    check_own_folder(folder, marker)
+    path = folder / marker
+    if path.is_file() and path.read_text() != key and not fresh:
+        raise ValueError(
+            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
+            "away what is there"
+        )
+    own_folder(folder, marker, key)
+
+
 def save_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_write(path) as temporary:

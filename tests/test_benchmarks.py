@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bc_table, cloning, demo, tables
-from benchmarks.tables import fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.tables import claim_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
 from common import script_runs
 from common.checkpoints import CheckpointError
 from common.script_runs import ScriptFailed
@@ -35,9 +35,7 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, module: str, *flags: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(module, *flags), cwd=folder, env=environment(), capture_output=True, text=True, timeout=500
-    )
+    return subprocess.run(command(module, *flags), cwd=folder, env=environment(), capture_output=True, text=True, timeout=500)
 
 
 # Folders
@@ -88,6 +86,19 @@ def test_a_folder_emptied_in_part_is_still_its_own(tmp_path, monkeypatch):
     monkeypatch.undo()
     own_folder(tmp_path / "demo", MARKER, "other")
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [MARKER]
+
+
+def test_hours_of_work_are_not_thrown_away_unasked(tmp_path):
+    claim_folder(tmp_path / "a", ".own", "one", fresh=False)
+    network = tmp_path / "a" / "final.pth"
+    network.touch()
+    for fresh in (False, True):
+        claim_folder(tmp_path / "a", ".own", "one", fresh)
+    with pytest.raises(ValueError, match="made with other settings"):
+        claim_folder(tmp_path / "a", ".own", "other", fresh=False)
+    assert network.is_file()
+    claim_folder(tmp_path / "a", ".own", "other", fresh=True)
+    assert not network.exists()
 
 
 @pytest.mark.parametrize(("module", "place"), [(demo, "own"), (bc_table, "own/GAME_RUNNING")])

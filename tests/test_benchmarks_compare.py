@@ -17,7 +17,7 @@ from PIL import Image
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
 from benchmarks import compare, compare_report, labelling_latency
-from benchmarks.compare import Args, Cell, cells_of, claim_folder, episodes_per_iteration, gradient_steps
+from benchmarks.compare import Args, Cell, cells_of, episodes_per_iteration, gradient_steps
 from benchmarks.compare_report import (
     TITLES,
     labels_text,
@@ -178,19 +178,6 @@ def test_cells_and_their_order():
     assert sum(cell.method.startswith("bc_noise_") for cell in cells) == 2 * 3
     alone = cells_of(Args(parts=("latency",)))
     assert [cell.name for cell in alone] == ["T1/RIVAL_HOUSE/bc_noise250_seed1"]
-
-
-def test_hours_of_work_are_not_thrown_away_unasked(tmp_path):
-    claim_folder(tmp_path / "a", "one", fresh=False)
-    network = tmp_path / "a" / "final.pth"
-    network.touch()
-    for fresh in (False, True):
-        claim_folder(tmp_path / "a", "one", fresh)
-    with pytest.raises(ValueError, match="made with other settings"):
-        claim_folder(tmp_path / "a", "other", fresh=False)
-    assert network.is_file()
-    claim_folder(tmp_path / "a", "other", fresh=True)
-    assert not network.exists()
 
 
 # The student that reads the state

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import memory, reference
-from benchmarks.reference import Args, claim_folder, folder_of, markdown, result_key, shares_of_the_expert, training_key
+from benchmarks.reference import Args, markdown, result_key, shares_of_the_expert, training_key
 from common.evaluation import EpisodeResult, Evaluation
 from common.recurrent import RecurrentNetwork
 
@@ -51,20 +51,6 @@ def test_keys_tell_what_was_trained_from_what_was_tested():
         )
         == 4
     )
-
-
-def test_hours_of_work_are_not_thrown_away_unasked(tmp_path):
-    args = Args(output_dir=str(tmp_path))
-    claim_folder(args, "CLOCK_SET", "one")
-    network = folder_of(args, "CLOCK_SET") / "best.pth"
-    network.touch()
-    claim_folder(args, "CLOCK_SET", "one")
-    with pytest.raises(ValueError, match="made with other settings, another game or other code"):
-        claim_folder(args, "CLOCK_SET", "other")
-    assert network.is_file()
-    args.fresh = True
-    claim_folder(args, "CLOCK_SET", "other")
-    assert not network.exists()
 
 
 def test_the_table_and_the_gate_s_figures():
