@@ -58,6 +58,8 @@ if __name__ == "__main__":
 import json
 import math
 import re
+import threading
+from collections import defaultdict
 
 import numpy as np
 import torch
@@ -100,11 +102,13 @@ DAGGER_ITERATIONS = 8
 DAGGER_TRAINING = 2
 """DAgger trains so many times as long as a clone of as many labels: most of it before the last labels are there."""
 DAGGER_QUERY_RATE = 0.25
-"""The share of the visited states that DAgger asks about, drawn at random: the same number of labels comes from four times as many
-episodes, and so worlds, and neighbours in an episode say much the same."""
+"""The share of the visited states that DAgger asks about, drawn at random: the same number of labels comes from four times as
+many episodes, and so worlds, and neighbours in an episode say much the same."""
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine, so a network is done when its training ends, and not before."""
 
+RECORDING: dict[tuple[Path, int], threading.Lock] = defaultdict(threading.Lock)
+"""Held while demonstrations are recorded: clones and DAgger of one seed share them."""
 FACTORS = (benchmark_v1.SUCCESS_WITHIN, benchmark_v1.ALSO_REPORTED_WITHIN)
 TRAINING_SOURCES = (
     "common/networks.py",
@@ -147,21 +151,27 @@ def folder_of(args: Args, milestone: str) -> Path:
     return Path(args.output_dir) / args.tier / milestone
 
 
+def record(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> None:
+    """Record what is missing of the demonstrations with so many labels."""
+    folder = folder_of(args, milestone)
+    flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
+    flags += ["--n-labels", str(labels), "--expert-data-dir", str(folder / f"expert_data_{seed}"), "--num-envs", "1"]
+    flags += ["--policy-dir", str(GAME.policy_dir), *cloning.game_flags()]  # not somebody's own policies
+    with RECORDING[folder, seed]:
+        cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
+
+
 def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
     """Record what is missing of the demonstrations, and train one network for so many steps. Returns its checkpoint."""
     folder = folder_of(args, milestone)
-    data = folder / f"expert_data_{seed}"
     name = f"bc_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
     last, final = (folder / f"{name}_{which}.pth" for which in ("last", "final"))
     if final.is_file():
         return final
-    flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
-    flags += ["--n-labels", str(labels), "--expert-data-dir", str(data), "--num-envs", "1", *cloning.game_flags()]
-    flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
-    cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
-
+    record(args, milestone, seed, labels, should_stop)
     flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
-    flags += ["--expert-data-dir", str(data), "--max-labels", str(labels), "--learning-rate", str(LEARNING_RATE)]
+    flags += ["--expert-data-dir", str(folder / f"expert_data_{seed}"), "--max-labels", str(labels)]
+    flags += ["--learning-rate", str(LEARNING_RATE)]
     flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--total-steps", str(steps), "--eval-frequency", str(steps)]
     flags += ["--no-save-best", "--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
@@ -172,28 +182,30 @@ def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should
 
 
 def dagger(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
-    """Train one network with DAgger on so many labels, all of them asked for in its rollouts. Returns its checkpoint."""
+    """Train one network with DAgger on so many labels: an iteration's share are demonstrations, the others are asked for in its
+    rollouts. Returns its checkpoint."""
     folder = folder_of(args, milestone)
+    demonstrations, steps = labels // DAGGER_ITERATIONS, DAGGER_TRAINING * steps
     name = f"dagger_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
     last, final, data = (folder / f"{name}_{which}" for which in ("last.pth", "final.pth", "data.sqlite"))
     if final.is_file():
         return final
-    visited = labels / DAGGER_ITERATIONS / DAGGER_QUERY_RATE
+    record(args, milestone, seed, demonstrations, should_stop)
+    visited = (labels - demonstrations) / (DAGGER_ITERATIONS - 1) / DAGGER_QUERY_RATE
     episodes = math.ceil(visited / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
     flags = ["--milestone", milestone, "--tier", args.tier, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
-    flags += ["--n-iterations", str(DAGGER_ITERATIONS), "--episodes-per-iter", str(episodes), "--query-budget", str(labels)]
-    flags += ["--query-rate", str(DAGGER_QUERY_RATE), "--query-by", "random", "--label-set"]
-    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(milestone, args.tier)), "--stochastic-rollouts"]
-    flags += ["--train-steps-per-iter", str(math.ceil(DAGGER_TRAINING * steps / DAGGER_ITERATIONS))]
-    flags += ["--learning-rate", str(LEARNING_RATE), "--lr-schedule", "cosine", "--network", NETWORK]
-    flags += ["--num-threads", "1", *cloning.game_flags()]
+    flags += ["--expert-data-dir", str(folder / f"expert_data_{seed}"), "--max-labels", str(demonstrations)]
+    flags += ["--n-iterations", str(DAGGER_ITERATIONS), "--episodes-per-iter", str(episodes)]
+    flags += ["--query-budget", str(labels - demonstrations), "--query-rate", str(DAGGER_QUERY_RATE), "--query-by", "random"]
+    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(milestone, args.tier)), "--stochastic-rollouts", "--label-set"]
+    flags += ["--train-steps-per-iter", str(math.ceil(steps / DAGGER_ITERATIONS)), "--learning-rate", str(LEARNING_RATE)]
+    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--num-threads", "1", *cloning.game_flags()]
     # No network is chosen by play: the script's own evaluation is as short as it can be.
     flags += ["--eval-frequency", "0", "--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1"]
     flags += ["--no-save-best", "--no-save-iterations", "--no-video", "--policy-dir", str(GAME.policy_dir)]
     flags += ["--answer-cache", "", *cloning.sandbox_flags()]
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    log = folder / f"train_{name}.log"
-    cloning.run_script("dagger_pokemon.py", *flags, log=log, should_stop=should_stop)
+    cloning.run_script("dagger_pokemon.py", *flags, log=folder / f"train_{name}.log", should_stop=should_stop)
     for path in (last, *folder.glob(f"{data.name}*")):
         path.unlink(missing_ok=True)
     return final
