@@ -116,6 +116,7 @@ if __name__ == "__main__":
 
 import fcntl
 import json
+import math
 import shutil
 import threading
 import time
@@ -142,11 +143,12 @@ from common.pipeline_progress import PipelineProgress
 from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
 from common.pipeline_report import write_report
 from common.run_logging import finish_run, new_run_name, print_table, start_run
-from common.script_runs import ScriptFailed, last_lines, run_script
+from common.script_runs import ScriptFailed, last_lines, never, run_script
 from common.utils import StopRequest, select_device
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
+from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 
@@ -211,8 +213,9 @@ class Work:
 
 
 @contextmanager
-def locked(path: Path, seconds: float = 0.0, refusal: str = "") -> Iterator[IO[str]]:
-    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it."""
+def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
+    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it, and
+    EvaluationStopped when `should_stop()` says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         deadline = time.monotonic() + seconds
@@ -223,23 +226,28 @@ def locked(path: Path, seconds: float = 0.0, refusal: str = "") -> Iterator[IO[s
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise PipelineError(refusal) from None
+                if should_stop():
+                    raise EvaluationStopped from None
                 time.sleep(0.2)
         yield file
 
 
-def check_flags(args: Args, ids: list[str]) -> None:
+LEAST = {
+    **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
+    **dict.fromkeys(("hidden_dim", "test_episodes", "num_envs", "parallel_milestones", "num_threads", "step_multiplier"), 1),
+    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
+}
+MOST = {"min_success_rate": 1, "seed": 2**32 - 1, "query_rate": 1, "target_success_rate": 1}
+
+
+def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
     """Raise PipelineError for flags that can't be used, before anything is written."""
-    least: dict[str, float] = dict.fromkeys(
-        ("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size", "hidden_dim"), 1
-    )
-    least |= dict.fromkeys(("test_episodes", "num_envs", "parallel_milestones", "num_threads"), 1)
-    least |= {"step_multiplier": 1.0, "min_success_rate": 0.0, "seed": 0, "learning_rate": 0.0}
-    for name, bound in least.items():
-        value = getattr(args, name)
-        if value is not None and not value >= bound:
-            raise PipelineError(f"--{name.replace('_', '-')} is {value}, but must be at least {bound:g}")
-    if args.min_success_rate > 1:
-        raise PipelineError(f"--min-success-rate is {args.min_success_rate:g}, but is a share: at most 1")
+    ids = list(entries)
+    for name, value in asdict(args).items():
+        low, high = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not (math.isfinite(value) and low <= value <= high):
+            bounds = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+            raise PipelineError(f"--{name.replace('_', '-')} is {value}, but must be {bounds}")
     named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
     for flag, names in named.items():
         for name in names:
@@ -247,6 +255,14 @@ def check_flags(args: Args, ids: list[str]) -> None:
                 raise PipelineError(f"{flag}: no milestone {name}; {args.milestone_config} has {', '.join(ids)}")
     if args.recorded_starts and (args.worlds or args.tier):
         raise PipelineError("--recorded-starts: a recorded state holds its own world and tier; leave out --worlds and --tier")
+    try:  # worlds that are none, or that the tier is not played in
+        if game.has_worlds or args.worlds or args.tier:
+            starts = choose_starts(game, ids[0], args.rom_path, purpose="test", kind="worlds", tier=args.tier, worlds=args.worlds)
+            PokemonEnv(args.rom_path, target_milestone=ids[0], state_in_info=False, **starts.settings).close()
+    except ValueError as error:
+        raise PipelineError(str(error)) from error
+    if late := [name for name in ids[1:] if not game.has_worlds and entries[name].starting_state is None]:
+        raise PipelineError(f"{args.milestone_config}: {', '.join(late)} begins at power-on, which only the first milestone can")
 
 
 def claim(args: Args, output: Path, rom: Rom) -> str:
@@ -268,10 +284,10 @@ def claim(args: Args, output: Path, rom: Rom) -> str:
         if changes:
             raise PipelineError(
                 f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, another "
-                "--output-dir, or --overwrite to throw away what is there"
+                "--output-dir, or --overwrite without --milestone to throw away all that is there"
             )
         return name
-    if args.overwrite:
+    if args.overwrite and args.milestone is None:
         clear(output)
     elif (output / "models").exists():
         raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
@@ -282,29 +298,59 @@ def claim(args: Args, output: Path, rom: Rom) -> str:
 
 
 def clear(output: Path) -> None:
-    """Delete what a pipeline made in its folder, and nothing else."""
-    for folder in ("models", "logs", *FILMS, "expert_evaluations"):
-        shutil.rmtree(output / folder, ignore_errors=True)
+    """Delete what a pipeline made in its folder, and nothing else; the records first, so that none is without its student."""
     for name in ("pipeline_results.csv", "pipeline_results.json", "pipeline_settings.json", "report.html"):
         (output / name).unlink(missing_ok=True)
+    for folder in sorted((output / "models").glob("*")):
+        forget(output, folder.name)
+    for name in ("models", "logs", *FILMS, "expert_evaluations"):
+        shutil.rmtree(output / name, ignore_errors=True)
     for path in output.glob("answers.sqlite*"):
         path.unlink()
+
+
+def forget(output: Path, milestone: str) -> None:
+    """Delete what was made for a milestone, but for its record and its log."""
+    models = output / "models" / milestone
+    with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
+        for path in models.iterdir():
+            if path.name != ".lock":  # whoever waits for it shall find the same one
+                path.unlink()
+        for name in FILMS:
+            shutil.rmtree(output / name / milestone, ignore_errors=True)
+        (output / "expert_evaluations" / f"{milestone}.json").unlink(missing_ok=True)
+
+
+def orphans_work(models: Path) -> str:
+    """What is said where a killed pipeline's DAgger does not end."""
+    return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
+
+
+def clear_temporaries(*folders: Path) -> None:
+    """Delete what a killed process left half written. Whoever calls this knows that nobody writes there."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp*"):
+            path.unlink(missing_ok=True)
+
+
+def films(folder: Path) -> list[Path]:
+    """The folder's films, without those that are being written."""
+    return sorted(path for path in folder.glob("*.mp4") if not path.name.startswith("."))
 
 
 def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choose", "test"]) -> EpisodeStarts:
     """Where a milestone's episodes begin. Recorded states that are missing are made by playing the experts."""
     args, game = work.args, work.game
-    if game.has_worlds and not args.recorded_starts:
+    if game.has_worlds and (not args.recorded_starts or entry.starting_state is None):
         return choose_starts(game, entry.id, args.rom_path, purpose=purpose, tier=args.tier, worlds=args.worlds)
     if entry.starting_state is None:
         return EpisodeStarts()
-    path = Path(args.state_dir) / Path(entry.starting_state).name
-    if path.is_file():
-        return EpisodeStarts(files=(path,))
-    with locked(Path(args.state_dir) / ".lock", 3600, f"{args.state_dir}: another process makes states there"):
+    states = Path(args.state_dir)
+    refusal = f"{states}: another pipeline makes states there since an hour; wait for its end, or name another --state-dir"
+    with locked(states / ".lock", 3600, refusal, work.should_stop):
         return choose_starts(
-            game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=args.state_dir,
-            policy_dir=args.policy_dir, num_threads=work.threads, show_progress=False,
+            game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=states,
+            policy_dir=args.policy_dir, num_threads=work.threads, show_progress=False, should_stop=work.should_stop,
         )  # fmt: skip
 
 
@@ -337,8 +383,10 @@ def play(
                 oracle.start()
                 return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
         content = load_checkpoint(checkpoint)
+        device = select_device(args.cuda)
         policy = NetworkPolicy(
-            build_network(content, checkpoint),
+            build_network(content, checkpoint).to(device),
+            device,
             deterministic=content.get("deterministic", True),
             frame_stack=content.get("frame_stack", 1),
         )
@@ -348,10 +396,21 @@ def play(
 
 
 def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
-    """How the expert does: played once, and kept, so that DAgger's limit stays the same when a pipeline goes on."""
+    """How the expert does: played once, and kept, so that DAgger's limit stays the same when a pipeline goes on.
+
+    Raises MilestoneFailed where DAgger has begun with another expert.
+    """
     path = work.output / "expert_evaluations" / f"{entry.id}.json"
+    with open_policy_oracle((work.args.policy_dir, entry.id), work.game, unsafe=work.args.unsafe_policies) as oracle:
+        identity = oracle.identity
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["expert"] == identity:
+            return kept["facts"]
+        if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
+            raise MilestoneFailed(
+                f"its policy is another one than when DAgger began; --milestone {entry.id} --overwrite begins anew with it"
+            )
     film = ("expert_eval_videos", "expert_eval")
     result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
     lengths = [episode.length for episode in result.episodes if episode.success]
@@ -365,7 +424,7 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
     }
     if result.success_rate >= work.args.min_success_rate:  # one who failed is asked again: his file may have been mended
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({"expert": identity, "facts": facts}) + "\n", encoding="utf-8")
     return facts
 
 
@@ -374,8 +433,8 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
     args, models = work.args, work.output / "models" / entry.id
     name = f"dagger_{entry.id}"
     best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
-    refusal = f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
-    with locked(models / ".lock", SECONDS_FOR_ORPHANS, refusal) as lock:
+    with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models), work.should_stop) as lock:
+        clear_temporaries(models, work.output / "dagger_videos" / entry.id)
         if best.is_file() and final.is_file():
             return best
         flags = ["--milestone", entry.id, "--exp-name", name, "--model-dir", str(models), "--seed", str(args.seed)]
@@ -388,16 +447,22 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += ["--milestone-config", args.milestone_config, "--rom-path", args.rom_path, "--num-envs", str(args.num_envs)]
         flags += ["--num-threads", str(work.threads), "--no-save-iterations", "--no-video"]
         flags += ["--wandb-project-name", args.wandb_project]
-        flags += ["--rollout-videos", str(work.output / "dagger_videos" / entry.id)] if args.record_video else []
-        flags += ["--stochastic-rollouts", "--stochastic-eval"] if args.stochastic_students else []
-        flags += ["--wandb-entity", args.wandb_entity] if args.wandb_entity else []
         flags += ["--target-success-rate", str(args.target_success_rate)] if args.target_success_rate is not None else []
-        switches = {"--label-set": args.label_set, "--track": args.track, "--unsafe-policies": args.unsafe_policies}
-        switches["--no-cuda"] = not args.cuda
-        flags += [flag for flag, wanted in switches.items() if wanted]
+        # What may change from start to start is always said, or a run that goes on would take it from its checkpoint.
+        flags += ["--rollout-videos", str(work.output / "dagger_videos" / entry.id) if args.record_video else "None"]
+        flags += ["--wandb-entity", args.wandb_entity or "None"]
+        switches = {
+            "label-set": args.label_set,
+            "stochastic-rollouts": args.stochastic_students,
+            "stochastic-eval": args.stochastic_students,
+            "track": args.track,
+            "unsafe-policies": args.unsafe_policies,
+            "cuda": args.cuda,
+        }
+        flags += [f"--{flag}" if wanted else f"--no-{flag}" for flag, wanted in switches.items()]
         if work.game.has_worlds and not args.recorded_starts:
             flags += ["--tier", args.tier or "T1", *(["--worlds", args.worlds] if args.worlds else [])]
-        elif entry.starting_state is not None:
+        elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
             flags += ["--start-states", str(starts_of(work, entry, "train").files[0])]
         flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
         log = work.output / "logs" / f"{entry.id}.log"
@@ -413,9 +478,16 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
                 raise EvaluationStopped from error
             said = last_lines(log, 1)
             raise MilestoneFailed(f"{error}: {said[0].strip()}" if said else str(error)) from error
-        for path in (last, *models.glob(f"{name}_data.sqlite-*")):
-            path.unlink(missing_ok=True)
+        last.unlink(missing_ok=True)  # three times as large as the network, and of no use any more
     return best
+
+
+def run_name_of(checkpoint: Path) -> str | None:
+    """The run that a checkpoint is of, where there is one, for the learning curve of a milestone that failed."""
+    try:
+        return load_checkpoint(checkpoint).get("run_name")
+    except CheckpointError:
+        return None
 
 
 def log_of(path: Path) -> IO[str]:
@@ -467,16 +539,15 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
         status, reason = "failed", f"{type(error).__name__}: {error}"
         with log_of(output / "logs" / f"{entry.id}.log") as file:
             traceback.print_exc(file=file)
-    videos = [str(path.relative_to(output)) for folder in FILMS for path in sorted((output / folder / entry.id).glob("*.mp4"))]
+    videos = [str(path.relative_to(output)) for folder in FILMS for path in films(output / folder / entry.id)]
     minutes = (time.monotonic() - began) / 60
+    known.setdefault("run_name", run_name_of(output / "models" / entry.id / f"dagger_{entry.id}_last.pth"))
     return Record(entry.id, index, now(), status, **known, reason=reason, minutes=minutes, videos=tuple(videos))
 
 
 def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str], dict[str, str]]:
     """The milestones to work on, and those to be recorded as skipped, with the reason."""
     if args.milestone is not None:
-        if args.overwrite:
-            records.drop([args.milestone])
         record = records.get(args.milestone)
         return ([] if record is not None and record.status == "completed" else [args.milestone]), {}
     first = ids.index(args.resume_from) if args.resume_from is not None else 0
@@ -486,7 +557,8 @@ def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str
         if record is not None and record.status == "completed":
             continue
         if name in args.skip_milestones:
-            skipped[name] = "--skip-milestones"
+            if record is None or record.status == "skipped":  # why it failed stays known
+                skipped[name] = "--skip-milestones"
         elif place >= first:
             todo.append(name)
         elif record is None:
@@ -497,14 +569,13 @@ def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str
 def main(args: Args) -> int:
     entries = load_milestone_config(args.milestone_config)
     ids = list(entries)
-    check_flags(args, ids)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
     if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
+    check_flags(args, entries, game)
     if not args.unsafe_policies:
         probe(game)
-    select_device(args.cuda)
     output = Path(args.output_dir)
     refusal = f"another pipeline works in {output}: wait for its end, stop it, or choose another --output-dir"
     with locked(output / ".lock", refusal=refusal):
@@ -517,20 +588,28 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     name = claim(args, output, rom)
     records = PipelineRecords(output)
     if args.milestone is not None and args.overwrite:
-        for folder in ("models", *FILMS):
-            shutil.rmtree(output / folder / args.milestone, ignore_errors=True)
-        (output / "expert_evaluations" / f"{args.milestone}.json").unlink(missing_ok=True)
+        records.drop([args.milestone])
+        forget(output, args.milestone)
+    clear_temporaries(output, output / "expert_evaluations")
     todo, skipped = plan(args, ids, records)
     threads = args.num_threads or max(1, (os.cpu_count() or 1) // args.parallel_milestones)
     torch.set_num_threads(threads)
     os.environ["WANDB_RUN_GROUP"] = name
-    writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity, resumed_at=len(records))
+    writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity)
     stop, stopped = StopRequest(), threading.Event()
+    records.rewrite()  # a killed pipeline may have written one file, and not the other
     for milestone, reason in skipped.items():
         records.put(Record(milestone, ids.index(milestone), now(), "skipped", reason=reason))
     started = time.monotonic()
     at_once = f"{args.parallel_milestones} at once with {threads} thread(s) each"
     print(f"{name}: {len(todo)} of {len(ids)} milestones to do, {at_once}; {output}")
+
+    def report() -> None:
+        """The page, for people; what keeps it from being written costs no milestone."""
+        try:
+            write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
+        except Exception as error:
+            print(f"report.html can't be written ({type(error).__name__}: {error}); the records are whole", file=sys.stderr)
 
     def finish(record: Record) -> None:
         """What is known of a milestone is written at once."""
@@ -540,7 +619,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
                 writer.add_scalar(f"pipeline/{key}", value, record.index)
         writer.add_scalar("pipeline/completed", sum(one.status == "completed" for one in records), len(records))
         writer.flush()
-        write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
+        report()
         progress.done(record)
 
     pool = ThreadPoolExecutor(args.parallel_milestones, thread_name_prefix="milestone")
@@ -564,14 +643,14 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
                         finish(record)
     finally:
         stop.restore()
-        write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
+        report()
         finish_run(writer, args.track)
     print_table(progress.table(records))
     print(f"{output / 'report.html'}; {(time.monotonic() - started) / 60:.1f} minutes")
     if stop():
         print("stopped; the same command goes on from here")
         return 128 + stop.signal
-    return 0 if all(record.status != "failed" for record in records) else 1
+    return 0 if all(record.status != "failed" for record in records if record.milestone_id in todo) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ experts on the same seeds. Writes `{output_dir}/play.json` and a film of the fir
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import tyro
@@ -127,15 +127,15 @@ class Runs:
 def play(policy: Any, envs: ThreadVectorEnv, args: Args, max_steps: int, title: str, film: EpisodeRecorder | None = None) -> Runs:
     """Seeded runs from power-on, until the game's last milestone is completed or `max_steps` are over."""
     splits: list[dict[str, tuple[int, int]]] = [{} for _ in range(args.n_runs)]
-    last = envs.envs[0].target_milestone
 
     with ProgressReport(title, args.n_runs) as report:
 
         def keep(step: Step) -> None:
             if step.over:
-                splits[step.episode] = dict(policy.splits[step.slot])
-                if step.terminated:  # the policy is not asked again, and so never saw it
-                    splits[step.episode][last] = (step.number + 1, envs.envs[step.slot].frames)
+                times = splits[step.episode] = dict(policy.splits[step.slot])
+                for name, entry in step.next_info["milestones"].items():
+                    if entry["completed"]:  # with the last press: the policy is not asked again, and so never saw it
+                        times.setdefault(name, (step.number + 1, envs.envs[step.slot].frames))
                 over.append(step.episode)
                 report.update(len(over))
 
@@ -148,8 +148,9 @@ def cut(runs: Runs, limits: list[int]) -> Runs:
     """The same runs, each ended after its own limit."""
     episodes, splits = [], []
     for episode, split, limit in zip(runs.result.episodes, runs.splits, limits, strict=True):
-        episodes.append(Evaluation([episode]).within(limit).episodes[0])
         splits.append({name: times for name, times in split.items() if times[0] <= limit})
+        success, length = episode.success and episode.length <= limit, min(episode.length, limit)
+        episodes.append(replace(episode, success=success, length=length, milestones=tuple(splits[-1])))
     return Runs(Evaluation(episodes, runs.result.seconds), splits)
 
 
@@ -227,6 +228,7 @@ def main(args: Args) -> int:
     if not milestones:
         raise FlagError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
     folder, paths = find_policies(args, game, milestones)
+    print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
     router = make_router(args, milestones, folder, rom.header.sha256)
     experts = load_experts(game, milestones)

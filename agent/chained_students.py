@@ -194,16 +194,19 @@ def forward(network: PolicyNetwork, screens: Sequence[np.ndarray]) -> torch.Tens
 
 
 def find_students(folder: Path, milestones: Sequence[str]) -> dict[str, Path]:
-    """Milestone -> its student's checkpoint: a pipeline's `models/{ID}/dagger_{ID}_best.pth`, or `{ID}.pth` in the folder itself.
+    """Milestone -> its student's checkpoint: a pipeline's `models/{ID}/dagger_{ID}_best.pth`, once DAgger has ended, or
+    `{ID}.pth` in the folder itself.
 
     Raises CheckpointError naming the milestones that have none.
     """
     found = {}
     for name in milestones:
-        best = f"dagger_{name}_best.pth"
-        places = (folder / "models" / name / best, folder / name / best, folder / f"{name}.pth")
-        if path := next((path for path in places if path.is_file()), None):
-            found[name] = path
+        for place in (folder / "models" / name, folder / name):
+            best = place / f"dagger_{name}_best.pth"
+            if best.is_file() and best.with_name(f"dagger_{name}_final.pth").is_file():  # not one that still learns
+                found[name] = best
+        if name not in found and (folder / f"{name}.pth").is_file():
+            found[name] = folder / f"{name}.pth"
     if missing := [name for name in milestones if name not in found]:
         raise CheckpointError(
             f"{folder} has no student for {', '.join(missing)}: train them with auto_dagger_pipeline.py, or name another folder "

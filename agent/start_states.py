@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from agent.policy_expert import PolicyError, PolicyExpert, find_policy
+from common.evaluation import EvaluationStopped
 from common.run_logging import ProgressReport
 from common.seeding import episode_rng
 from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
@@ -82,6 +83,7 @@ def ensure_start_states(
     policy_dir: str | os.PathLike | None = None,
     num_threads: int = 2,
     show_progress: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> StartStates:
     """The start states of one milestone; those that are missing, damaged or of another ROM are made first.
 
@@ -93,12 +95,14 @@ def ensure_start_states(
         policy_dir: experts for milestones that the game brings no policy for.
         num_threads: how many runs are played at once.
         show_progress: whether a bar tells how far it is, if anything is to be made.
+        should_stop: asked at every step; when it says so, EvaluationStopped is raised.
 
-    Two processes that call this at once don't disturb each other: the second waits, and finds the files made.
+    States that are there and can be used stay as they are. Two processes that call this at once don't disturb each other: the
+    second waits, and finds the files made.
     Raises ValueError for an unknown milestone, StartStateError if an expert doesn't get there, and the errors of
     PokemonEnv.
     """
-    maker = _Maker(Path(rom_path), Path(state_dir), Path(start_states_dir), policy_dir)
+    maker = _Maker(Path(rom_path), Path(state_dir), Path(start_states_dir), policy_dir, should_stop)
     place = maker.place_of(milestone)
     if place == 0:
         return StartStates(milestone, None, None, None)
@@ -117,8 +121,15 @@ def ensure_start_states(
 class _Maker:
     """Plays runs through the milestones of one ROM and files the states away."""
 
-    def __init__(self, rom_path: Path, state_dir: Path, start_states_dir: Path, policy_dir: str | os.PathLike | None):
-        self.rom_path, self.policy_dir = rom_path, policy_dir
+    def __init__(
+        self,
+        rom_path: Path,
+        state_dir: Path,
+        start_states_dir: Path,
+        policy_dir: str | os.PathLike | None,
+        should_stop: Callable[[], bool],
+    ):
+        self.rom_path, self.policy_dir, self.should_stop = rom_path, policy_dir, should_stop
         env = PokemonEnv(rom_path)
         self.game = env.game
         self.state_dir, self.start_states_dir = state_dir, start_states_dir / env.game.id
@@ -188,7 +199,7 @@ class _Maker:
         pool = ThreadPoolExecutor(num_threads)
         try:
             for _ in range(min(num_threads, len(runs))):
-                made.append(_Player(self.rom_path, self.ids[:n_milestones], self.policy_dir))
+                made.append(_Player(self.rom_path, self.ids[:n_milestones], self.policy_dir, self.should_stop))
                 players.put(made[-1])
             futures = [pool.submit(play, run) for run in runs]
             with ProgressReport("start states", len(runs)) if show_progress and runs else nullcontext() as report:
@@ -216,6 +227,8 @@ class _Maker:
                     continue
                 for name, made in files.items():
                     path = self.file(run, name)
+                    if self.is_current(path):  # somebody's own, or what another run starts from right now
+                        continue
                     path.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(sidecar_path(made), sidecar_path(path))
                     os.replace(made, path)
@@ -226,8 +239,8 @@ class _Maker:
 class _Player:
     """One environment with the experts of the first milestones."""
 
-    def __init__(self, rom_path: Path, ids: Sequence[str], policy_dir: str | os.PathLike | None):
-        self.env = PokemonEnv(rom_path)
+    def __init__(self, rom_path: Path, ids: Sequence[str], policy_dir: str | os.PathLike | None, should_stop: Callable[[], bool]):
+        self.env, self.should_stop = PokemonEnv(rom_path), should_stop
         self.experts = {name: PolicyExpert(self._policy(name, policy_dir), self.env.game) for name in ids}
 
     def _policy(self, milestone: str, policy_dir: str | os.PathLike | None) -> Path:
@@ -256,6 +269,8 @@ class _Player:
             for _ in range(MAX_STEPS_PER_MILESTONE):
                 if info["milestones"][name]["completed"]:
                     break
+                if self.should_stop():
+                    raise EvaluationStopped
                 action = expert.label(info).action
                 if action is None or rng.random() < noise:
                     action = int(rng.integers(len(self.env.buttons)))

@@ -184,6 +184,8 @@ class Step:
     """The target was reached."""
     over: bool
     """The episode ends here, reached or cut off."""
+    next_info: Mapping[str, Any] = field(default_factory=dict)
+    """The environment's info after it."""
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - no error, somebody wished it
@@ -430,7 +432,7 @@ def evaluate(
                 state = playing[slot]
                 over = bool(terminated or truncated or state.length + 1 >= max_steps)
                 reached, button = bool(terminated), actions[slot]
-                on_step(Step(slot, state.episode, state.length, state.screen, button, float(reward), screen, reached, over))
+                on_step(Step(slot, state.episode, state.length, state.screen, button, float(reward), screen, reached, over, info))
                 state.screen, state.info = screen, info
                 state.length += 1
                 state.episode_return += float(reward)

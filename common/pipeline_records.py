@@ -96,15 +96,16 @@ class PipelineRecords:
     def put(self, record: Record) -> None:
         """Add a record, or replace the milestone's."""
         self._records[record.milestone_id] = record
-        self._write()
+        self.rewrite()
 
     def drop(self, milestones: Iterable[str]) -> None:
         """Forget these milestones' records, where they have any."""
         for milestone in milestones:
             self._records.pop(milestone, None)
-        self._write()
+        self.rewrite()
 
-    def _write(self) -> None:
+    def rewrite(self) -> None:
+        """Write both files as the records are."""
         rows = [asdict(record) for record in self]
         with atomic_write(self.json_path) as temporary:
             temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

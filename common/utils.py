@@ -121,7 +121,10 @@ def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.a
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a wish that a loop can look at; a second one ends the process as usual.
+    """Turns the first SIGINT or SIGTERM into a wish that a loop can look at; a second SIGINT ends the process as usual.
+
+    Further SIGTERMs change nothing: where a whole job is ended, whoever started this process sends one, too, and it is to save in
+    peace.
 
     Calling it says whether it is time to stop. Works in the main thread only, as signal handlers do.
 
@@ -142,8 +145,8 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self.restore()
+        self.signal = self.signal or number
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -97,6 +97,8 @@ def test_stop_request():
         assert stop() and stop.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):  # the second one is not held back
             os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # a whole job is ended: whoever started this one sends it, too
+        assert stop.signal == signal.SIGINT
     finally:
         stop.restore()
 

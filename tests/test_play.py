@@ -49,7 +49,8 @@ def students(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "dagger_pipeline_results"
     for name in MILESTONES:
         network = student(START if name == "GAME_RUNNING" else None)
-        save_student(folder / "models" / name / f"dagger_{name}_best.pth", name, network)
+        for which in ("best", "final"):
+            save_student(folder / "models" / name / f"dagger_{name}_{which}.pth", name, network)
     return folder
 
 
@@ -135,6 +136,10 @@ def test_drawn_buttons_depend_on_the_seed_alone():
 
 def test_students_are_found_in_both_kinds_of_folders(students, tmp_path):
     assert list(find_students(students, MILESTONES)) == MILESTONES
+    unfinished = students / "models" / "BADGE" / "dagger_BADGE_final.pth"
+    unfinished.rename(unfinished.with_suffix(".away"))
+    with pytest.raises(CheckpointError, match="has no student for BADGE:"):
+        find_students(students, MILESTONES)
     flat = tmp_path / "flat"
     save_student(flat / "GAME_RUNNING.pth", "GAME_RUNNING", student())
     assert find_students(flat, ["GAME_RUNNING"]) == {"GAME_RUNNING": flat / "GAME_RUNNING.pth"}
@@ -181,7 +186,8 @@ def test_only_what_was_reached_within_the_limit_counts(students):
         [{"A": (3, 90), "B": (9, 270)}, {"A": (4, 120)}],
     )
     cut = play.cut(runs, [8, 8])
-    assert [episode.success for episode in cut.result.episodes] == [False, True]
+    assert [(episode.success, episode.length) for episode in cut.result.episodes] == [(False, 8), (True, 4)]
+    assert [play.how_far(["A", "B"], episode) for episode in cut.result.episodes] == ["A", "A"]
     assert cut.reached("A") == [(3, 90), (4, 120)] and cut.reached("B") == []
     assert play.mean_split([(10, 3584), (20, 3584)]) == ("15", "1:00") and play.mean_split([]) == ("-", "-")
 
