@@ -114,7 +114,6 @@ if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
     args = tyro.cli(Args, description=__doc__)
 
-import fcntl
 import json
 import math
 import shutil
@@ -137,7 +136,7 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import atomic_write
+from common.files import AlreadyLockedError, atomic_write, exclusive_lock
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
 from common.pipeline_progress import PipelineProgress
 from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
@@ -216,20 +215,16 @@ class Work:
 def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
     """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it, and
     EvaluationStopped when `should_stop()` says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise PipelineError(refusal) from None
-                if should_stop():
-                    raise EvaluationStopped from None
-                time.sleep(0.2)
-        yield file
+
+    def stop() -> None:
+        if should_stop():
+            raise EvaluationStopped
+
+    try:
+        with exclusive_lock(path, seconds, stop) as file:
+            yield file
+    except AlreadyLockedError:
+        raise PipelineError(refusal) from None
 
 
 LEAST = {

@@ -236,6 +236,7 @@ from common.evaluation import (
     NetworkPolicy,
     seeded_episodes,
 )
+from common.files import AlreadyLockedError, exclusive_lock
 from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
@@ -579,6 +580,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
         labeller.load_state_dict(progress.labels)
+    lock = Path(args.model_dir) / f".{args.exp_name}.lock"
+    try:
+        opened.enter_context(exclusive_lock(lock))
+    except AlreadyLockedError:
+        raise FlagError(f"{lock}: another process trains this run; wait for its end, or choose another --exp-name") from None
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     data.truncate(progress.rows)

@@ -108,7 +108,7 @@ class ChainFilm(EpisodeRecorder):
         if action is None:
             return " "
         place, confidence = self.policy.last[self.policy.slots[self.seed]]
-        return f"{self.milestones[place]}  {self.buttons[action]} {100 * confidence:.0f}"
+        return f"{self.milestones[place]}  {self.buttons[action]} {confidence:.0%}"
 
 
 @dataclass(frozen=True)

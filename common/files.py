@@ -1,11 +1,18 @@
-"""Writing whole files or none."""
+"""Writing whole files or none, and one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
+
+
+class AlreadyLockedError(RuntimeError):
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
@@ -24,3 +31,31 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: str | os.PathLike, seconds: float = 0.0, tick: Callable[[], None] = lambda: None) -> Iterator[IO[str]]:
+    """Hold a lock file, which stays behind; yields it, open, so that it can be handed to a child process.
+
+    Args:
+        path: of the file; its folder is created.
+        seconds: how long to wait for somebody else who holds it.
+        tick: called five times a second while waiting; may raise.
+
+    Raises AlreadyLockedError if it is still held then. The system lets go of it when the last process that has the file open ends,
+    however it ends.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise AlreadyLockedError(f"{path} is held by another process") from None
+                tick()
+                time.sleep(0.2)
+        yield file

@@ -24,6 +24,7 @@ from agent.policy_expert import PolicyExpert
 from common.checkpoints import CheckpointError
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, Episode, save_episode
+from common.files import exclusive_lock
 from common.learner import Learner
 from common.milestone_config import MilestoneConfigError
 from common.networks import ImpalaCNN
@@ -289,7 +290,7 @@ ORIGINAL_UPDATE = Learner.update
 
 def test_what_a_run_writes(learn, capsys):
     result = learn(save_iterations=True, eval_max_steps=None)
-    names = sorted(path.name for path in Path("models").iterdir())
+    names = sorted(path.name for path in Path("models").iterdir() if path.suffix != ".lock")
     assert names == [f"dagger_pokemon_{end}" for end in (
         "best.pth", "data.sqlite", "final.pth", "iter0.pth", "iter1.pth", "last.pth",
     )]  # fmt: skip
@@ -439,6 +440,15 @@ def test_no_environment_or_expert_is_left_open(learn, monkeypatch):
     assert len(experts) == 3 and all(oracle._closed for oracle in experts)
     assert signal.getsignal(signal.SIGINT) is threads
     assert learn("models/other_last.pth")["signal"] is None  # its data set is not locked
+
+
+def test_a_run_that_still_works_is_not_overwritten(learn):
+    learn(n_iterations=1)
+    before = digest()
+    with exclusive_lock("models/.dagger_pokemon.lock"):
+        with pytest.raises(dagger_pokemon.FlagError, match="another process trains this run"):
+            learn(n_iterations=1, overwrite=True)
+    assert digest() == before
 
 
 # Going on
