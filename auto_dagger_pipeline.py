@@ -120,9 +120,8 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,13 +135,24 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import AlreadyLockedError, atomic_write, exclusive_lock
+from common.files import atomic_write
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
+from common.pipeline_folder import (
+    FILMS,
+    SECONDS_FOR_ORPHANS,
+    PipelineError,
+    claim,
+    clear_temporaries,
+    films,
+    forget,
+    locked,
+    orphans_work,
+)
 from common.pipeline_progress import PipelineProgress
 from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
 from common.pipeline_report import write_report
 from common.run_logging import finish_run, new_run_name, print_table, start_run
-from common.script_runs import ScriptFailed, last_lines, never, run_script
+from common.script_runs import ScriptFailed, last_lines, run_script
 from common.utils import StopRequest, select_device
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
@@ -153,19 +163,11 @@ from pokemon_env.vector_env import make_vector_env
 
 EXPERT_SEED, TEST_SEED = 30_000, 50_000
 """First seeds of the episodes of the expert's evaluation and of the tests. DAgger chooses by others."""
-FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
-"""Folders of films; each milestone has one of its own in them."""
 MAY_CHANGE = (
     "milestone", "resume_from", "skip_milestones", "track", "wandb_project", "wandb_entity", "record_video", "cuda",
     "min_success_rate", "num_envs", "parallel_milestones", "num_threads", "unsafe_policies", "overwrite", "output_dir",
 )  # fmt: skip
 """Flags that a further start may give another value; with others a folder's students would not be one pipeline's."""
-SECONDS_FOR_ORPHANS = 90
-"""So long is waited for what a killed pipeline left running to save and end."""
-
-
-class PipelineError(ValueError):
-    """The pipeline can't start; the text says why, and what to do."""
 
 
 class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record keeps
@@ -211,22 +213,6 @@ class Work:
     should_stop: Callable[[], bool]
 
 
-@contextmanager
-def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
-    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it, and
-    EvaluationStopped when `should_stop()` says so."""
-
-    def stop() -> None:
-        if should_stop():
-            raise EvaluationStopped
-
-    try:
-        with exclusive_lock(path, seconds, stop) as file:
-            yield file
-    except AlreadyLockedError:
-        raise PipelineError(refusal) from None
-
-
 LEAST = {
     **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
     **dict.fromkeys(("hidden_dim", "test_episodes", "num_envs", "parallel_milestones", "num_threads", "step_multiplier"), 1),
@@ -258,79 +244,6 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
         raise PipelineError(str(error)) from error
     if late := [name for name in ids[1:] if not game.has_worlds and entries[name].starting_state is None]:
         raise PipelineError(f"{args.milestone_config}: {', '.join(late)} begins at power-on, which only the first milestone can")
-
-
-def claim(args: Args, output: Path, rom: Rom) -> str:
-    """The name of the pipeline that the output folder belongs to: a new one, or the one that goes on with the same settings."""
-    path = output / "pipeline_settings.json"
-    settings = {name: value for name, value in asdict(args).items() if name not in MAY_CHANGE}
-    settings = json.loads(json.dumps(settings | {"rom_sha256": rom.header.sha256}))
-    if path.is_file() and not (args.overwrite and args.milestone is None):
-        try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-            before, name = saved["settings"], saved["name"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
-        changes = [
-            f"--{key.replace('_', '-')} was {before.get(key)} and is {value}"
-            for key, value in settings.items()
-            if before.get(key) != value
-        ]
-        if changes:
-            raise PipelineError(
-                f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, another "
-                "--output-dir, or --overwrite without --milestone to throw away all that is there"
-            )
-        return name
-    if args.overwrite and args.milestone is None:
-        clear(output)
-    elif (output / "models").exists():
-        raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
-    name = new_run_name("auto_dagger_pipeline", args.seed)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps({"name": name, "settings": settings}, indent=2) + "\n", encoding="utf-8")
-    return name
-
-
-def clear(output: Path) -> None:
-    """Delete what a pipeline made in its folder, and nothing else; the records first, so that none is without its student."""
-    for name in ("pipeline_results.csv", "pipeline_results.json", "pipeline_settings.json", "report.html"):
-        (output / name).unlink(missing_ok=True)
-    for folder in sorted((output / "models").glob("*")):
-        forget(output, folder.name)
-    for name in ("models", "logs", *FILMS, "expert_evaluations"):
-        shutil.rmtree(output / name, ignore_errors=True)
-    for path in output.glob("answers.sqlite*"):
-        path.unlink()
-
-
-def forget(output: Path, milestone: str) -> None:
-    """Delete what was made for a milestone, but for its record and its log."""
-    models = output / "models" / milestone
-    with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
-        for path in models.iterdir():
-            if path.name != ".lock":  # whoever waits for it shall find the same one
-                path.unlink()
-        for name in FILMS:
-            shutil.rmtree(output / name / milestone, ignore_errors=True)
-        (output / "expert_evaluations" / f"{milestone}.json").unlink(missing_ok=True)
-
-
-def orphans_work(models: Path) -> str:
-    """What is said where a killed pipeline's DAgger does not end."""
-    return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
-
-
-def clear_temporaries(*folders: Path) -> None:
-    """Delete what a killed process left half written. Whoever calls this knows that nobody writes there."""
-    for folder in folders:
-        for path in folder.glob(".*.tmp*"):
-            path.unlink(missing_ok=True)
-
-
-def films(folder: Path) -> list[Path]:
-    """The folder's films, without those that are being written."""
-    return sorted(path for path in folder.glob("*.mp4") if not path.name.startswith("."))
 
 
 def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choose", "test"]) -> EpisodeStarts:
@@ -580,7 +493,10 @@ def main(args: Args) -> int:
 def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path) -> int:
     """`main`, of the folder's one pipeline."""
     ids = list(entries)
-    name = claim(args, output, rom)
+    settings = {key: value for key, value in asdict(args).items() if key not in MAY_CHANGE}
+    new_name = new_run_name("auto_dagger_pipeline", args.seed)
+    anew = args.overwrite and args.milestone is None
+    name = claim(output, settings | {"rom_sha256": rom.header.sha256}, new_name, anew)
     records = PipelineRecords(output)
     if args.milestone is not None and args.overwrite:
         records.drop([args.milestone])

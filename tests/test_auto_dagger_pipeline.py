@@ -1,5 +1,6 @@
 """auto_dagger_pipeline.py as a user runs it: real experts, students, processes, kills and a browser, on the bundled game."""
 
+import dataclasses
 import fcntl
 import functools
 import http.server
@@ -21,7 +22,9 @@ import pytest
 import torch
 
 import auto_dagger_pipeline as pipeline
-from auto_dagger_pipeline import Args, PipelineError
+from auto_dagger_pipeline import Args
+from common import pipeline_folder
+from common.pipeline_folder import PipelineError
 from common.pipeline_records import PipelineRecords, Record, now
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,20 +237,18 @@ def test_what_is_to_be_done():
     assert pipeline.plan(Args(), IDS, records) == (IDS[1:], {})
 
 
-def test_begun_anew_only_what_is_named_is_forgotten(rom):
-    args = Args(**QUICK)
-    pipeline.claim(args, OUTPUT, rom)
+def test_begun_anew_only_what_is_named_is_forgotten():
     for name in IDS[:2]:
         (OUTPUT / "models" / name).mkdir(parents=True)
         (OUTPUT / "models" / name / "x.pth").touch()
     with (OUTPUT / "models" / IDS[0] / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "SECONDS_FOR_ORPHANS", 0)
+            patch.setattr(pipeline_folder, "SECONDS_FOR_ORPHANS", 0)
             with pytest.raises(PipelineError, match="what a killed pipeline left running still works there"):
-                pipeline.forget(OUTPUT, IDS[0])
+                pipeline_folder.forget(OUTPUT, IDS[0])
         assert (OUTPUT / "models" / IDS[0] / "x.pth").exists()
-    pipeline.forget(OUTPUT, IDS[0])
+    pipeline_folder.forget(OUTPUT, IDS[0])
     assert not (OUTPUT / "models" / IDS[0] / "x.pth").exists() and (OUTPUT / "models" / IDS[1] / "x.pth").exists()
 
 
@@ -267,7 +268,7 @@ def test_another_policy_is_noticed():
     assert pipeline.main(Args(**(QUICK | more | dict(overwrite=True)))) == 0
 
 
-def test_a_report_that_fails_costs_no_milestone(monkeypatch, capsys, rom):
+def test_a_report_that_fails_costs_no_milestone(monkeypatch, capsys):
     def broken(*_):
         raise RuntimeError("no room")
 
@@ -309,29 +310,29 @@ def test_two_pipelines_in_one_folder_are_refused():
     assert [path.name for path in OUTPUT.iterdir()] == [".lock"]
 
 
-def test_other_settings_are_refused_and_overwritten_only_when_told(rom):
-    args = Args(**QUICK)
-    name = pipeline.claim(args, OUTPUT, rom)
-    (OUTPUT / "models").mkdir()
+def test_other_settings_are_refused_and_overwritten_only_when_told():
+    settings = {"batch_size": 8, "tier": "T0"}
+    assert pipeline_folder.claim(OUTPUT, settings, "first", False) == "first"
+    (OUTPUT / "models" / IDS[0]).mkdir(parents=True)
     (OUTPUT / "mine.txt").write_text("not the pipeline's")
-    free = Args(**(QUICK | dict(milestone=IDS[0], min_success_rate=0.1, parallel_milestones=2, record_video=False)))
-    assert pipeline.claim(free, OUTPUT, rom) == name
+    assert pipeline_folder.claim(OUTPUT, settings, "second", False) == "first"
     with pytest.raises(PipelineError, match="--batch-size was 8 and is 16"):
-        pipeline.claim(Args(**(QUICK | dict(batch_size=16))), OUTPUT, rom)
-    pipeline.claim(Args(**(QUICK | dict(batch_size=16, overwrite=True))), OUTPUT, rom)
+        pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", False)
+    assert pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", True) == "second"
     assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
     (OUTPUT / "pipeline_settings.json").write_text("{")
     with pytest.raises(PipelineError, match="can't be read"):
-        pipeline.claim(args, OUTPUT, rom)
+        pipeline_folder.claim(OUTPUT, settings, "third", False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()
-    with pytest.raises(PipelineError, match="no pipeline made it"):
-        pipeline.claim(args, OUTPUT, rom)
+    for overwrite in (False, True):  # somebody's models are never thrown away
+        with pytest.raises(PipelineError, match="no pipeline made it"):
+            pipeline_folder.claim(OUTPUT, settings, "third", overwrite)
+    assert (OUTPUT / "models").exists()
 
 
-@pytest.fixture(scope="module")
-def rom():
-    return pipeline.Rom.read(QUICK["rom_path"])
+def test_what_may_change_from_start_to_start():
+    assert set(pipeline.MAY_CHANGE) <= {field.name for field in dataclasses.fields(Args)}
 
 
 @pytest.mark.slow

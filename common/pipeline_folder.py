@@ -1,0 +1,120 @@
+"""A pipeline's folder: whose it is, who may work in it, and what may be deleted there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from common.evaluation import EvaluationStopped
+from common.files import AlreadyLockedError, atomic_write, exclusive_lock
+from common.script_runs import never
+
+FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
+"""Folders of films; each milestone has one of its own in them."""
+SECONDS_FOR_ORPHANS = 90
+"""So long is waited for what a killed pipeline left running to save and end."""
+
+
+class PipelineError(ValueError):
+    """The pipeline can't start; the text says why, and what to do."""
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
+    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it, and
+    EvaluationStopped when `should_stop()` says so."""
+
+    def stop() -> None:
+        if should_stop():
+            raise EvaluationStopped
+
+    try:
+        with exclusive_lock(path, seconds, stop) as file:
+            yield file
+    except AlreadyLockedError:
+        raise PipelineError(refusal) from None
+
+
+def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: bool) -> str:
+    """The name of the pipeline that the folder belongs to: `new_name` for a new one, or that of the one which goes on.
+
+    Args:
+        output: the folder.
+        settings: plain data that a pipeline which goes on must have been started with, too; flags by their fields' names.
+        new_name: of a pipeline that begins here.
+        overwrite: throw away what an earlier pipeline made here, whatever its settings were.
+
+    Raises PipelineError for a folder with other settings, and for one with a models/ that no pipeline made.
+    """
+    path = output / "pipeline_settings.json"
+    settings = json.loads(json.dumps(settings))
+    if path.is_file() and not overwrite:
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            before, name = saved["settings"], saved["name"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
+        changes = [
+            f"--{key.replace('_', '-')} was {before.get(key)} and is {value}"
+            for key, value in settings.items()
+            if before.get(key) != value
+        ]
+        if changes:
+            raise PipelineError(
+                f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, another "
+                "--output-dir, or --overwrite without --milestone to throw away all that is there"
+            )
+        return name
+    if path.is_file():
+        clear(output)
+    elif (output / "models").exists():
+        raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({"name": new_name, "settings": settings}, indent=2) + "\n", encoding="utf-8")
+    return new_name
+
+
+def clear(output: Path) -> None:
+    """Delete what a pipeline made in its folder, and nothing else; the records first, so that none is without its student."""
+    for name in ("pipeline_results.csv", "pipeline_results.json", "report.html"):
+        (output / name).unlink(missing_ok=True)
+    for folder in sorted((output / "models").glob("*")):
+        forget(output, folder.name)
+    for name in ("models", "logs", *FILMS, "expert_evaluations"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for path in output.glob("answers.sqlite*"):
+        path.unlink()
+    (output / "pipeline_settings.json").unlink()  # the last, or the rest would be nobody's
+
+
+def forget(output: Path, milestone: str) -> None:
+    """Delete what was made for a milestone, but for its record and its log."""
+    models = output / "models" / milestone
+    with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
+        for path in models.iterdir():
+            if path.name != ".lock":  # whoever waits for it shall find the same one
+                path.unlink()
+        for name in FILMS:
+            shutil.rmtree(output / name / milestone, ignore_errors=True)
+        (output / "expert_evaluations" / f"{milestone}.json").unlink(missing_ok=True)
+
+
+def orphans_work(models: Path) -> str:
+    """What is said where a killed pipeline's DAgger does not end."""
+    return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
+
+
+def clear_temporaries(*folders: Path) -> None:
+    """Delete what a killed process left half written. Whoever calls this knows that nobody writes there."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp*"):
+            path.unlink(missing_ok=True)
+
+
+def films(folder: Path) -> list[Path]:
+    """The folder's films, without those that are being written."""
+    return sorted(path for path in folder.glob("*.mp4") if not path.name.startswith("."))
