@@ -129,8 +129,8 @@ import torch
 
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
-from agent.oracle import open_policy_oracle
 from agent.policy_expert import PolicyError
+from agent.policy_oracle import open_policy_oracle
 from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint

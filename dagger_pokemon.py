@@ -208,8 +208,9 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.oracle import ExpertOracle, open_policy_oracle
+from agent.oracle import ExpertOracle
 from agent.policy_expert import PolicyError
+from agent.policy_oracle import open_policy_oracle
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
 from agent.student_rollout import Rollout, recall_by_button, roll_out, situations_of, unanswered

@@ -1,6 +1,6 @@
 """What a student may ask: the one interface to experts, whatever stands behind it.
 
-    with open_policy_oracle((None, "CLOCK_SET"), env.game) as oracle:
+    with open_policy_oracle((None, "CLOCK_SET"), env.game) as oracle:    # agent.policy_oracle
         answers = oracle.label_batch([Situation(env.snapshot(), info["prev_action"], None)])
 
 A situation is kept as bytes, so that it can be asked hours after it was visited. An oracle answers in batches, and says
@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -72,29 +71,6 @@ class ExpertOracle(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def open_policy_oracle(
-    policy: str | os.PathLike | tuple[str | os.PathLike | None, str],
-    game: Game,
-    unsafe: bool = False,
-    with_optimal: bool = False,
-    **limits: Any,
-) -> ExpertOracle:
-    """The oracle of a policy file: in a sandbox, or with `unsafe` (the flag --unsafe-policies) in this process.
-
-    Args:
-        policy, game: as for `PolicyExpert`.
-        with_optimal: answers also hold all right buttons, where the game can tell (`ExpertAnswer.optimal`).
-        limits: further arguments of `agent.sandbox.PolicyOracle`; they mean nothing with `unsafe`.
-
-    Raises PolicyError if there is no such file, SandboxError where the platform can't lock a process.
-    """
-    if unsafe:
-        return InProcessOracle(policy, game, with_optimal)
-    from agent.sandbox import PolicyOracle  # which needs this module
-
-    return PolicyOracle(policy, game, with_optimal=with_optimal, **limits)
 
 
 class InProcessOracle(ExpertOracle):

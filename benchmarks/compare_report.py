@@ -1,4 +1,4 @@
-"""What `benchmarks.compare` found, in tables, answers and a picture."""
+"""What `benchmarks.compare` found, in tables, answers and a picture. `args` are its flags (`benchmarks.compare.Args`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.files import atomic_write
 from common.statistics import bootstrap_difference, bootstrap_iqm, percent
-
-if TYPE_CHECKING:
-    from benchmarks.compare import Args
 
 Rows = Mapping[str, Mapping[str, Any]]
 """A cell's name -> its result."""
@@ -59,7 +56,7 @@ PANELS = {
 }
 
 
-def places_of(args: Args) -> list[tuple[str, str]]:
+def places_of(args: Any) -> list[tuple[str, str]]:
     """(tier, milestone) of the main part, in order."""
     return [*(("T1", name) for name in args.milestones), *(("T2", name) for name in args.t2_milestones)]
 
@@ -90,7 +87,7 @@ class Complete:
     """Method -> labels -> (IQM, low, high); "random" and "expert" at 0 labels. Empty where nothing is complete."""
 
 
-def what_is_complete(args: Args, rows: Rows) -> Complete:
+def what_is_complete(args: Any, rows: Rows) -> Complete:
     """The places that are complete with the first seed, and the seeds with which all of these are.
 
     A method or a number of labels of which there is no result at all is left out, not waited for.
@@ -149,7 +146,7 @@ def mean(rows: Rows, place: tuple[str, str], method: str, labels: int, seeds: Se
     return float(np.mean(rates)) if rates else None
 
 
-def learned(args: Args, rows: Rows, method: str, labels: int) -> tuple[int, int]:
+def learned(args: Any, rows: Rows, method: str, labels: int) -> tuple[int, int]:
     """On how many milestones, and of how many, a method has FULL_SHARE of the expert's success."""
     shares = []
     for place in places_of(args):
@@ -159,7 +156,7 @@ def learned(args: Args, rows: Rows, method: str, labels: int) -> tuple[int, int]
     return sum(share >= FULL_SHARE for share in shares), len(shares)
 
 
-def markdown(args: Args, rows: Rows, latency: Mapping[str, Any] | None, done: Complete) -> str:
+def markdown(args: Any, rows: Rows, latency: Mapping[str, Any] | None, done: Complete) -> str:
     """The tables and answers of all parts that were asked for."""
     lines: list[str] = []
     if "main" in args.parts:
@@ -172,7 +169,7 @@ def markdown(args: Args, rows: Rows, latency: Mapping[str, Any] | None, done: Co
     return "\n".join([*lines, "", f"It took {minutes:.0f} minutes with {args.parallel} at once."]).lstrip("\n") + "\n"
 
 
-def main_part(args: Args, rows: Rows, done: Complete) -> list[str]:
+def main_part(args: Any, rows: Rows, done: Complete) -> list[str]:
     """The methods at each number of labels, the answers, and each milestone."""
     found, labels = done.curves, sorted(args.labels)
     methods = [method for method in args.methods if method in found]
@@ -204,7 +201,7 @@ def main_part(args: Args, rows: Rows, done: Complete) -> list[str]:
     return lines
 
 
-def answers(args: Args, rows: Rows, done: Complete) -> list[str]:
+def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
     """The questions that the comparison is for, as a list."""
     lines: list[str] = []
     found = done.curves
@@ -244,7 +241,7 @@ def answers(args: Args, rows: Rows, done: Complete) -> list[str]:
     return lines
 
 
-def milestone_table(args: Args, rows: Rows) -> list[str]:
+def milestone_table(args: Any, rows: Rows) -> list[str]:
     """Success on each milestone, in percent, at each number of labels."""
     labels = sorted(args.labels)
     lines = [
@@ -283,7 +280,7 @@ def latency_part(latency: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def views_part(args: Args, rows: Rows) -> list[str]:
+def views_part(args: Any, rows: Rows) -> list[str]:
     """Networks and frame stacks, all cloned from the same demonstrations."""
     lines = [
         f"| success, % | {' | '.join(args.views_milestones)} | minutes each |",
@@ -304,7 +301,7 @@ def views_part(args: Args, rows: Rows) -> list[str]:
     return lines
 
 
-def write_picture(args: Args, done: Complete, path: Path) -> None:
+def write_picture(args: Any, done: Complete, path: Path) -> None:
     """Learning curves: success against labels, a line with its band for each method. Nothing where nothing is complete yet."""
     found, places = done.curves, done.places
     panels = {title: [m for m in methods if m in found] for title, methods in PANELS.items()}

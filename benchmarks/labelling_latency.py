@@ -12,7 +12,8 @@ import numpy as np
 from agent.answer_cache import AnswerCache
 from agent.episode_starts import choose_starts
 from agent.labelling import Labeller
-from agent.oracle import Situation, SlowOracle, open_policy_oracle
+from agent.oracle import Situation, SlowOracle
+from agent.policy_oracle import open_policy_oracle
 from agent.student_rollout import roll_out, situations_of, unanswered
 from common.dagger_data import DaggerData
 from common.evaluation import EpisodeSpec, Policy, seeded_episodes

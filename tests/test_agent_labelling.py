@@ -9,8 +9,9 @@ import pytest
 
 from agent.answer_cache import AnswerCache
 from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
-from agent.oracle import ExpertOracle, Situation, SlowOracle, open_policy_oracle
+from agent.oracle import ExpertOracle, Situation, SlowOracle
 from agent.policy_expert import ExpertAnswer, PolicyError
+from agent.policy_oracle import open_policy_oracle
 from pokemon_env.gym_env import PokemonEnv
 
 

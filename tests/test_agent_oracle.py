@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from agent.oracle import ExpertOracle, InProcessOracle, Situation, SlowOracle, add_optimal, open_policy_oracle
+from agent.oracle import ExpertOracle, InProcessOracle, Situation, SlowOracle, add_optimal
 from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert
+from agent.policy_oracle import open_policy_oracle
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 

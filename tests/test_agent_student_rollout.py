@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from agent.labelling import Labeller
-from agent.oracle import ExpertOracle, open_policy_oracle
+from agent.oracle import ExpertOracle
 from agent.policy_expert import ExpertAnswer
+from agent.policy_oracle import open_policy_oracle
 from agent.student_rollout import recall_by_button, roll_out, situations_of, unanswered
 from common.dagger_data import NO_ACTION, DaggerData, Label, Status
 from common.evaluation import EpisodeSpec, EvaluationStopped, NetworkPolicy, Policy, RandomPolicy

@@ -19,8 +19,8 @@ import torch
 import bc_pokemon
 import dagger_pokemon
 from agent.answer_cache import AnswerCache, AnswerCacheError
-from agent.oracle import open_policy_oracle
 from agent.policy_expert import PolicyExpert
+from agent.policy_oracle import open_policy_oracle
 from common.checkpoints import CheckpointError
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, Episode, save_episode
