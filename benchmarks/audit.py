@@ -132,7 +132,8 @@ def judge(results: Results, scored: Sequence[str], bc: dict[str, dict[str, Any]]
         digits = 2 if gate.audit == IDENTICAL else 0
         limit = f"{'at least' if gate.at_least else 'at most'} {100 * gate.limit:.0f} %"
         rows.append((f"{gate.text}, {gate.tier}", limit, "-" if value is None else f"{100 * value:.{digits}f} %", verdict))
-    text = f"BC on T2: 1,000 labels between {BC_BETWEEN[0]:.0%} and {BC_BETWEEN[1]:.0%} of the expert, 10,000 at {BC_REACHES:.0%}"
+    between = f"between {BC_BETWEEN[0]:.0%} and {BC_BETWEEN[1]:.0%}"
+    text = f"BC with 1,000 labels {between} of the expert, and a student (BC or DAgger) with 10,000 at {BC_REACHES:.0%}, T2"
     limit = "at least a third of the milestones"
     low, high = BC_BETWEEN
     done = [name for name in scored if {"relative_1000", "relative_10000"} <= bc.get(name, {}).keys()]
