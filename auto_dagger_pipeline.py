@@ -125,6 +125,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from agent.episode_starts import EpisodeStarts, choose_starts
@@ -135,7 +136,8 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import atomic_write
+from common.files import save_json
+from common.flags import out_of_range
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
 from common.pipeline_folder import (
     FILMS,
@@ -225,10 +227,8 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
     """Raise PipelineError for flags that can't be used, before anything is written."""
     ids = list(entries)
     for name, value in asdict(args).items():
-        low, high = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
-        if isinstance(value, int | float) and not isinstance(value, bool) and not (math.isfinite(value) and low <= value <= high):
-            bounds = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
-            raise PipelineError(f"--{name.replace('_', '-')} is {value}, but must be {bounds}")
+        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), MOST.get(name, math.inf)):
+            raise PipelineError(complaint)
     named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
     for flag, names in named.items():
         for name in names:
@@ -322,17 +322,16 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
     film = ("expert_eval_videos", "expert_eval")
     result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
     lengths = [episode.length for episode in result.episodes if episode.success]
-    mean = sum(lengths) / len(lengths) if lengths else None
+    mean = float(np.mean(lengths)) if lengths else None
     facts = {
         "expert_success_rate": result.success_rate,
         "expert_mean_steps": mean,
-        "expert_std_steps": (sum((n - mean) ** 2 for n in lengths) / len(lengths)) ** 0.5 if lengths else None,
+        "expert_std_steps": float(np.std(lengths)) if lengths else None,
         "expert_episodes": result.n_episodes,
         "max_episode_steps": max(1, round(mean * work.args.step_multiplier)) if lengths else None,
     }
     if result.success_rate >= work.args.min_success_rate:  # one who failed is asked again: his file may have been mended
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps({"expert": identity, "facts": facts}) + "\n", encoding="utf-8")
+        save_json(path, {"expert": identity, "facts": facts})
     return facts
 
 

@@ -81,7 +81,6 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
-import fcntl
 import warnings
 import zlib
 from collections import Counter, deque
@@ -113,6 +112,7 @@ from common.demonstrations import (
     load_metadata,
     save_episode,
 )
+from common.files import AlreadyLockedError, exclusive_lock
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.run_logging import ProgressReport, print_table
 from common.video import write_video
@@ -407,15 +407,14 @@ def only_recorder(args: Args) -> Iterator[None]:
     folder = Path(args.expert_data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     clear_unfinished(folder)
-    with open(folder / f".seed{args.seed}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another run with --seed {args.seed} is recording into {folder}: both would record the same episodes. "
-                "Wait for it, or give another seed"
-            ) from None
-        yield
+    try:
+        with exclusive_lock(folder / f".seed{args.seed}.lock"):
+            yield
+    except AlreadyLockedError:
+        raise ValueError(
+            f"another run with --seed {args.seed} is recording into {folder}: both would record the same episodes. "
+            "Wait for it, or give another seed"
+        ) from None
 
 
 def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:

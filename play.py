@@ -57,7 +57,6 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError, PolicyExpert
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.files import atomic_write
+from common.files import save_json
 from common.run_logging import ProgressReport, print_table
 from common.statistics import rate_text
 from pokemon_env.emulator import EmulatorError, Rom
@@ -277,8 +276,7 @@ def main(args: Args) -> int:
         "students": as_rows(milestones, runs),
         "experts": None if expert_runs is None else as_rows(milestones, expert_runs),
     }
-    with atomic_write(output / "play.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    save_json(output / "play.json", content)
     films = sorted(output.glob(f"play_{router.track}_ep1_*.mp4"), key=lambda path: path.stat().st_mtime)
     print(f"{output / 'play.json'}" + (f", {films[-1]}" if args.record_video and films else ""))
     return 0

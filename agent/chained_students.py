@@ -15,7 +15,7 @@ import torch
 
 from agent.policy_expert import PolicyExpert
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
-from common.evaluation import Policy
+from common.evaluation import Policy, draw
 from common.networks import PolicyNetwork
 from common.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
@@ -138,7 +138,7 @@ class ChainedStudents(Policy):
             probabilities = torch.softmax(forward(network, [screens[i] for i in members]).double(), dim=-1).numpy()
             for i, p in zip(members, probabilities, strict=True):
                 slot = slots[i]
-                action = int(p.argmax()) if deterministic else int(self._rngs[slot].choice(len(p), p=p / p.sum()))
+                action = int(p.argmax()) if deterministic else draw(p, self._rngs[slot])
                 actions[slot], self.last[slot] = action, (place, float(p[action]))
         return [actions[slot] for slot in slots]
 

@@ -64,7 +64,8 @@ if __name__ == "__main__":
 import json
 
 from benchmarks.audit_cells import AUDITS, EXPERT, IDENTICAL, Cell, Settings, cell_key, play_cell, use_one_thread
-from benchmarks.tables import check_at_least_one, known_rows, run_in_parallel, run_main, save_json, save_text
+from benchmarks.tables import check_at_least_one, known_rows, run_in_parallel, run_main
+from common.files import save_json, save_text
 from common.milestone_config import load_milestone_config
 from common.run_logging import ProgressReport
 from pokemon_env.benchmark_v1 import SCORED, check

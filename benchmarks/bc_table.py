@@ -52,17 +52,8 @@ if __name__ == "__main__":
 
 from benchmarks import cloning
 from benchmarks.cloning import Budget
-from benchmarks.tables import (
-    check_at_least_one,
-    check_own_folder,
-    fingerprint,
-    known_rows,
-    own_folder,
-    run_in_parallel,
-    run_main,
-    save_json,
-    save_text,
-)
+from benchmarks.tables import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from common.files import save_json, save_text
 from common.statistics import rate_text, wilson_interval
 
 MARKER = ".bc_table_settings"

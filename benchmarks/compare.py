@@ -89,19 +89,11 @@ from benchmarks import cloning, labelling_latency
 from benchmarks.compare_report import markdown, what_is_complete, write_picture
 from benchmarks.reference import TRAINING_SOURCES
 from benchmarks.state_student import StateStudent, replay, train_on_states
-from benchmarks.tables import (
-    check_at_least_one,
-    claim_folder,
-    fingerprint,
-    run_in_parallel,
-    run_main,
-    save_json,
-    save_text,
-    source_files,
-)
+from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run_in_parallel, run_main, source_files
 from common.checkpoints import load_checkpoint
 from common.demonstrations import count_labelled, episode_files
 from common.evaluation import Policy, evaluate, seeded_episodes
+from common.files import save_json, save_text
 from pokemon_env import benchmark_v1
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM

@@ -76,12 +76,11 @@ from benchmarks.tables import (
     known_rows,
     run_in_parallel,
     run_main,
-    save_json,
-    save_text,
     source_files,
     summary,
 )
 from common.evaluation import StatePolicy, evaluate, seeded_episodes
+from common.files import save_json, save_text
 from common.milestone_config import load_milestone_config
 from common.run_logging import ProgressReport
 from common.statistics import rate_text

@@ -62,19 +62,10 @@ import torch.nn.functional as F
 from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
 from benchmarks.cloning import TEST_SEED, game_flags, make_policy, milestones, run_script
-from benchmarks.tables import (
-    PLAY_SOURCES,
-    check_at_least_one,
-    fingerprint,
-    own_folder,
-    run_main,
-    save_json,
-    save_text,
-    source_files,
-    summary,
-)
+from benchmarks.tables import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_main, source_files, summary
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
+from common.files import save_json, save_text
 from common.networks import make_network
 from common.recurrent import RecurrentNetwork
 from common.run_logging import ProgressReport

@@ -43,7 +43,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import cloning
-from benchmarks.tables import check_at_least_one, own_folder, run_main, save_json
+from benchmarks.tables import check_at_least_one, own_folder, run_main
+from common.files import save_json
 from common.pipeline_records import PipelineRecords
 
 MARKER = ".pipeline_speed"

@@ -62,8 +62,9 @@ from PIL import Image
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
-from benchmarks.tables import run_in_parallel, run_main, save_json, save_text
+from benchmarks.tables import run_in_parallel, run_main
 from common.evaluation import EvaluationStopped
+from common.files import save_json, save_text
 from common.milestone_config import load_milestone_config
 from common.preprocessing import preprocess_uint8
 from common.run_logging import ProgressReport

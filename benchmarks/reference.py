@@ -67,18 +67,10 @@ import torch
 from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
 from benchmarks import cloning
-from benchmarks.tables import (
-    check_at_least_one,
-    claim_folder,
-    fingerprint,
-    run_in_parallel,
-    run_main,
-    save_json,
-    save_text,
-    source_files,
-)
+from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run_in_parallel, run_main, source_files
 from common.checkpoints import load_checkpoint
 from common.evaluation import Evaluation, evaluate, seeded_episodes
+from common.files import save_json, save_text
 from common.statistics import bootstrap_iqm
 from pokemon_env import benchmark_v1
 from pokemon_env.games.tallgrass import GAME
@@ -94,8 +86,7 @@ NETWORK = "tiles"
 TRAINING_STEPS = {250: 250, 1000: 400, 10_000: 1200}
 """Training steps for so many labels; those of the next larger number serve numbers between. Chosen by the validation set
 (`--study`): its accuracy is the highest there, or less than half a percent from it. Its loss is the lowest after 30, 200 and 1,200
-steps: clones of few labels are too sure of themselves long before they press worse buttons, and those that were stopped there
-played much worse."""
+steps: clones of few labels are too sure of themselves long before they press worse buttons."""
 STUDIED = {250: (15, 30, 60, 125, 250, 500), 1000: (100, 200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
 DAGGER_ITERATIONS = 8

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.demonstrations import NO_LABEL, limit_labels, load_episode
-from common.evaluation import Policy
+from common.evaluation import Policy, draw
 from common.seeding import episode_rng
 from pokemon_env.games.tallgrass_names import (
     BATTLES,
@@ -243,4 +243,4 @@ class StateStudent(Policy):
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(np.stack([features(info) for info in infos])))
         probabilities = torch.softmax(logits.double(), dim=-1).numpy()
-        return [int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)]
+        return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]

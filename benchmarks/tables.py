@@ -19,7 +19,7 @@ import numpy as np
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
-from common.files import atomic_write
+from common.files import save_text
 from common.script_runs import ROOT, ScriptFailed
 from pokemon_env.benchmark_v1 import NotTallgrassV1
 from pokemon_env.emulator import EmulatorError
@@ -99,17 +99,6 @@ def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
             "away what is there"
         )
     own_folder(folder, marker, key)
-
-
-def save_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text)
-
-
-def save_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    save_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def known_rows(path: Path) -> dict[str, dict[str, Any]]:

@@ -294,7 +294,12 @@ class NetworkPolicy(Policy):
         if self.deterministic:
             return logits.argmax(dim=-1).tolist()
         probabilities = torch.softmax(logits.double(), dim=-1).numpy()
-        return [int(self._rngs[slot].choice(len(p), p=p / p.sum())) for slot, p in zip(slots, probabilities, strict=True)]
+        return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
+
+
+def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
+    """One of n actions, with these (n,) float64 probabilities, whose sum may be off by rounding."""
+    return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
 
 class RecurrentPolicy(Policy):

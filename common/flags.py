@@ -55,12 +55,13 @@ def parse_flags(
             saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
         args = tyro.cli(kind, description=description, default=kind(**saved))
     for name, value in asdict(args).items():
-        if (complaint := _out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
+        if (complaint := out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
             sys.exit(f"{script}: {complaint}")
     return args
 
 
-def _out_of_range(name: str, value: Any, least: float, most: float) -> str | None:
+def out_of_range(name: str, value: Any, least: float, most: float) -> str | None:
+    """What is wrong with the value of the flag of this field; None if nothing is, or it is no number."""
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{flag} is {value}, but must be a finite number"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.evaluation import EvaluationStopped
-from common.files import AlreadyLockedError, atomic_write, exclusive_lock
+from common.files import AlreadyLockedError, exclusive_lock, save_json
 from common.script_runs import never
 
 FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
@@ -73,8 +73,7 @@ def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: b
         clear(output)
     elif (output / "models").exists():
         raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps({"name": new_name, "settings": settings}, indent=2) + "\n", encoding="utf-8")
+    save_json(path, {"name": new_name, "settings": settings})
     return new_name
 
 

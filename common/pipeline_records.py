@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from common.files import atomic_write
+from common.files import atomic_write, save_json
 
 Status = Literal["completed", "failed", "skipped"]
 
@@ -107,8 +107,7 @@ class PipelineRecords:
     def rewrite(self) -> None:
         """Write both files as the records are."""
         rows = [asdict(record) for record in self]
-        with atomic_write(self.json_path) as temporary:
-            temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        save_json(self.json_path, rows)
         with atomic_write(self.csv_path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             # The columns are the record's fields, whatever the first row holds.
             writer = csv.DictWriter(file, [field.name for field in fields(Record)])

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from common.checkpoints import package_versions
-from common.files import atomic_write
+from common.files import save_text
 from common.pipeline_records import Record, now
 from common.run_logging import hyperparameter_rows
 from common.statistics import percent
@@ -75,8 +75,7 @@ def write_report(
         height=HEIGHT,
     )
     path = output / "report.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    save_text(path, html)
     return path
 
 
