@@ -5,13 +5,13 @@
     python -m benchmarks.compare --seeds 1 --labels 250 1000               # a part of it
     python -m benchmarks.compare --parts latency                           # only what a slow expert costs
 
-Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the
-expert abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: none is
-chosen by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the
-likeliest is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main"
-compares the methods, "latency" labels one rollout with a slow expert in batches and one question at a time, "views" compares
-networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and `.png`; each result is a file of its own, so a run
-that was stopped goes on.
+Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the expert
+abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: none is chosen
+by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the likeliest
+is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main" compares
+the methods, "enough" gives DAgger more labels, "latency" labels one rollout with a slow expert in batches and one question at
+a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and `.png`; each result is a file
+of its own, so a run that was stopped goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -33,7 +33,7 @@ METHODS: tuple[Method, ...] = (
 
 @dataclass
 class Args:
-    parts: tuple[Literal["main", "latency", "views"], ...] = ("main", "latency", "views")
+    parts: tuple[Literal["main", "enough", "latency", "views"], ...] = ("main", "enough", "latency", "views")
     """what to measure"""
     milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "STARTER_CHOSEN", "FIRST_CATCH", "RIVAL_BATTLE_WON")
     """what is learned and played on tier T1, in one world: people, menus, grass, a battle"""
@@ -51,6 +51,10 @@ class Args:
     """share of the visited states that the gated methods and their control ask about; they visit as many more"""
     test_episodes: int = 50
     """test episodes of each network, of the expert and of random presses"""
+    enough_labels: int = 16_000
+    """with so many labels DAgger alone is trained on every milestone: are they enough?"""
+    enough_seeds: tuple[int, ...] = (1,)
+    """its seeds"""
     views_milestones: tuple[str, ...] = ("RIVAL_HOUSE", "RIVAL_BATTLE_WON")
     """where networks and frame stacks are compared, on tier T1"""
     views_labels: int = 1000
@@ -102,12 +106,14 @@ from pokemon_env.vector_env import make_vector_env
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-GRADIENT_STEPS = {250: 240, 1000: 480, 4000: 960}
+NETWORK = ("--network", "tiles-small", "--hidden-dim", "128")
+"""Of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
+GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 8640}
 """Training steps for so many labels, whatever the method; those of the next larger number serve numbers between."""
 ITERATIONS = 6
 """DAgger's. With gating the first of them is clean demonstrations, which is what it is without: there the expert acts. The
 hybrid's first half is cloning."""
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine; in each of DAgger's iterations."""
 LEAST_LABELS_USED = 0.9
@@ -115,8 +121,8 @@ LEAST_LABELS_USED = 0.9
 REPORT_SECONDS = 300
 """The tables of what is there so far are written so often."""
 VIEWS = {
-    "bc_noise": ("--network", "tiles"),
-    "bc_noise_stack4": ("--network", "tiles", "--frame-stack", "4"),
+    "bc_noise": NETWORK,
+    "bc_noise_stack4": (*NETWORK, "--frame-stack", "4"),
     "bc_noise_impala": ("--network", "impala"),
     "bc_noise_impala_stack4": ("--network", "impala", "--frame-stack", "4"),
 }
@@ -183,14 +189,15 @@ def demonstrations_of(args: Args, cell: Cell, noise: float) -> Path:
 def training_key(args: Args, tier: str, milestone: str) -> str:
     """The fingerprint of what a milestone's demonstrations and networks depend on, as in `benchmarks.reference`: not of the
     scripts' text."""
-    settings = [tier, milestone, args.noise, args.query_rate, GRADIENT_STEPS, ITERATIONS, BATCH_SIZE, LEARNING_RATE, VIEWS]
+    settings = [tier, milestone, args.noise, args.query_rate, ITERATIONS, BATCH_SIZE, LEARNING_RATE, VIEWS]
     policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
 
-def result_key(args: Args, training: str, tier: str, milestone: str) -> str:
-    """The fingerprint of what a result depends on, beside the network: the test and the metric."""
-    return fingerprint([training, args.test_episodes, benchmark_v1.step_limit(milestone, tier)], [])
+def result_key(args: Args, training: str, cell: Cell) -> str:
+    """The fingerprint of what a result depends on: `training_key`, the length of the training, the test and the metric."""
+    limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
+    return fingerprint([training, gradient_steps(cell.labels) if cell.labels else 0, args.test_episodes, limit], [])
 
 
 def record(args: Args, cell: Cell, noise: float, labels: int, should_stop: Callable[[], bool]) -> None:
@@ -246,7 +253,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     flags += ["--max-labels", str(demonstrations)] if demonstrations else []
     flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
     flags += ["--train-steps-per-iter", str(steps // ITERATIONS), "--episodes-per-iter", str(episodes)]
-    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), "--network", "tiles"]
+    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), *NETWORK]
     flags += ["--stochastic-rollouts"]
     # No network is chosen by play, and the script's own evaluation is not what is reported: as short as it can be.
     flags += ["--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1", "--no-save-iterations"]
@@ -258,7 +265,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
 
 def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tuple[Policy, int]:
     """Whoever plays in this cell, and the labels that it learned from."""
-    name = Path(cell.name).name
+    name = f"{Path(cell.name).name}_{gradient_steps(cell.labels)}steps"
     if cell.method == "state":
         files = episode_files(demonstrations_of(args, cell, args.noise))
         states, labels = replay(files, cell.labels, BUNDLED_ROM, cell.milestone)
@@ -301,6 +308,9 @@ def cells_of(args: Args) -> list[Cell]:
         for seed in args.seeds:
             for tier, name in places:
                 cells += [Cell(tier, name, method, labels, seed) for labels in args.labels for method in args.methods]
+    if "enough" in args.parts:
+        cells += [Cell(tier, name, "expert") for tier, name in places]
+        cells += [Cell(tier, name, "dagger", args.enough_labels, seed) for seed in args.enough_seeds for tier, name in places]
     if "views" in args.parts:
         cells += [Cell("T1", name, "expert") for name in args.views_milestones]
         cells += [
@@ -345,7 +355,7 @@ def measure_latency(args: Args) -> dict[str, Any]:
 def check_flags(args: Args) -> None:
     """Raise ValueError for flags that can't be."""
     check_at_least_one(args, "test_episodes", "parallel", "latency_episodes", "latency_loop_steps", "latency_concurrency")
-    if not args.labels or not args.seeds or min(args.labels) < 2 * ITERATIONS:
+    if not args.labels or not args.seeds or min(*args.labels, args.enough_labels) < 2 * ITERATIONS:
         raise ValueError(f"--labels and --seeds each want a value, and labels at least {2 * ITERATIONS}, two for each iteration")
     if not 0 < args.query_rate <= 1:
         raise ValueError(f"--query-rate is {args.query_rate}, but must be more than 0 and at most 1")
@@ -361,7 +371,7 @@ def main(args: Args) -> int:
     keys = {(cell.tier, cell.milestone): training_key(args, cell.tier, cell.milestone) for cell in cells.values()}
     for (tier, milestone), key in keys.items():
         claim_folder(output / tier / milestone, MARKER, key, args.fresh)
-    expected = {name: result_key(args, keys[cell.tier, cell.milestone], cell.tier, cell.milestone) for name, cell in cells.items()}
+    expected = {name: result_key(args, keys[cell.tier, cell.milestone], cell) for name, cell in cells.items()}
     rows: dict[str, dict[str, Any]] = {}
     for name in cells:
         path = output / f"{name}.json"

@@ -27,8 +27,8 @@ TITLES = {
     "state": "reads the state",
 }
 VIEW_TITLES = {
-    "bc_noise": "tiles, 1 picture",
-    "bc_noise_stack4": "tiles, 4 pictures",
+    "bc_noise": "tiles-small at 160x144, 1 picture",
+    "bc_noise_stack4": "tiles-small at 160x144, 4 pictures",
     "bc_noise_impala": "IMPALA at 84x84, 1 picture",
     "bc_noise_impala_stack4": "IMPALA at 84x84, 4 pictures",
 }
@@ -146,14 +146,17 @@ def mean(rows: Rows, place: tuple[str, str], method: str, labels: int, seeds: Se
     return float(np.mean(rates)) if rates else None
 
 
-def learned(args: Any, rows: Rows, method: str, labels: int) -> tuple[int, int]:
+def share_of_expert(rows: Rows, place: tuple[str, str], method: str, labels: int, seeds: Sequence[int]) -> float | None:
+    """The success over the seeds that are there, divided by the expert's; None without one of them."""
+    student, expert = mean(rows, place, method, labels, seeds), mean(rows, place, "expert", 0, (0,))
+    return student / expert if student is not None and expert else None
+
+
+def learned(args: Any, rows: Rows, method: str, labels: int, seeds: Sequence[int]) -> tuple[int, int]:
     """On how many milestones, and of how many, a method has FULL_SHARE of the expert's success."""
-    shares = []
-    for place in places_of(args):
-        student, expert = mean(rows, place, method, labels, args.seeds), mean(rows, place, "expert", 0, (0,))
-        if student is not None and expert:
-            shares.append(student / expert)
-    return sum(share >= FULL_SHARE for share in shares), len(shares)
+    shares = [share_of_expert(rows, place, method, labels, seeds) for place in places_of(args)]
+    known = [share for share in shares if share is not None]
+    return sum(share >= FULL_SHARE for share in known), len(known)
 
 
 def markdown(args: Any, rows: Rows, latency: Mapping[str, Any] | None, done: Complete) -> str:
@@ -161,6 +164,8 @@ def markdown(args: Any, rows: Rows, latency: Mapping[str, Any] | None, done: Com
     lines: list[str] = []
     if "main" in args.parts:
         lines += main_part(args, rows, done)
+    if "enough" in args.parts:
+        lines += ["", "### How many labels are enough", "", *enough_part(args, rows)]
     if latency is not None:
         lines += ["", "### A slow expert", "", *latency_part(latency)]
     if "views" in args.parts:
@@ -233,7 +238,7 @@ def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
                 f"{labels_text(ours, target)} against {labels_text(control, target)}{share}."
             )
     for method in ("dagger", "hybrid", "bc_noise"):
-        counts = [(count, *learned(args, rows, method, count)) for count in sorted(args.labels)]
+        counts = [(count, *learned(args, rows, method, count, args.seeds)) for count in sorted(args.labels)]
         texts = [f"{good} of {of} with {count:,} labels" for count, good, of in counts if of]
         if texts:
             share = percent(FULL_SHARE)
@@ -258,6 +263,24 @@ def milestone_table(args: Any, rows: Rows) -> list[str]:
         ends = [text(mean(rows, place, name, 0, (0,))) for name in ("random", "expert")]
         lines.append(f"| {place[1]} ({place[0]}) | {ends[0]} | {' | '.join(cells)} | {ends[1]} |")
     return lines
+
+
+def enough_part(args: Any, rows: Rows) -> list[str]:
+    """What DAgger makes of more labels on each milestone, and on how many of them they are enough."""
+    counts = [(count, args.seeds) for count in sorted(args.labels)] + [(args.enough_labels, args.enough_seeds)]
+    lines = [
+        f"| share of the expert's success, % | {' | '.join(f'{count:,} labels' for count, _ in counts)} | the expert's |",
+        "|-|" + "-|" * (len(counts) + 1),
+    ]
+    for place in places_of(args):
+        shares = [share_of_expert(rows, place, "dagger", count, seeds) for count, seeds in counts]
+        cells = ["-" if share is None else f"{100 * share:.1f}" for share in shares]
+        expert = mean(rows, place, "expert", 0, (0,))
+        lines.append(f"| {place[1]} ({place[0]}) | {' | '.join(cells)} | {'-' if expert is None else f'{100 * expert:.0f}'} |")
+    reached = [learned(args, rows, "dagger", count, seeds) for count, seeds in counts]
+    lines.append(f"| at least {percent(FULL_SHARE)} | {' | '.join(f'{good} of {of}' for good, of in reached)} | |")
+    seeds = ", ".join(map(str, args.enough_seeds))
+    return [*lines, "", f"DAgger as above; {args.enough_labels:,} labels with seed(s) {seeds}."]
 
 
 def latency_part(latency: Mapping[str, Any]) -> list[str]:

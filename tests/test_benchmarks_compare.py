@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -103,9 +104,20 @@ def test_the_tables_and_answers():
     assert "Labels to 90 % of the expert, novelty against random: 1,000 against 4,000, 0.25 times as many." in text
     assert "DAgger has 95 % of the expert's success: 0 of 2 with 250 labels, 0 of 2 with 1,000 labels, 2 of 2 with 4,000" in text
     assert "+30 [" in text and "| RIVAL_HOUSE (T2) | 0 | 20 / 40 / 60 |" in text
-    assert learned(ARGS, rows, "dagger", 4000) == (2, 2)
+    assert learned(ARGS, rows, "dagger", 4000, ARGS.seeds) == (2, 2)
     rows[name_of(PLACES[0], "dagger", 250, 1)]["labels_used"] = 200
     assert "at least 80 % of its labels" in tables(rows)
+
+
+def test_how_many_labels_are_enough():
+    args = replace(ARGS, parts=("enough",))
+    rows = made_up_rows()
+    rows[name_of(PLACES[1], "expert")] = row(0.8)
+    rows[name_of(PLACES[1], "dagger", 16_000, 1)] = row(0.6, 16_000)
+    text = tables(rows, args)
+    assert "| CLOCK_SET (T1) | 50.0 | 90.0 | 100.0 | - | 100 |" in text
+    assert "| RIVAL_HOUSE (T2) | 62.5 | 112.5 | 125.0 | 75.0 | 80 |" in text
+    assert "| at least 95 % | 0 of 2 | 1 of 2 | 2 of 2 | 0 of 1 | |" in text
 
 
 def test_what_is_not_complete_is_left_out(tmp_path):
@@ -135,7 +147,7 @@ def test_the_picture(tmp_path):
 # Budgets
 
 
-@pytest.mark.parametrize("labels", [250, 1000, 4000])
+@pytest.mark.parametrize("labels", [250, 1000, 4000, 16_000])
 def test_all_methods_get_the_same(labels):
     steps = gradient_steps(labels)
     assert steps % compare.ITERATIONS == 0 and steps % 2 == 0
@@ -174,7 +186,8 @@ def test_cells_and_their_order():
     names = [cell.name for cell in cells]
     assert len(set(names)) == len(names) and names[0] == "T1/RIVAL_HOUSE/random" and "T2/EXIT_RIVAL_HOUSE/expert" in names
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-    assert sum(cell.method == "dagger" for cell in cells) == 7 * 2
+    assert sum(cell.method == "dagger" for cell in cells) == 7 * 2 + 7
+    assert [cell.seed for cell in cells if cell.labels == 16_000] == [1] * 7
     assert sum(cell.method.startswith("bc_noise_") for cell in cells) == 2 * 3
     alone = cells_of(Args(parts=("latency",)))
     assert [cell.name for cell in alone] == ["T1/RIVAL_HOUSE/bc_noise250_seed1"]
