@@ -9,9 +9,9 @@ Every student gets the same number of labels (demonstrations and questions toget
 abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: none is chosen
 by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the likeliest
 is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main" compares
-the methods, "enough" gives DAgger more labels, "latency" labels one rollout with a slow expert in batches and one question at
-a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and `.png`; each result is a file
-of its own, so a run that was stopped goes on.
+the methods, "enough" gives DAgger more labels and all that helps it, "latency" labels one rollout with a slow expert in
+batches and one question at a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and
+`.png`; each result is a file of its own, so a run that was stopped goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -52,7 +52,7 @@ class Args:
     test_episodes: int = 50
     """test episodes of each network, of the expert and of random presses"""
     enough_labels: int = 16_000
-    """with so many labels DAgger alone is trained on every milestone: are they enough?"""
+    """with so many labels DAgger is trained on every milestone with all that helps it (`ENOUGH`): are they enough?"""
     enough_seeds: tuple[int, ...] = (1,)
     """its seeds"""
     views_milestones: tuple[str, ...] = ("RIVAL_HOUSE", "RIVAL_BATTLE_WON")
@@ -108,7 +108,7 @@ MARKER = ".compare_settings"
 
 NETWORK = ("--network", "tiles-small", "--hidden-dim", "128")
 """Of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
-GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 8640}
+GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 5760}
 """Training steps for so many labels, whatever the method; those of the next larger number serve numbers between."""
 ITERATIONS = 6
 """DAgger's. With gating the first of them is clean demonstrations, which is what it is without: there the expert acts. The
@@ -128,6 +128,13 @@ VIEWS = {
 }
 """What is compared -> its flags. The first is the main part's cloning."""
 GATED = {"dagger_random": "random", "dagger_novelty": "novelty", "dagger_disagreement": "disagreement"}
+ENOUGH = "dagger_enough"
+"""DAgger with more labels and all that helps it: it begins with noisy demonstrations instead of a rollout by the expert, asks
+about a random part of what it visits, and so sees as many more episodes, learns that any button on a shortest way is right,
+and has the wider network."""
+ENOUGH_NETWORK = ("--network", "tiles")
+DEMONSTRATED = 8
+"""One in so many of its labels is a demonstration's."""
 CLEAN = 0.0
 """Noise of the demonstrations that are played as the expert would."""
 
@@ -159,6 +166,8 @@ class Cell:
                 return {noise: self.labels // 2}
             case method if method in GATED:
                 return {CLEAN: self.labels // ITERATIONS}
+            case method if method == ENOUGH:
+                return {noise: self.labels // DEMONSTRATED}
         return {noise: self.labels}
 
 
@@ -240,7 +249,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     """DAgger in one of its forms. Returns the checkpoint of the last network, and the labels that it used."""
     steps, demonstrations, iterations = gradient_steps(cell.labels), 0, ITERATIONS
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
-    flags = ["--query-by", "random"]  # where the budget ends within a rollout
+    flags, network = ["--query-by", "random"], NETWORK  # where the budget ends within a rollout
     if cell.method == "hybrid":
         demonstrations, iterations = cell.labels // 2, ITERATIONS // 2
         init = clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop)
@@ -250,10 +259,15 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
         episodes = math.ceil(episodes / args.query_rate)
         flags = ["--query-by", GATED[cell.method], "--query-rate", str(args.query_rate)]
         flags += ["--expert-data-dir", str(demonstrations_of(args, cell, CLEAN))]
+    elif cell.method == ENOUGH:
+        demonstrations, network = cell.labels // DEMONSTRATED, ENOUGH_NETWORK
+        episodes = math.ceil(episodes / args.query_rate)
+        flags += ["--query-rate", str(args.query_rate), "--label-set"]
+        flags += ["--expert-data-dir", str(demonstrations_of(args, cell, args.noise))]
     flags += ["--max-labels", str(demonstrations)] if demonstrations else []
     flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
     flags += ["--train-steps-per-iter", str(steps // ITERATIONS), "--episodes-per-iter", str(episodes)]
-    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), *NETWORK]
+    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), *network]
     flags += ["--stochastic-rollouts"]
     # No network is chosen by play, and the script's own evaluation is not what is reported: as short as it can be.
     flags += ["--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1", "--no-save-iterations"]
@@ -310,7 +324,7 @@ def cells_of(args: Args) -> list[Cell]:
                 cells += [Cell(tier, name, method, labels, seed) for labels in args.labels for method in args.methods]
     if "enough" in args.parts:
         cells += [Cell(tier, name, "expert") for tier, name in places]
-        cells += [Cell(tier, name, "dagger", args.enough_labels, seed) for seed in args.enough_seeds for tier, name in places]
+        cells += [Cell(tier, name, ENOUGH, args.enough_labels, seed) for seed in args.enough_seeds for tier, name in places]
     if "views" in args.parts:
         cells += [Cell("T1", name, "expert") for name in args.views_milestones]
         cells += [

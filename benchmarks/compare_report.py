@@ -266,21 +266,28 @@ def milestone_table(args: Any, rows: Rows) -> list[str]:
 
 
 def enough_part(args: Any, rows: Rows) -> list[str]:
-    """What DAgger makes of more labels on each milestone, and on how many of them they are enough."""
-    counts = [(count, args.seeds) for count in sorted(args.labels)] + [(args.enough_labels, args.enough_seeds)]
+    """What DAgger makes of its labels on each milestone, and of more of them with all that helps it."""
+    columns = [("dagger", count, args.seeds, f"DAgger, {count:,} labels") for count in sorted(args.labels)]
+    columns.append(("dagger_enough", args.enough_labels, args.enough_seeds, f"all that helps, {args.enough_labels:,} labels"))
     lines = [
-        f"| share of the expert's success, % | {' | '.join(f'{count:,} labels' for count, _ in counts)} | the expert's |",
-        "|-|" + "-|" * (len(counts) + 1),
+        f"| share of the expert's success, % | {' | '.join(title for *_, title in columns)} | the expert's |",
+        "|-|" + "-|" * (len(columns) + 1),
     ]
     for place in places_of(args):
-        shares = [share_of_expert(rows, place, "dagger", count, seeds) for count, seeds in counts]
+        shares = [share_of_expert(rows, place, method, count, seeds) for method, count, seeds, _ in columns]
         cells = ["-" if share is None else f"{100 * share:.1f}" for share in shares]
         expert = mean(rows, place, "expert", 0, (0,))
         lines.append(f"| {place[1]} ({place[0]}) | {' | '.join(cells)} | {'-' if expert is None else f'{100 * expert:.0f}'} |")
-    reached = [learned(args, rows, "dagger", count, seeds) for count, seeds in counts]
+    reached = [learned(args, rows, method, count, seeds) for method, count, seeds, _ in columns]
     lines.append(f"| at least {percent(FULL_SHARE)} | {' | '.join(f'{good} of {of}' for good, of in reached)} | |")
     seeds = ", ".join(map(str, args.enough_seeds))
-    return [*lines, "", f"DAgger as above; {args.enough_labels:,} labels with seed(s) {seeds}."]
+    return [
+        *lines,
+        "",
+        f"All that helps (seed(s) {seeds}): an eighth of the labels are noisy demonstrations, the others one in "
+        f"{1 / args.query_rate:g} of the visited states, drawn at random; any button on a shortest way is right (`--label-set`); "
+        f"the wider network (`--network tiles`).",
+    ]
 
 
 def latency_part(latency: Mapping[str, Any]) -> list[str]:
