@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
+Part = Literal["main", "enough", "latency", "views"]
+PARTS: tuple[Part, ...] = ("main", "enough", "latency", "views")
 Method = Literal["bc", "bc_noise", "dagger", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state"]
 METHODS: tuple[Method, ...] = (
     "bc", "bc_noise", "dagger", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state",
@@ -33,8 +35,8 @@ METHODS: tuple[Method, ...] = (
 
 @dataclass
 class Args:
-    parts: tuple[Literal["main", "enough", "latency", "views"], ...] = ("main", "enough", "latency", "views")
-    """what to measure"""
+    parts: tuple[Part, ...] = PARTS
+    """what to measure; the report is of all that was"""
     milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "STARTER_CHOSEN", "FIRST_CATCH", "RIVAL_BATTLE_WON")
     """what is learned and played on tier T1, in one world: people, menus, grass, a battle"""
     t2_milestones: tuple[str, ...] = ("RIVAL_HOUSE", "EXIT_RIVAL_HOUSE")
@@ -97,7 +99,7 @@ from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run
 from common.checkpoints import load_checkpoint
 from common.demonstrations import count_labelled, episode_files
 from common.evaluation import Policy, evaluate, seeded_episodes
-from common.files import save_json, save_text
+from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
 from pokemon_env import benchmark_v1
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
@@ -116,6 +118,9 @@ hybrid's first half is cloning."""
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine; in each of DAgger's iterations."""
+TEST_SEED = 60_000
+"""First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on other
+episodes, those of `cloning.TEST_SEED`."""
 LEAST_LABELS_USED = 0.9
 """A run that used less of its labels than this is told of."""
 REPORT_SECONDS = 300
@@ -132,7 +137,7 @@ ENOUGH = "dagger_enough"
 """DAgger with more labels and all that helps it: it begins with noisy demonstrations instead of a rollout by the expert, asks
 about a random part of what it visits, and so sees as many more episodes, learns that any button on a shortest way is right,
 and has the wider network."""
-ENOUGH_NETWORK = ("--network", "tiles")
+ENOUGH_FLAGS = ("--network", "tiles", "--label-set")
 DEMONSTRATED = 8
 """One in so many of its labels is a demonstration's."""
 CLEAN = 0.0
@@ -204,9 +209,15 @@ def training_key(args: Args, tier: str, milestone: str) -> str:
 
 
 def result_key(args: Args, training: str, cell: Cell) -> str:
-    """The fingerprint of what a result depends on: `training_key`, the length of the training, the test and the metric."""
+    """The fingerprint of what a result depends on: `training_key`, the student, the test and the metric."""
     limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
-    return fingerprint([training, gradient_steps(cell.labels) if cell.labels else 0, args.test_episodes, limit], [])
+    return fingerprint([training, network_name(cell) if cell.labels else "", args.test_episodes, TEST_SEED, limit], [])
+
+
+def network_name(cell: Cell) -> str:
+    """A student's name, without its milestone: another length of training, or another `ENOUGH`, is another student."""
+    name = f"{Path(cell.name).name}_{gradient_steps(cell.labels)}steps"
+    return f"{name}_{fingerprint([ENOUGH_FLAGS, DEMONSTRATED], [])[:8]}" if cell.method == ENOUGH else name
 
 
 def record(args: Args, cell: Cell, noise: float, labels: int, should_stop: Callable[[], bool]) -> None:
@@ -249,7 +260,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     """DAgger in one of its forms. Returns the checkpoint of the last network, and the labels that it used."""
     steps, demonstrations, iterations = gradient_steps(cell.labels), 0, ITERATIONS
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
-    flags, network = ["--query-by", "random"], NETWORK  # where the budget ends within a rollout
+    flags, network = ["--query-by", "random"], list(NETWORK)  # "random" where the budget ends within a rollout
     if cell.method == "hybrid":
         demonstrations, iterations = cell.labels // 2, ITERATIONS // 2
         init = clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop)
@@ -260,9 +271,9 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
         flags = ["--query-by", GATED[cell.method], "--query-rate", str(args.query_rate)]
         flags += ["--expert-data-dir", str(demonstrations_of(args, cell, CLEAN))]
     elif cell.method == ENOUGH:
-        demonstrations, network = cell.labels // DEMONSTRATED, ENOUGH_NETWORK
+        demonstrations, network = cell.labels // DEMONSTRATED, list(ENOUGH_FLAGS)
         episodes = math.ceil(episodes / args.query_rate)
-        flags += ["--query-rate", str(args.query_rate), "--label-set"]
+        flags += ["--query-rate", str(args.query_rate)]
         flags += ["--expert-data-dir", str(demonstrations_of(args, cell, args.noise))]
     flags += ["--max-labels", str(demonstrations)] if demonstrations else []
     flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
@@ -279,7 +290,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
 
 def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tuple[Policy, int]:
     """Whoever plays in this cell, and the labels that it learned from."""
-    name = f"{Path(cell.name).name}_{gradient_steps(cell.labels)}steps"
+    name = network_name(cell)
     if cell.method == "state":
         files = episode_files(demonstrations_of(args, cell, args.noise))
         states, labels = replay(files, cell.labels, BUNDLED_ROM, cell.milestone)
@@ -301,7 +312,7 @@ def play(args: Args, cell: Cell, policy: Policy, should_stop: Callable[[], bool]
     settings = {"target_milestone": cell.milestone, "state_in_info": cell.method in ("expert", "state"), **starts.settings}
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, num_threads=1, **settings)
     try:
-        episodes = seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files)
+        episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
         result = evaluate(envs, policy, episodes, benchmark_v1.step_limit(cell.milestone, cell.tier), should_stop=should_stop)
     finally:
         envs.close()
@@ -381,25 +392,42 @@ def main(args: Args) -> int:
     torch.set_num_threads(1)
     benchmark_v1.check()
     output = Path(args.output_dir)
-    cells = {cell.name: cell for cell in cells_of(args)}
+    try:
+        with exclusive_lock(output / ".lock"):
+            return compare(args, output)
+    except AlreadyLockedError as error:
+        raise ValueError(f"another comparison works in {output}; wait for it, or give another --output-dir") from error
+
+
+def compare(args: Args, output: Path) -> int:
+    """`main`, in a folder that nobody else works in. The report is of all parts, whichever were asked for now."""
+    everything = replace(args, parts=PARTS)
+    asked = {cell.name for cell in cells_of(args)}
+    cells = {cell.name: cell for cell in cells_of(everything)}
     keys = {(cell.tier, cell.milestone): training_key(args, cell.tier, cell.milestone) for cell in cells.values()}
-    for (tier, milestone), key in keys.items():
-        claim_folder(output / tier / milestone, MARKER, key, args.fresh)
+    for tier, milestone in dict.fromkeys((cells[name].tier, cells[name].milestone) for name in asked):
+        claim_folder(output / tier / milestone, MARKER, keys[tier, milestone], args.fresh)
     expected = {name: result_key(args, keys[cell.tier, cell.milestone], cell) for name, cell in cells.items()}
     rows: dict[str, dict[str, Any]] = {}
+    minutes_before: dict[str, float] = {}
     for name in cells:
         path = output / f"{name}.json"
         row = json.loads(path.read_text()) if path.is_file() else {}
         if row.get("fingerprint") == expected[name]:
             rows[name] = row
-    latency: dict[str, Any] | None = None
+        else:  # its network may be there, and only the test be another
+            minutes_before[name] = row.get("minutes", 0.0)
+    slow_path, slow_key = output / "latency.json", latency_key(args, expected[latency_student(args).name])
+    latency: dict[str, Any] | None = json.loads(slow_path.read_text()) if slow_path.is_file() else None
+    if latency is not None and latency["fingerprint"] != slow_key:
+        latency = None
     reported = time.monotonic()
 
     def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
         cell, began = cells[name], time.monotonic()
         policy, used = make_student(args, cell, should_stop)
         result = play(args, cell, policy, should_stop)
-        minutes = (time.monotonic() - began) / 60
+        minutes = minutes_before[name] + (time.monotonic() - began) / 60
         return {**asdict(cell), **result, "labels_used": used, "minutes": minutes, "fingerprint": expected[name]}
 
     def on_result(name: str, row: dict[str, Any]) -> None:
@@ -408,14 +436,15 @@ def main(args: Args) -> int:
         used = f", {row['labels_used']:,} labels" if row["labels"] else ""
         few = " (FEW: the rollouts did not use up the budget)" if row["labels_used"] < LEAST_LABELS_USED * row["labels"] else ""
         rate = 100 * sum(row["successes"]) / len(row["successes"])
-        print(f"{name}: {rate:.0f} %{used}{few}, {row['minutes']:.1f} min ({len(rows)} of {len(cells)})", flush=True)
+        done = f"{sum(name in rows for name in asked)} of {len(asked)}"
+        print(f"{name}: {rate:.0f} %{used}{few}, {row['minutes']:.1f} min ({done})", flush=True)
         if time.monotonic() - reported > REPORT_SECONDS:
             report()
 
     def report() -> str:
         nonlocal reported
         done = what_is_complete(args, rows)
-        text = markdown(args, rows, latency, done)
+        text = markdown(everything, rows, latency, done)
         save_json(output / "compare.json", {"args": asdict(args), "results": rows, "latency": latency})
         save_text(output / "compare.md", text)
         write_picture(args, done, output / "compare.png")
@@ -423,7 +452,7 @@ def main(args: Args) -> int:
         return text
 
     for seed in dict.fromkeys(cell.seed for cell in cells.values()):
-        todo = [name for name, cell in cells.items() if cell.seed == seed and name not in rows]
+        todo = [name for name, cell in cells.items() if cell.seed == seed and name in asked and name not in rows]
         recordings: dict[str, tuple[Cell, float, int]] = {}
         for cell in map(cells.__getitem__, todo):
             for noise, labels in cell.demonstrations(args.noise).items():
@@ -439,12 +468,9 @@ def main(args: Args) -> int:
         todo.sort(key=lambda name: -cells[name].labels)
         run_in_parallel(work, todo, args.parallel, on_result)
         report()
-    if "latency" in args.parts:
-        path, key = output / "latency.json", latency_key(args, expected[latency_student(args).name])
-        latency = json.loads(path.read_text()) if path.is_file() else None
-        if latency is None or latency["fingerprint"] != key:  # alone, after the others: it measures time
-            latency = {**measure_latency(args), "fingerprint": key}
-            save_json(path, latency)
+    if "latency" in args.parts and latency is None:  # alone, after the others: it measures time
+        latency = {**measure_latency(args), "fingerprint": slow_key}
+        save_json(slow_path, latency)
     print(report())
     print(f"{output / 'compare.md'}, .json and .png")
     return 0
