@@ -165,7 +165,7 @@ def markdown(args: Any, rows: Rows, latency: Mapping[str, Any] | None, done: Com
     if "main" in args.parts:
         lines += main_part(args, rows, done)
     if "enough" in args.parts:
-        lines += ["", "### How many labels are enough", "", *enough_part(args, rows)]
+        lines += ["", f"### DAgger with {args.enough_labels:,} labels and all that helps it", "", *enough_part(args, rows)]
     if latency is not None:
         lines += ["", "### A slow expert", "", *latency_part(latency)]
     if "views" in args.parts:
@@ -179,31 +179,50 @@ def main_part(args: Any, rows: Rows, done: Complete) -> list[str]:
     found, labels = done.curves, sorted(args.labels)
     methods = [method for method in args.methods if method in found]
     titles = [f"{count:,} labels" for count in labels]
-    lines = [f"| IQM, % | {' | '.join(titles)} | labels to {percent(SHARE)} of the expert |", "|-|" + "-|" * (len(labels) + 1)]
+    lines = [
+        f"| IQM [95 %], mean | {' | '.join(titles)} | labels to {percent(SHARE)} of the expert (IQM) |",
+        "|-|" + "-|" * (len(labels) + 1),
+    ]
     expert = found["expert"][0] if found else (math.nan,) * 3
+
+    def cell(method: str, count: int) -> str:
+        average = successes(rows, done.places, method, count, done.seeds if count else [0]).mean()
+        return f"{interval_text(found[method][count])}, {100 * average:.0f}"
+
     for method in methods:
         curve = {count: values[0] for count, values in found[method].items()}
-        cells = [interval_text(found[method][count]) if count in curve else "-" for count in labels]
+        cells = [cell(method, count) if count in curve else "-" for count in labels]
         lines.append(f"| {TITLES[method]} | {' | '.join(cells)} | {labels_text(curve, SHARE * expert[0])} |")
     for name in ("random", "expert"):
         if name in found:
-            lines.append(f"| {name} | {' | '.join([interval_text(found[name][0])] * len(labels))} | |")
+            lines.append(f"| {name} | {' | '.join([cell(name, 0)] * len(labels))} | |")
     lines += ["", *answers(args, rows, done), "", *milestone_table(args, rows)]
-    used = [row["labels_used"] / row["labels"] for row in rows.values() if row["labels"]]
+    return [*lines, "", "How it was measured:", "", *conditions(args, rows, done)]
+
+
+def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
+    """What a reader has to know of the figures, as a list."""
+    used = [row["labels_used"] / row["labels"] for row in rows.values() if row["labels"] in args.labels]
     share = "all" if used and min(used) >= 1 else f"at least {percent(math.floor(100 * min(used, default=0)) / 100)}"
-    least = f" Every student used {share} of its labels." if used else ""
-    lines += [
-        "",
-        f"Success within twice the expert's mean steps, over {args.test_episodes} test episodes, the same for all, with seed(s) "
-        f"{', '.join(map(str, done.seeds))}: the interquartile mean with 95 % bootstrap intervals over milestones, seeds and "
-        f"episodes ({len(done.places)} of {len(places_of(args))} milestones and {len(done.seeds)} of {len(args.seeds)} seeds are "
-        f"complete). Labels are demonstrations and questions "
-        f"together.{least} All had the same number of gradient steps at a number of labels, and the last network is the one "
-        f"that plays: none was chosen by play. Noise {args.noise:g} in noisy demonstrations, of which the hybrid's first half and "
-        f"the state reader's labels are; with random, novelty and disagreement one in {1 / args.query_rate:g} visited states is "
-        f"asked about, and the first sixth of the labels are clean demonstrations.",
+    one = "; nothing is said of the spread over seeds" if len(done.seeds) == 1 else ""
+    seeds = f"seed{'s' * (len(done.seeds) != 1)} {', '.join(map(str, done.seeds))}"
+    return [
+        f"- Success within twice the expert's mean steps, over {args.test_episodes} test episodes, the same for all: the "
+        "interquartile mean with its 95 % bootstrap interval over milestones, seeds and episodes, and the mean. An interval "
+        "without width says that no resample differed, not that the next episode could not.",
+        f"- {len(done.places)} of {len(places_of(args))} milestones and {len(done.seeds)} of {len(args.seeds)} seeds are complete "
+        f"({seeds}{one}). On T1 all play in one world, in other episodes; on T2 the test worlds are not those of the training.",
+        "- Labels are demonstrations and questions together; of a rollout each distinct question counts once."
+        + (f" Every student used {share} of its labels." if used else ""),
+        "- All have the same network and number of gradient steps at a number of labels, which were chosen by DAgger's play with "
+        "the first seed on other episodes. The last network plays: no checkpoint was chosen by play.",
+        "- DAgger's learning rate falls to 0 in each of its iterations, and what its last rollout brings is learned from in the "
+        "last iteration only. A student that fails plays longer, and uses up its labels in earlier iterations than planned.",
+        "- DAgger draws its rows so that equal pictures of an episode count once, cloning draws all alike.",
+        f"- Noise {args.noise:g} in noisy demonstrations, of which the hybrid's first half and the state reader's labels are. With "
+        f"random, novelty and disagreement one in {1 / args.query_rate:g} visited states is asked about, and the first sixth of "
+        "the labels are clean demonstrations.",
     ]
-    return lines
 
 
 def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
@@ -231,8 +250,9 @@ def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
         if gated in found and "dagger_random" in found:
             target = SHARE * found["expert"][0][0]
             ours, control = ({n: v[0] for n, v in found[name].items()} for name in (gated, "dagger_random"))
-            ratio = labels_to_reach(ours, target) / labels_to_reach(control, target)
-            share = f", {ratio:.2f} times as many" if math.isfinite(ratio) and ratio > 0 else ""
+            reached = labels_to_reach(ours, target), labels_to_reach(control, target)
+            between = min(ours) < reached[0] < math.inf and min(control) < reached[1] < math.inf
+            share = f", {reached[0] / reached[1]:.2f} times as many" if between else ""
             lines.append(
                 f"- Labels to {percent(SHARE)} of the expert, {TITLES[gated].split(', ')[1]} against random: "
                 f"{labels_text(ours, target)} against {labels_text(control, target)}{share}."
@@ -280,13 +300,13 @@ def enough_part(args: Any, rows: Rows) -> list[str]:
         lines.append(f"| {place[1]} ({place[0]}) | {' | '.join(cells)} | {'-' if expert is None else f'{100 * expert:.0f}'} |")
     reached = [learned(args, rows, method, count, seeds) for method, count, seeds, _ in columns]
     lines.append(f"| at least {percent(FULL_SHARE)} | {' | '.join(f'{good} of {of}' for good, of in reached)} | |")
-    seeds = ", ".join(map(str, args.enough_seeds))
     return [
         *lines,
         "",
-        f"All that helps (seed(s) {seeds}): an eighth of the labels are noisy demonstrations, the others one in "
-        f"{1 / args.query_rate:g} of the visited states, drawn at random; any button on a shortest way is right (`--label-set`); "
-        f"the wider network (`--network tiles`).",
+        f"Over {args.test_episodes} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): an eighth of "
+        f"the labels are noisy demonstrations, the others one in {1 / args.query_rate:g} of the visited states, drawn at random; "
+        "any button on a shortest way is right (`--label-set`); the wider network (`--network tiles`); twice the gradient steps of "
+        f"{max(args.labels):,} labels.",
     ]
 
 
@@ -377,7 +397,7 @@ def write_picture(args: Any, done: Complete, path: Path) -> None:
         axes[0][0].set_ylabel("test success, % (IQM, 95 % band)")
         tiers = " and ".join(f"{sum(place[0] == tier for place in places)} on {tier}" for tier in ("T1", "T2"))
         figure.suptitle(
-            f"Tallgrass-v1: {len(places)} milestones ({tiers}), {len(done.seeds)} seed{'s' * (len(done.seeds) > 1)}", fontsize=11
+            f"Tallgrass-v1: {len(places)} tasks ({tiers}), {len(done.seeds)} seed{'s' * (len(done.seeds) > 1)}", fontsize=11
         )
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=150, format="png")

@@ -64,8 +64,8 @@ def bootstrap_iqm(
 
     Args:
         successes: (M, S, E) bool, of each milestone, training seed and episode. A score is the mean over the episodes of
-            one milestone and seed.
-        rng: draws the resamples: of the milestones, for each of them of the seeds, and for each of these of the episodes.
+            one milestone and seed. All seeds of a milestone play the same test episodes.
+        rng: draws the resamples: of the milestones, and for each of them of the seeds and of the episodes.
         resamples: how many.
         level: the share of the resamples that the interval holds.
 
@@ -77,7 +77,7 @@ def bootstrap_iqm(
     for i in range(resamples):
         milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
         seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
-        episodes = rng.integers(n_episodes, size=(n_milestones, n_seeds, n_episodes))
+        episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
         means[i] = interquartile_mean(successes[milestones, seeds, episodes].mean(axis=-1))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return interquartile_mean(successes.mean(axis=-1)), float(low), float(high)
@@ -100,7 +100,7 @@ def bootstrap_difference(
     for i in range(resamples):
         milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
         seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
-        episodes = rng.integers(n_episodes, size=(n_milestones, n_seeds, n_episodes))
+        episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
         means[i] = differences[milestones, seeds, episodes].mean()
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(differences.mean()), float(low), float(high)
