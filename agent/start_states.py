@@ -16,8 +16,8 @@ States belong to one ROM and one emulator version; after a change of either they
 
 from __future__ import annotations
 
-import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -32,6 +32,7 @@ import numpy as np
 
 from agent.policy_expert import PolicyError, PolicyExpert, find_policy
 from common.evaluation import EvaluationStopped
+from common.files import exclusive_lock
 from common.run_logging import ProgressReport
 from common.seeding import episode_rng
 from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
@@ -109,7 +110,7 @@ def ensure_start_states(
     runs = [("first", 0), *(("train", i) for i in range(n_train)), *(("heldout", i) for i in range(n_heldout))]
     previous = maker.ids[place - 1]
     if any(not maker.is_current(maker.file(run, previous)) for run in runs):
-        with _lock(maker.start_states_dir):
+        with _alone(maker.start_states_dir, should_stop):
             todo = [run for run in runs if not all(maker.is_current(maker.file(run, name)) for name in maker.ids[:place])]
             maker.discard_foreign(maker.ids[:place])
             maker.make(todo, place, max(1, num_threads), show_progress)
@@ -304,11 +305,14 @@ class _Player:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
     """Let only one process at a time make states in this folder, and clear away what a killed one left."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+
+    def tick() -> None:
+        if should_stop():
+            raise EvaluationStopped
+
+    with exclusive_lock(folder / ".lock", math.inf, tick):
         for left in folder.glob(".making-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield

@@ -13,6 +13,8 @@ import pytest
 
 from agent import start_states
 from agent.start_states import SEEDS, StartStateError, ensure_start_states
+from common.evaluation import EvaluationStopped
+from common.files import exclusive_lock
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.state_files import sidecar_path
@@ -206,6 +208,13 @@ def test_two_processes_at_once(rom_path, tmp_path):
 
 
 @pytest.mark.slow
+def test_who_waits_for_another_process_can_be_stopped(rom_path, tmp_path, monkeypatch):
+    folder = settings(tmp_path)
+    monkeypatch.setattr(start_states._Maker, "make", lambda *_: pytest.fail("did not wait"))
+    with exclusive_lock(folder["start_states_dir"] / "tallgrass" / ".lock"), pytest.raises(EvaluationStopped):
+        ensure_start_states(TARGET, rom_path, should_stop=lambda: True, **folder)
+
+
 def test_the_command_makes_all(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "agent.start_states", "--n-train", "1", "--n-heldout", "1"],
