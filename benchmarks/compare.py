@@ -27,9 +27,11 @@ import tyro
 
 Part = Literal["main", "enough", "latency", "views"]
 PARTS: tuple[Part, ...] = ("main", "enough", "latency", "views")
-Method = Literal["bc", "bc_noise", "dagger", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state"]
+Method = Literal[
+    "bc", "bc_noise", "dagger", "dagger_mixed", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state"
+]
 METHODS: tuple[Method, ...] = (
-    "bc", "bc_noise", "dagger", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state",
+    "bc", "bc_noise", "dagger", "dagger_mixed", "hybrid", "dagger_random", "dagger_novelty", "dagger_disagreement", "state",
 )  # fmt: skip
 
 
@@ -163,7 +165,7 @@ class Cell:
     def demonstrations(self, noise: float) -> dict[float, int]:
         """Noise -> labels of such demonstrations that it needs."""
         match self.method:
-            case "random" | "expert" | "dagger":
+            case "random" | "expert" | "dagger" | "dagger_mixed":
                 return {}
             case "bc":
                 return {CLEAN: self.labels}
@@ -261,7 +263,9 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     steps, demonstrations, iterations = gradient_steps(cell.labels), 0, ITERATIONS
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
     flags, network = ["--query-by", "random"], list(NETWORK)  # "random" where the budget ends within a rollout
-    if cell.method == "hybrid":
+    if cell.method == "dagger_mixed":
+        flags += ["--beta-schedule", "linear"]
+    elif cell.method == "hybrid":
         demonstrations, iterations = cell.labels // 2, ITERATIONS // 2
         init = clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop)
         flags += ["--init-from", str(init), "--expert-data-dir", str(demonstrations_of(args, cell, args.noise))]

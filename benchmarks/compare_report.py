@@ -20,6 +20,7 @@ TITLES = {
     "bc": "BC, clean",
     "bc_noise": "BC, noise",
     "dagger": "DAgger",
+    "dagger_mixed": "DAgger, mixed",
     "hybrid": "BC, then DAgger",
     "dagger_random": "DAgger, random",
     "dagger_novelty": "DAgger, novelty",
@@ -44,6 +45,7 @@ STYLES = {
     "bc": ("#E69F00", "s", (0, (4, 2))),
     "bc_noise": ("#D55E00", "D", (0, (4, 2))),
     "dagger": ("#0072B2", "o", "solid"),
+    "dagger_mixed": ("#F0E442", "h", "solid"),
     "hybrid": ("#009E73", "^", "solid"),
     "dagger_random": ("#666666", "v", (0, (1, 1.5))),
     "dagger_novelty": ("#CC79A7", "P", "solid"),
@@ -51,7 +53,7 @@ STYLES = {
     "state": ("#000000", "p", (0, (6, 2, 1, 2))),
 }
 PANELS = {
-    "Whose states are labelled": ("bc", "bc_noise", "dagger", "hybrid", "state"),
+    "Whose states are labelled": ("bc", "bc_noise", "dagger", "dagger_mixed", "hybrid", "state"),
     "Which of the student's states are labelled": ("bc_noise", "dagger", "dagger_random", "dagger_novelty", "dagger_disagreement"),
 }
 
@@ -218,6 +220,9 @@ def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
         "the first seed on other episodes. The last network plays: no checkpoint was chosen by play.",
         "- DAgger's learning rate falls to 0 in each of its iterations, and what its last rollout brings is learned from in the "
         "last iteration only. A student that fails plays longer, and uses up its labels in earlier iterations than planned.",
+        "- In the rollouts of DAgger, mixed, the expert presses for the student with a probability that falls along a line, from "
+        "all the time in the first of the six to a sixth in the last (`--beta-schedule linear`); in DAgger's, all the time in the "
+        "first and never after it.",
         "- DAgger draws its rows so that equal pictures of an episode count once, cloning draws all alike.",
         f"- Noise {args.noise:g} in noisy demonstrations, of which the hybrid's first half and the state reader's labels are. With "
         f"random, novelty and disagreement one in {1 / args.query_rate:g} visited states is asked about, and the first sixth of "
@@ -232,6 +237,8 @@ def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
     pairs = [
         ("dagger", "bc_noise", "How much better is DAgger than BC with noise?"),
         ("dagger", "bc", "And than BC of clean demonstrations?"),
+        ("dagger_mixed", "dagger", "Does it help DAgger if the expert has a hand in the rollouts?"),
+        ("dagger_mixed", "bc_noise", "And is that better than BC with noise?"),
         ("hybrid", "dagger", "Is the hybrid better than DAgger from nothing?"),
         ("hybrid", "bc_noise", "And than BC with noise alone?"),
         ("dagger_novelty", "dagger_random", "Does novelty choose better questions than chance?"),
@@ -257,7 +264,7 @@ def answers(args: Any, rows: Rows, done: Complete) -> list[str]:
                 f"- Labels to {percent(SHARE)} of the expert, {TITLES[gated].split(', ')[1]} against random: "
                 f"{labels_text(ours, target)} against {labels_text(control, target)}{share}."
             )
-    for method in ("dagger", "hybrid", "bc_noise"):
+    for method in ("dagger", "dagger_mixed", "hybrid", "dagger_random", "bc_noise"):
         counts = [(count, *learned(args, rows, method, count, args.seeds)) for count in sorted(args.labels)]
         texts = [f"{good} of {of} with {count:,} labels" for count, good, of in counts if of]
         if texts:

@@ -171,7 +171,7 @@ def test_dagger_is_told_of_what_is_left_of_its_labels(monkeypatch):
     monkeypatch.setattr(compare, "run_trainer", run_trainer)
     monkeypatch.setattr(compare, "load_checkpoint", lambda path: {"labels": {"labels": value(path.name[:-10], "--query-budget")}})
     monkeypatch.setattr(compare.cloning, "sandbox_flags", lambda: ())
-    for method in ("dagger", "hybrid", *compare.GATED, compare.ENOUGH):
+    for method in ("dagger", "dagger_mixed", "hybrid", *compare.GATED, compare.ENOUGH):
         _, used = compare.dagger(Args(), Cell("T1", "RIVAL_HOUSE", method, 1000, 1), method, lambda: False)
         assert used == 1000
         steps = value(method, "--n-iterations") * value(method, "--train-steps-per-iter")
