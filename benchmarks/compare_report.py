@@ -45,7 +45,7 @@ STYLES = {
     "bc": ("#E69F00", "s", (0, (4, 2))),
     "bc_noise": ("#D55E00", "D", (0, (4, 2))),
     "dagger": ("#0072B2", "o", "solid"),
-    "dagger_mixed": ("#F0E442", "h", "solid"),
+    "dagger_mixed": ("#A6761D", "h", "solid"),
     "hybrid": ("#009E73", "^", "solid"),
     "dagger_random": ("#666666", "v", (0, (1, 1.5))),
     "dagger_novelty": ("#CC79A7", "P", "solid"),
