@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 # Small work on a machine that may be busy: one thread, in the scripts that tests start as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the suite in the background lets it ignore Ctrl-C, and so the scripts that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run from its root, not installed
