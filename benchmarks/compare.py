@@ -6,12 +6,12 @@
     python -m benchmarks.compare --parts latency                           # only what a slow expert costs
 
 Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the expert
-abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: none is chosen
-by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the likeliest
-is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main" compares
-the methods, "enough" gives DAgger more labels and all that helps it, "latency" labels one rollout with a slow expert in
-batches and one question at a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json` and
-`.png`; each result is a file of its own, so a run that was stopped goes on.
+abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: no checkpoint is
+chosen by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the
+likeliest is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main"
+compares the methods, "enough" gives DAgger more labels and all that helps it, "latency" labels one rollout with a slow expert
+in batches and one question at a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json`
+and `.png`; each result is a file of its own, so a run that was stopped goes on.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -260,26 +260,23 @@ def clone(args: Args, cell: Cell, name: str, noise: float, labels: int, steps: i
 
 def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -> tuple[Path, int]:
     """DAgger in one of its forms. Returns the checkpoint of the last network, and the labels that it used."""
-    steps, demonstrations, iterations = gradient_steps(cell.labels), 0, ITERATIONS
+    steps, iterations, network = gradient_steps(cell.labels), ITERATIONS, NETWORK
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
-    flags, network = ["--query-by", "random"], list(NETWORK)  # "random" where the budget ends within a rollout
-    if cell.method == "dagger_mixed":
-        flags += ["--beta-schedule", "linear"]
-    elif cell.method == "hybrid":
-        demonstrations, iterations = cell.labels // 2, ITERATIONS // 2
-        init = clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop)
-        flags += ["--init-from", str(init), "--expert-data-dir", str(demonstrations_of(args, cell, args.noise))]
-    elif cell.method in GATED:
-        demonstrations = cell.labels // ITERATIONS
-        episodes = math.ceil(episodes / args.query_rate)
-        flags = ["--query-by", GATED[cell.method], "--query-rate", str(args.query_rate)]
-        flags += ["--expert-data-dir", str(demonstrations_of(args, cell, CLEAN))]
-    elif cell.method == ENOUGH:
-        demonstrations, network = cell.labels // DEMONSTRATED, list(ENOUGH_FLAGS)
+    demonstrated = cell.demonstrations(args.noise)
+    demonstrations = sum(demonstrated.values())
+    flags = ["--query-by", GATED.get(cell.method, "random")]  # "random" where the budget ends within a rollout
+    for noise, labels in demonstrated.items():
+        flags += ["--expert-data-dir", str(demonstrations_of(args, cell, noise)), "--max-labels", str(labels)]
+    if cell.method in (*GATED, ENOUGH):
         episodes = math.ceil(episodes / args.query_rate)
         flags += ["--query-rate", str(args.query_rate)]
-        flags += ["--expert-data-dir", str(demonstrations_of(args, cell, args.noise))]
-    flags += ["--max-labels", str(demonstrations)] if demonstrations else []
+    if cell.method == ENOUGH:
+        network = ENOUGH_FLAGS
+    elif cell.method == "dagger_mixed":
+        flags += ["--beta-schedule", "linear"]
+    elif cell.method == "hybrid":
+        iterations = ITERATIONS // 2
+        flags += ["--init-from", str(clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop))]
     flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
     flags += ["--train-steps-per-iter", str(steps // ITERATIONS), "--episodes-per-iter", str(episodes)]
     flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), *network]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -71,16 +72,7 @@ def bootstrap_iqm(
 
     Returns the interquartile mean, and the lower and upper end.
     """
-    successes = np.asarray(successes, bool)
-    n_milestones, n_seeds, n_episodes = successes.shape
-    means = np.empty(resamples)
-    for i in range(resamples):
-        milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
-        seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
-        episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
-        means[i] = interquartile_mean(successes[milestones, seeds, episodes].mean(axis=-1))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return interquartile_mean(successes.mean(axis=-1)), float(low), float(high)
+    return _bootstrap(np.asarray(successes, bool), lambda drawn: interquartile_mean(drawn.mean(axis=-1)), rng, resamples, level)
 
 
 def bootstrap_difference(
@@ -95,12 +87,19 @@ def bootstrap_difference(
     Returns the mean of ours - theirs, and the lower and upper end.
     """
     differences = np.asarray(ours, float) - np.asarray(theirs, float)
-    n_milestones, n_seeds, n_episodes = differences.shape
-    means = np.empty(resamples)
+    return _bootstrap(differences, lambda drawn: float(drawn.mean()), rng, resamples, level)
+
+
+def _bootstrap(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int, level: float
+) -> tuple[float, float, float]:
+    """A statistic of (M, S, E) values, and its interval over milestones, seeds and the episodes, which all seeds share."""
+    n_milestones, n_seeds, n_episodes = values.shape
+    drawn = np.empty(resamples)
     for i in range(resamples):
         milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
         seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
         episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
-        means[i] = differences[milestones, seeds, episodes].mean()
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(differences.mean()), float(low), float(high)
+        drawn[i] = statistic(values[milestones, seeds, episodes])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return statistic(values), float(low), float(high)
