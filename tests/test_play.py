@@ -10,6 +10,7 @@ import torch
 
 import play
 from agent.chained_students import ChainedStudents, MemoryRouter, PixelRouter, find_students, load_student
+from benchmarks import students as students_table
 from common.checkpoints import CheckpointError, load_checkpoint, network_arguments, save_checkpoint
 from common.dagger_data import DaggerData, Row
 from common.networks import TileCNN, make_network
@@ -241,3 +242,22 @@ def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
 def test_students_without_data_sets_have_no_router(students):
     with pytest.raises(CheckpointError, match="has no data set of GAME_RUNNING"):
         train_router.main(train_router.Args(rom_path=ROM))
+
+
+def test_students_are_counted_at_their_own_milestones(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder, button in (("good", START), ("bad", GAME.buttons.index("UP"))):
+        save_student(Path(folder) / "GAME_RUNNING.pth", "GAME_RUNNING", student(button), max_steps=4, tier="T1", worlds=None)
+    settings = {"milestones": ("GAME_RUNNING",), "test_episodes": 4, "parallel": 1}
+    assert students_table.main(students_table.Args(policies=("good", "bad"), **settings)) == 0
+    said = capsys.readouterr().out
+    assert "| GAME_RUNNING | 4 | 4 | 4 | 0 |" in said
+    assert "`good`: 1 of 1 students" in said and "`bad`: 0 of 1 students" in said and "not GAME_RUNNING (0 against 4)" in said
+    row = json.loads(Path("results/students/students.json").read_text())["milestones"]["GAME_RUNNING"]
+    assert row["students"][0]["kib"] > 1 and row["students"][1]["failed_seeds"] == [50_000, 50_001, 50_002, 50_003]
+
+    save_student(tmp_path / "bad" / "GAME_RUNNING.pth", "BADGE", student(START), max_steps=4)
+    with pytest.raises(CheckpointError, match="its milestone is BADGE, wanted GAME_RUNNING"):
+        students_table.main(students_table.Args(policies=("bad",), **settings))
+    with pytest.raises(CheckpointError, match="no student for PLAYER_NAME_SET"):
+        students_table.main(students_table.Args(policies=("good",), milestones=("PLAYER_NAME_SET",)))

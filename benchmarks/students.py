@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Every student at its own milestone: does it reach its expert, and what do 16 bits or a smaller network cost?
+
+    python -m benchmarks.students                                                         # those that come with the game
+    python -m benchmarks.students --policies dagger_pipeline_results tallgrass/students   # folder beside folder
+
+Plays each milestone's student, from each folder, over the same held-out seeded episodes in which the pipeline tests, beside the
+expert; the limit of an episode is the one that the first folder's student was trained with. Prints a table, names the students
+that do not reach 95 % of their expert's success, and writes `{output_dir}/students.json` and `.md`.
+"""
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import tyro
+
+
+@dataclass
+class Args:
+    policies: tuple[str, ...] = ("tallgrass/students",)
+    """folders of students: a pipeline's output folder, or one with {ID}.pth"""
+    milestones: tuple[str, ...] = ()
+    """these alone; none: all"""
+    test_episodes: int = 50
+    """of each student and of each expert"""
+    parallel: int = 2
+    """milestones that are played at once"""
+    output_dir: str = "results/students"
+    """folder for the table"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+
+from pathlib import Path
+
+import torch
+
+from agent.chained_students import find_students
+from agent.episode_starts import choose_starts
+from benchmarks.cloning import TEST_SEED, check_milestones, make_policy, milestones
+from benchmarks.tables import check_at_least_one, run_in_parallel, run_main, summary
+from common.checkpoints import CheckpointError, load_checkpoint
+from common.evaluation import evaluate, seeded_episodes
+from common.files import save_json, save_text
+from common.run_logging import ProgressReport
+from pokemon_env.games.tallgrass import GAME
+from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.vector_env import make_vector_env
+
+FULL_SHARE = 0.95
+"""Of the expert's success: the student has learned its milestone."""
+
+
+def play(args: Args, milestone: str, students: list[Path], should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """One milestone's row: "max_steps", the expert's `summary`, and a list of the students'."""
+    contents = [load_checkpoint(path) for path in students]
+    for path, content in zip(students, contents, strict=True):
+        if content.get("milestone") != milestone:
+            raise CheckpointError(f"{path}: its milestone is {content.get('milestone')}, wanted {milestone}")
+    first = contents[0]
+    starts = choose_starts(
+        GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=first.get("worlds")
+    )
+    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info=True, **starts.settings)
+    episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
+
+    def result(name: str, path: Path | None, deterministic: bool = True) -> dict[str, Any]:
+        policy = make_policy(name, milestone, path, deterministic=deterministic)
+        return summary(evaluate(envs, policy, episodes, first["max_steps"], should_stop=should_stop))
+
+    try:
+        return {
+            "max_steps": first["max_steps"],
+            "expert": result("expert", None),
+            "students": [
+                {"kib": path.stat().st_size / 1024} | result("student", path, bool(content.get("deterministic", True)))
+                for path, content in zip(students, contents, strict=True)
+            ],
+        }
+    finally:
+        envs.close()
+
+
+def short_of(rows: dict[str, dict[str, Any]], place: int) -> list[str]:
+    """The milestones whose student in that folder stays below FULL_SHARE of its expert, with both counts."""
+    return [
+        f"{name} ({row['students'][place]['successes']} against {row['expert']['successes']})"
+        for name, row in rows.items()
+        if row["students"][place]["successes"] < FULL_SHARE * row["expert"]["successes"]
+    ]
+
+
+def markdown(args: Args, rows: dict[str, dict[str, Any]]) -> str:
+    """The table, and what it says."""
+    title = f"Successes in {args.test_episodes} test episodes (seeds from {TEST_SEED}), within the steps of the students' training."
+    lines = [title, "", f"| milestone | steps | expert | {' | '.join(args.policies)} |", "|-|-|-|" + "-|" * len(args.policies)]
+    for name, row in rows.items():
+        counts = [student["successes"] for student in row["students"]]
+        lines.append(f"| {name} | {row['max_steps']} | {row['expert']['successes']} | {' | '.join(map(str, counts))} |")
+    columns = [[row["students"][place] for row in rows.values()] for place in range(len(args.policies))]
+    sums = [sum(row["expert"]["successes"] for row in rows.values())]
+    sums += [sum(student["successes"] for student in column) for column in columns]
+    sizes = [sum(student["kib"] for student in column) / len(column) for column in columns]
+    lines += [f"| all | | {' | '.join(map(str, sums))} |", f"| KiB each | | | {' | '.join(f'{size:,.0f}' for size in sizes)} |", ""]
+    for place, folder in enumerate(args.policies):
+        short = short_of(rows, place)
+        learned = f"{len(rows) - len(short)} of {len(rows)} students have at least {FULL_SHARE:.0%} of their expert's successes"
+        lines.append(f"- `{folder}`: {learned}{'; not ' + ', '.join(short) if short else ''}.")
+    return "\n".join(lines) + "\n"
+
+
+def main(args: Args) -> int:
+    check_at_least_one(args, "test_episodes", "parallel")
+    check_milestones(args.milestones)
+    names = [name for name in milestones() if not args.milestones or name in args.milestones]
+    if not args.policies:
+        raise ValueError("--policies names no folder")
+    found = [find_students(Path(folder), names) for folder in args.policies]
+    torch.set_num_threads(1)
+    rows: dict[str, dict[str, Any]] = {}
+
+    with ProgressReport("milestones", len(names)) as report:
+
+        def keep(name: str, row: dict[str, Any]) -> None:
+            rows[name] = row
+            report.update(len(rows))
+
+        run_in_parallel(
+            lambda name, should_stop: play(args, name, [paths[name] for paths in found], should_stop), names, args.parallel, keep
+        )
+    rows = {name: rows[name] for name in names}
+    text = markdown(args, rows)
+    output = Path(args.output_dir)
+    save_json(output / "students.json", {"args": asdict(args), "milestones": rows})
+    save_text(output / "students.md", text)
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main("students.py", lambda: main(args))
