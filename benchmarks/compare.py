@@ -94,6 +94,20 @@ import torch
 from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
 from benchmarks import cloning, labelling_latency
+from benchmarks.compare_recipe import (
+    BATCH_SIZE,
+    CLEAN,
+    DEMONSTRATED,
+    ENOUGH,
+    ENOUGH_FLAGS,
+    GATED,
+    ITERATIONS,
+    LEARNING_RATE,
+    NETWORK,
+    TEST_SEED,
+    VIEWS,
+    gradient_steps,
+)
 from benchmarks.compare_report import markdown, what_is_complete, write_picture
 from benchmarks.reference import TRAINING_SOURCES
 from benchmarks.state_student import StateStudent, replay, train_on_states
@@ -110,40 +124,10 @@ from pokemon_env.vector_env import make_vector_env
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-NETWORK = ("--network", "tiles-small", "--hidden-dim", "128")
-"""Of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
-GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 5760}
-"""Training steps for so many labels, whatever the method; those of the next larger number serve numbers between."""
-ITERATIONS = 6
-"""DAgger's. With gating the first of them is clean demonstrations, which is what it is without: there the expert acts. The
-hybrid's first half is cloning."""
-BATCH_SIZE = 32
-LEARNING_RATE = 1e-3
-"""It falls to 0 along a cosine; in each of DAgger's iterations."""
-TEST_SEED = 60_000
-"""First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on other
-episodes, those of `cloning.TEST_SEED`."""
 LEAST_LABELS_USED = 0.9
 """A run that used less of its labels than this is told of."""
 REPORT_SECONDS = 300
 """The tables of what is there so far are written so often."""
-VIEWS = {
-    "bc_noise": NETWORK,
-    "bc_noise_stack4": (*NETWORK, "--frame-stack", "4"),
-    "bc_noise_impala": ("--network", "impala"),
-    "bc_noise_impala_stack4": ("--network", "impala", "--frame-stack", "4"),
-}
-"""What is compared -> its flags. The first is the main part's cloning."""
-GATED = {"dagger_random": "random", "dagger_novelty": "novelty", "dagger_disagreement": "disagreement"}
-ENOUGH = "dagger_enough"
-"""DAgger with more labels and all that helps it: it begins with noisy demonstrations instead of a rollout by the expert, asks
-about a random part of what it visits, and so sees as many more episodes, learns that any button on a shortest way is right,
-and has the wider network."""
-ENOUGH_FLAGS = ("--network", "tiles", "--label-set")
-DEMONSTRATED = 8
-"""One in so many of its labels is a demonstration's."""
-CLEAN = 0.0
-"""Noise of the demonstrations that are played as the expert would."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +160,6 @@ class Cell:
             case method if method == ENOUGH:
                 return {noise: self.labels // DEMONSTRATED}
         return {noise: self.labels}
-
-
-def gradient_steps(labels: int) -> int:
-    """Training steps for this number of labels, a multiple of what they are divided by."""
-    steps = next((steps for size, steps in GRADIENT_STEPS.items() if labels <= size), max(GRADIENT_STEPS.values()))
-    return math.ceil(steps / ITERATIONS) * ITERATIONS
 
 
 def episodes_per_iteration(labels: int, milestone: str, tier: str) -> int:

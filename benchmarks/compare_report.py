@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.compare_recipe import DEMONSTRATED, ENOUGH, ENOUGH_FLAGS, ITERATIONS, gradient_steps
 from common.files import atomic_write
 from common.statistics import bootstrap_difference, bootstrap_iqm, percent
 
@@ -221,12 +222,12 @@ def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
         "- DAgger's learning rate falls to 0 in each of its iterations, and what its last rollout brings is learned from in the "
         "last iteration only. A student that fails plays longer, and uses up its labels in earlier iterations than planned.",
         "- In the rollouts of DAgger, mixed, the expert presses for the student with a probability that falls along a line, from "
-        "all the time in the first of the six to a sixth in the last (`--beta-schedule linear`); in DAgger's, all the time in the "
-        "first and never after it.",
+        f"1 in the first of the {ITERATIONS} to {1 / ITERATIONS:.2g} in the last (`--beta-schedule linear`); in DAgger's, it is 1 "
+        "in the first, and 0 after it.",
         "- DAgger draws its rows so that equal pictures of an episode count once, cloning draws all alike.",
         f"- Noise {args.noise:g} in noisy demonstrations, of which the hybrid's first half and the state reader's labels are. With "
-        f"random, novelty and disagreement one in {1 / args.query_rate:g} visited states is asked about, and the first sixth of "
-        "the labels are clean demonstrations.",
+        f"random, novelty and disagreement one in {1 / args.query_rate:g} visited states is asked about, and the first "
+        f"{percent(1 / ITERATIONS)} of the labels are clean demonstrations.",
     ]
 
 
@@ -295,7 +296,7 @@ def milestone_table(args: Any, rows: Rows) -> list[str]:
 def enough_part(args: Any, rows: Rows) -> list[str]:
     """What DAgger makes of its labels on each milestone, and of more of them with all that helps it."""
     columns = [("dagger", count, args.seeds, f"DAgger, {count:,} labels") for count in sorted(args.labels)]
-    columns.append(("dagger_enough", args.enough_labels, args.enough_seeds, f"all that helps, {args.enough_labels:,} labels"))
+    columns.append((ENOUGH, args.enough_labels, args.enough_seeds, f"all that helps, {args.enough_labels:,} labels"))
     lines = [
         f"| share of the expert's success, % | {' | '.join(title for *_, title in columns)} | the expert's |",
         "|-|" + "-|" * (len(columns) + 1),
@@ -307,13 +308,14 @@ def enough_part(args: Any, rows: Rows) -> list[str]:
         lines.append(f"| {place[1]} ({place[0]}) | {' | '.join(cells)} | {'-' if expert is None else f'{100 * expert:.0f}'} |")
     reached = [learned(args, rows, method, count, seeds) for method, count, seeds, _ in columns]
     lines.append(f"| at least {percent(FULL_SHARE)} | {' | '.join(f'{good} of {of}' for good, of in reached)} | |")
+    more = gradient_steps(args.enough_labels) / gradient_steps(max(args.labels))
     return [
         *lines,
         "",
-        f"Over {args.test_episodes} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): an eighth of "
-        f"the labels are noisy demonstrations, the others one in {1 / args.query_rate:g} of the visited states, drawn at random; "
-        "any button on a shortest way is right (`--label-set`); the wider network (`--network tiles`); twice the gradient steps of "
-        f"{max(args.labels):,} labels.",
+        f"Over {args.test_episodes} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): one in "
+        f"{DEMONSTRATED} labels is a noisy demonstration's, the others are of one in {1 / args.query_rate:g} of the visited "
+        "states, drawn at random; any button on a shortest way is right, and the network is the wider one "
+        f"(`{' '.join(ENOUGH_FLAGS)}`); {more:g} times the gradient steps of {max(args.labels):,} labels.",
     ]
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from agent.policy_expert import PolicyExpert
 from agent.rollout import play_episode
-from benchmarks import compare, compare_report, labelling_latency
+from benchmarks import compare, compare_recipe, compare_report, labelling_latency
 from benchmarks.compare import Args, Cell, cells_of, episodes_per_iteration, gradient_steps
 from benchmarks.compare_report import (
     TITLES,
@@ -256,7 +256,7 @@ def test_batches_and_the_cache_save_time():
 @pytest.mark.slow
 def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare, "GRADIENT_STEPS", {30: 12})
+    monkeypatch.setattr(compare_recipe, "GRADIENT_STEPS", {30: 12})
     monkeypatch.setattr(compare, "VIEWS", {name: compare.VIEWS[name] for name in ("bc_noise", "bc_noise_stack4")})
     args = Args(
         parts=("main", "views"), milestones=("PLAYER_NAME_SET",), t2_milestones=(), labels=(30,), seeds=(1,), test_episodes=2,
