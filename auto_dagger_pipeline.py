@@ -85,6 +85,9 @@ class Args:
     stochastic_students: bool = True
     """Students draw their buttons from their probabilities, in rollouts and tests, instead of pressing the likeliest: they get
     stuck less often."""
+    handover_share: float = 0.25
+    """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
+    whole game, instead of where the game draws a start; for games with worlds."""
     target_success_rate: float | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
     expert's; None never."""
@@ -218,9 +221,9 @@ class Work:
 LEAST = {
     **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
     **dict.fromkeys(("hidden_dim", "test_episodes", "num_envs", "parallel_milestones", "num_threads", "step_multiplier"), 1),
-    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
+    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "handover_share", "target_success_rate"), 0),
 }
-MOST = {"min_success_rate": 1, "seed": 2**32 - 1, "query_rate": 1, "target_success_rate": 1}
+MOST = {"min_success_rate": 1, "seed": 2**32 - 1, "query_rate": 1, "handover_share": 1, "target_success_rate": 1}
 
 
 def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
@@ -369,6 +372,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += [f"--{flag}" if wanted else f"--no-{flag}" for flag, wanted in switches.items()]
         if work.game.has_worlds and not args.recorded_starts:
             flags += ["--tier", args.tier or "T1", *(["--worlds", args.worlds] if args.worlds else [])]
+            flags += ["--handover-share", str(args.handover_share)]
         elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
             flags += ["--start-states", str(starts_of(work, entry, "train").files[0])]
         flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]

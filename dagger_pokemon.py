@@ -64,6 +64,9 @@ class Args:
     """Episodes of a rollout."""
     max_episode_steps: int = 1000
     """Steps after which an episode of a rollout is cut off."""
+    handover_share: float = 0.0
+    """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
+    whole game: his last line may still be on the screen, which where the game draws a start it never is."""
     train_steps_per_iter: int = 10000
     """Training steps of an iteration, each on one batch of all that was labelled so far."""
     beta_schedule: Literal["first", "linear", "exponential", "none"] = "first"
@@ -176,10 +179,10 @@ LEAST = {
     **dict.fromkeys(("num_envs", "num_threads", "eval_episodes", "best_eval_episodes", "max_expert_episodes", "max_labels"), 1),
     **dict.fromkeys(("eval_max_steps", "train_steps_per_iter"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
-    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
+    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate", "handover_share"), 0),
     "expert_timeout": 0.01,
 }
-MOST = {"seed": 2**32 - 1, "beta_decay": 1, "query_rate": 1, "button_balance": 1, "target_success_rate": 1}
+MOST = {"seed": 2**32 - 1, "beta_decay": 1, "query_rate": 1, "button_balance": 1, "target_success_rate": 1, "handover_share": 1}
 
 
 def parse_args() -> Args:
@@ -194,6 +197,8 @@ if __name__ == "__main__":
     args = parse_args()
 
 import glob
+import math
+import shutil
 import time
 import zlib
 from contextlib import ExitStack
@@ -207,6 +212,7 @@ from torch.utils.tensorboard import SummaryWriter
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
+from agent.handovers import ensure_handovers, interleave
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.oracle import ExpertOracle
 from agent.policy_expert import PolicyError
@@ -320,12 +326,18 @@ def beta_of(args: Args, iteration: int) -> float:
     return 0.0
 
 
-def rollout_episodes(args: Args, starts: EpisodeStarts, iteration: int) -> list[EpisodeSpec]:
+def rollout_episodes(args: Args, starts: EpisodeStarts, handovers: tuple[Path, ...], iteration: int) -> list[EpisodeSpec]:
     """The episodes of an iteration: each has a seed of its own, whatever was played before."""
     seeds = np.random.SeedSequence([args.seed, zlib.crc32(b"rollout"), iteration]).generate_state(args.episodes_per_iter)
     first = iteration * args.episodes_per_iter
     files = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
+    files = interleave(files, handovers, args.handover_share, first)
     return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, files, strict=True)]
+
+
+def handover_folder(args: Args) -> Path:
+    """Where the states of --handover-share lie."""
+    return Path(args.model_dir) / f"{args.exp_name}_handovers"
 
 
 def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> EpisodeRecorder | None:
@@ -542,6 +554,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     tier = args.tier or before.get("tier")
     worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
     starts = find_starts(args, game, milestone, tier, worlds, "train")
+    if args.handover_share and not starts.settings:
+        raise FlagError("--handover-share: recorded states are hand-overs all of them; leave it out, or --start-states")
     eval_starts = find_starts(args, game, milestone, tier, worlds, "choose")
 
     # The student
@@ -589,6 +603,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     data.truncate(progress.rows)
+    handovers = ensure_handovers(
+        handover_folder(args), game, milestone, starts.settings, math.ceil(args.handover_share * args.episodes_per_iter), args.seed,
+        rom_path=args.rom_path, num_envs=args.num_envs,
+    )  # fmt: skip
     training = TrainingSet(
         data,
         network.preprocess,
@@ -681,10 +699,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                             training.refresh()
                         # Roll out: the student plays, at first with the expert's hand
                         beta = beta_of(args, iteration)
+                        episodes = rollout_episodes(args, starts, handovers, iteration)
                         rollout = roll_out(
-                            data, envs, student, labeller, rollout_episodes(args, starts, iteration), args.max_episode_steps,
-                            beta=beta, iteration=iteration, recorder=film_of(args, milestone, buttons, iteration),
-                            should_stop=stop,
+                            data, envs, student, labeller, episodes, args.max_episode_steps, beta=beta, iteration=iteration,
+                            recorder=film_of(args, milestone, buttons, iteration), should_stop=stop,
                         )  # fmt: skip
                         # Label: the expert says what it would have done there
                         training.refresh()
@@ -770,6 +788,7 @@ def open_data(
         theirs += map(Path, glob.glob(f"{glob.escape(str(path.with_name(args.exp_name)))}_iter*.pth"))
         for file in theirs:
             file.unlink(missing_ok=True)
+        shutil.rmtree(handover_folder(args), ignore_errors=True)
     return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
 
 

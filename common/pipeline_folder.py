@@ -95,7 +95,9 @@ def forget(output: Path, milestone: str) -> None:
     models = output / "models" / milestone
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
         for path in models.iterdir():
-            if path.name != ".lock":  # whoever waits for it shall find the same one
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":  # whoever waits for it shall find the same one
                 path.unlink()
         for name in FILMS:
             shutil.rmtree(output / name / milestone, ignore_errors=True)

@@ -31,6 +31,7 @@ from common.networks import ImpalaCNN
 from common.query_selection import SelectionError
 from common.training_set import TrainingSet
 from common.utils import evaluate_policy, make_env
+from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.state_files import StateFileError
 
@@ -468,6 +469,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
+    handover_share=0.5,
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
@@ -935,6 +937,28 @@ def test_start_states(learn, bedroom_state):
         learn(exp_name="other", start_states="nowhere.state", tier=None)
     with pytest.raises(dagger_pokemon.FlagError, match="holds its own world and tier: leave out --tier"):
         learn(exp_name="other", start_states=str(bedroom_state))
+    with pytest.raises(dagger_pokemon.FlagError, match="recorded states are hand-overs all of them"):
+        learn(milestone="CLOCK_SET", exp_name="other", start_states=str(bedroom_state), tier=None, handover_share=0.5)
+
+
+def test_a_share_of_the_episodes_begins_at_hand_overs(learn):
+    flags = dict(milestone="PLAYER_BEDROOM", handover_share=0.5, episodes_per_iter=4)
+    learn(**flags, n_iterations=2)
+
+    def begins() -> list[str]:
+        """What each episode's first screen is."""
+        with DaggerData("models/dagger_pokemon_data.sqlite", "read") as data:
+            columns = data.columns(["episode", "step"])
+            snapshots = data.snapshots(np.flatnonzero(columns["step"] == 0))
+        return [GAME.decode(snapshot)["game"]["game_state"] for snapshot in snapshots]
+
+    assert begins() == ["overworld", "dialog"] * 4  # where the game draws a start nobody speaks
+    folder = Path("models/dagger_pokemon_handovers")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "000.state", "000.state.json", "001.state", "001.state.json"
+    ]  # fmt: skip
+    learn(**flags | dict(handover_share=0.0), n_iterations=1, overwrite=True)
+    assert begins() == ["overworld"] * 4 and not folder.exists()
 
 
 def test_it_goes_on_where_the_clone_was_made(learn, capsys):
