@@ -88,6 +88,9 @@ class Args:
     handover_share: float = 0.25
     """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
     whole game, instead of where the game draws a start; for games with worlds."""
+    cutoff_share: float = 0.25
+    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, after a defeat or a wrong turn;
+    as far as there are any."""
     target_success_rate: float | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
     expert's; None never."""
@@ -221,9 +224,13 @@ class Work:
 LEAST = {
     **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
     **dict.fromkeys(("hidden_dim", "test_episodes", "num_envs", "parallel_milestones", "num_threads", "step_multiplier"), 1),
-    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "handover_share", "target_success_rate"), 0),
+    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
+    **dict.fromkeys(("handover_share", "cutoff_share"), 0),
 }
-MOST = {"min_success_rate": 1, "seed": 2**32 - 1, "query_rate": 1, "handover_share": 1, "target_success_rate": 1}
+MOST = {
+    **dict.fromkeys(("min_success_rate", "query_rate", "handover_share", "cutoff_share", "target_success_rate"), 1),
+    "seed": 2**32 - 1,
+}
 
 
 def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
@@ -351,6 +358,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
         flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--batch-size", str(args.batch_size)]
         flags += ["--learning-rate", str(args.learning_rate), "--hidden-dim", str(args.hidden_dim), "--network", args.network]
+        flags += ["--cutoff-share", str(args.cutoff_share)]
         flags += ["--lr-schedule", args.lr_schedule, "--query-rate", str(args.query_rate), "--query-by", args.query_by]
         flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]
         flags += ["--policy-dir", args.policy_dir, "--answer-cache", str(work.output / "answers.sqlite")]

@@ -65,8 +65,11 @@ class Args:
     max_episode_steps: int = 1000
     """Steps after which an episode of a rollout is cut off."""
     handover_share: float = 0.0
-    """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
-    whole game: his last line may still be on the screen, which where the game draws a start it never is."""
+    """Share of the episodes, in rollouts and evaluations, that begin where the expert of the milestone before has just reached
+    his goal, as in the whole game: mid-sentence if need be. Where the game draws a start, all is at rest."""
+    cutoff_share: float = 0.0
+    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, as far as there are any: in
+    the whole game nobody ends an episode after a defeat or a wrong turn."""
     train_steps_per_iter: int = 10000
     """Training steps of an iteration, each on one batch of all that was labelled so far."""
     beta_schedule: Literal["first", "linear", "exponential", "none"] = "first"
@@ -179,10 +182,14 @@ LEAST = {
     **dict.fromkeys(("num_envs", "num_threads", "eval_episodes", "best_eval_episodes", "max_expert_episodes", "max_labels"), 1),
     **dict.fromkeys(("eval_max_steps", "train_steps_per_iter"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
-    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate", "handover_share"), 0),
+    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
+    **dict.fromkeys(("handover_share", "cutoff_share"), 0),
     "expert_timeout": 0.01,
 }
-MOST = {"seed": 2**32 - 1, "beta_decay": 1, "query_rate": 1, "button_balance": 1, "target_success_rate": 1, "handover_share": 1}
+MOST = {
+    **dict.fromkeys(("beta_decay", "query_rate", "button_balance", "target_success_rate", "handover_share", "cutoff_share"), 1),
+    "seed": 2**32 - 1,
+}
 
 
 def parse_args() -> Args:
@@ -197,10 +204,10 @@ if __name__ == "__main__":
     args = parse_args()
 
 import glob
-import math
 import shutil
 import time
 import zlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -212,14 +219,14 @@ from torch.utils.tensorboard import SummaryWriter
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
-from agent.handovers import ensure_handovers, interleave
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.oracle import ExpertOracle
 from agent.policy_expert import PolicyError
 from agent.policy_oracle import open_policy_oracle
+from agent.rollout_starts import ensure_handovers, mix_starts, share_of
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
-from agent.student_rollout import Rollout, recall_by_button, roll_out, situations_of, unanswered
+from agent.student_rollout import CutOffs, Rollout, recall_by_button, roll_out, situations_of, unanswered
 from common import query_selection
 from common.best_network import CANDIDATE_SEEDS, is_better, play_candidate
 from common.checkpoints import (
@@ -259,6 +266,8 @@ from pokemon_env.vector_env import make_vector_env
 
 TARGET_EPISODES = 50
 """Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
+MOST_HANDOVERS = 64
+"""Hand-overs that are made for the rollouts of a run; later ones begin there again, with other seeds."""
 MOST_POLICY_SECONDS = 2.0
 """A policy file that thinks longer at one state hangs."""
 
@@ -326,18 +335,35 @@ def beta_of(args: Args, iteration: int) -> float:
     return 0.0
 
 
+def starts_folder(args: Args) -> Path:
+    """Where the states of --handover-share and --cutoff-share lie."""
+    return Path(args.model_dir) / f"{args.exp_name}_starts"
+
+
+def make_handovers(
+    args: Args, game: Game, milestone: str, starts: EpisodeStarts, n_states: int, purpose: Literal["train", "choose"]
+) -> tuple[Path, ...]:
+    """The hand-overs that episodes of rollouts ("train") or of evaluations ("choose") begin at."""
+    seed = np.random.SeedSequence([args.seed, zlib.crc32(purpose.encode())]).generate_state(1)[0]
+    return ensure_handovers(
+        starts_folder(args) / f"handovers_{purpose}", game, milestone, starts.settings, n_states, int(seed),
+        rom_path=args.rom_path, num_envs=args.num_envs,
+    )  # fmt: skip
+
+
+def cutoffs_of(args: Args, iteration: int) -> Path:
+    """Where the states lie at which episodes of an iteration's rollout were cut off."""
+    return starts_folder(args) / f"cutoffs_iter{iteration}"
+
+
 def rollout_episodes(args: Args, starts: EpisodeStarts, handovers: tuple[Path, ...], iteration: int) -> list[EpisodeSpec]:
     """The episodes of an iteration: each has a seed of its own, whatever was played before."""
     seeds = np.random.SeedSequence([args.seed, zlib.crc32(b"rollout"), iteration]).generate_state(args.episodes_per_iter)
     first = iteration * args.episodes_per_iter
-    files = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
-    files = interleave(files, handovers, args.handover_share, first)
+    drawn = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
+    cutoffs = sorted(cutoffs_of(args, iteration - 1).glob("*.state"))
+    files = mix_starts(drawn, handovers, args.handover_share, cutoffs, args.cutoff_share, first)
     return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, files, strict=True)]
-
-
-def handover_folder(args: Args) -> Path:
-    """Where the states of --handover-share lie."""
-    return Path(args.model_dir) / f"{args.exp_name}_handovers"
 
 
 def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> EpisodeRecorder | None:
@@ -554,6 +580,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     tier = args.tier or before.get("tier")
     worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
     starts = find_starts(args, game, milestone, tier, worlds, "train")
+    if args.handover_share + args.cutoff_share > 1:
+        raise FlagError("--handover-share and --cutoff-share are more than 1 together")
     if args.handover_share and not starts.settings:
         raise FlagError("--handover-share: recorded states are hand-overs all of them; leave it out, or --start-states")
     eval_starts = find_starts(args, game, milestone, tier, worlds, "choose")
@@ -600,13 +628,18 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         opened.enter_context(exclusive_lock(lock))
     except AlreadyLockedError:
         raise FlagError(f"{lock}: another process trains this run; wait for its end, or choose another --exp-name") from None
+    # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
+    if checkpoint is None and args.overwrite:
+        shutil.rmtree(starts_folder(args), ignore_errors=True)
+    n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
+    handovers = make_handovers(args, game, milestone, starts, n_handovers, "train")
+    n_handovers = share_of(args.best_eval_episodes, args.handover_share)
+    eval_files = eval_starts.files
+    if eval_handovers := make_handovers(args, game, milestone, eval_starts, n_handovers, "choose"):
+        eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     data.truncate(progress.rows)
-    handovers = ensure_handovers(
-        handover_folder(args), game, milestone, starts.settings, math.ceil(args.handover_share * args.episodes_per_iter), args.seed,
-        rom_path=args.rom_path, num_envs=args.num_envs,
-    )  # fmt: skip
     training = TrainingSet(
         data,
         network.preprocess,
@@ -622,7 +655,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     evaluator = Evaluator(
         eval_envs,
         max_steps=eval_max_steps,
-        start_states=eval_starts.files,
+        start_states=eval_files,
         device=device,
         frame_stack=args.frame_stack,
         deterministic=not args.stochastic_eval,
@@ -677,7 +710,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             if checkpoint is None:
                 save(models["last"])
             if args.target_success_rate is not None and progress.expert_success_rate is None:
-                rate = expert_success_rate(args, eval_envs, oracle, cache, eval_starts, eval_max_steps, stop)
+                rate = expert_success_rate(args, eval_envs, oracle, cache, eval_files, eval_max_steps, stop)
                 progress.expert_success_rate = rate
                 report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
                 if complaint := target_complaint(args.target_success_rate, rate):
@@ -700,9 +733,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         # Roll out: the student plays, at first with the expert's hand
                         beta = beta_of(args, iteration)
                         episodes = rollout_episodes(args, starts, handovers, iteration)
+                        cut = CutOffs(cutoffs_of(args, iteration), share_of(args.episodes_per_iter, args.cutoff_share))
                         rollout = roll_out(
                             data, envs, student, labeller, episodes, args.max_episode_steps, beta=beta, iteration=iteration,
-                            recorder=film_of(args, milestone, buttons, iteration), should_stop=stop,
+                            recorder=film_of(args, milestone, buttons, iteration), cutoffs=cut, should_stop=stop,
                         )  # fmt: skip
                         # Label: the expert says what it would have done there
                         training.refresh()
@@ -721,6 +755,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         writer.add_scalar(f"labels/{name}", value, progress.step)
                     progress.phase, progress.first_step = "train", progress.step
                     save(models["last"])
+                    shutil.rmtree(cutoffs_of(args, iteration - 1), ignore_errors=True)  # a rollout that is done again needs them
 
                 # Train on all that was labelled so far
                 if progress.phase == "train":
@@ -788,7 +823,6 @@ def open_data(
         theirs += map(Path, glob.glob(f"{glob.escape(str(path.with_name(args.exp_name)))}_iter*.pth"))
         for file in theirs:
             file.unlink(missing_ok=True)
-        shutil.rmtree(handover_folder(args), ignore_errors=True)
     return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
 
 
@@ -836,10 +870,16 @@ def train(
 
 
 def expert_success_rate(
-    args: Args, envs: Any, oracle: ExpertOracle, cache: AnswerCache | None, starts: EpisodeStarts, max_steps: int, stop: StopRequest
+    args: Args,
+    envs: Any,
+    oracle: ExpertOracle,
+    cache: AnswerCache | None,
+    files: Sequence[Path | None],
+    max_steps: int,
+    stop: StopRequest,
 ) -> float:
     """The expert's own success on the seeds by which the target is decided."""
-    episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, starts.files)
+    episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, files)
     return evaluate_expert(envs, oracle, episodes, max_steps, cache=cache, should_stop=stop).success_rate
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from agent.oracle import Situation
 from common.dagger_data import NO_ACTION, DaggerData, Label, Row, Status
 from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
 from common.seeding import episode_rng
+from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.vector_env import ThreadVectorEnv
 
 
@@ -31,6 +34,25 @@ class Rollout:
     def repeat_rate(self) -> float:
         """The share of steps that repeat."""
         return self.repeats / max(len(self.ids), 1)
+
+
+@dataclass(frozen=True)
+class CutOffs:
+    """Where the states of episodes that were cut off are kept, for the next rollout to go on from."""
+
+    folder: Path
+    """000.state, 001.state, ... in the order in which they were cut off; emptied at the beginning of a rollout."""
+    most: int
+    """No more than these are kept."""
+
+    def clear(self) -> None:
+        """Delete what a rollout left that was not committed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, env: PokemonEnv, number: int) -> None:
+        """Write the state of an episode that was just cut off, the rollout's `number`th."""
+        if number < self.most:
+            env.save_state(self.folder / f"{number:03d}.state")
 
 
 class MixedPolicy(Policy):
@@ -83,21 +105,24 @@ def roll_out(
     beta: float,
     iteration: int,
     recorder: EpisodeRecorder | None = None,
+    cutoffs: CutOffs | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Rollout:
     """Play the episodes, and append every step to the data set, with a label where the expert acted.
 
-    What the expert sees is kept with each row. Nothing is committed. Raises EvaluationStopped when `should_stop()` says so;
-    the rows are then to be discarded.
+    What the expert sees is kept with each row, and with `cutoffs` the states in which episodes are cut off. Nothing is committed.
+    Raises EvaluationStopped when `should_stop()` says so; the rows are then to be discarded.
     """
     policy = MixedPolicy(student, envs, labeller, beta)
-    first, ids, repeats = data.next_episode, [], 0
+    first, ids, repeats, n_cut = data.next_episode, [], 0, 0
+    if cutoffs is not None:
+        cutoffs.clear()
     before: dict[int, tuple[int, bool]] = {}  # slot -> the step's button, and whether it left the screen as it was
     worlds: dict[int, int | None] = {}
     game = envs.envs[0].game
 
     def keep(step: Step) -> None:
-        nonlocal repeats
+        nonlocal repeats, n_cut
         situation, slot = policy.situations[step.slot], step.slot
         if step.number == 0:
             before.pop(slot, None)
@@ -122,6 +147,9 @@ def roll_out(
         ids.extend(data.append([row]))
         if step.over:
             data.end_episode(first + step.episode, step.next_screen, step.terminated)
+            if cutoffs is not None and not step.terminated:
+                cutoffs.keep(envs.envs[slot], n_cut)
+                n_cut += 1
 
     result = evaluate(envs, policy, episodes, max_steps, recorder=recorder, on_step=keep, should_stop=should_stop)
     return Rollout(np.array(ids, np.int64), result, repeats)

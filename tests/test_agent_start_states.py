@@ -75,9 +75,7 @@ def test_every_state_is_an_end_of_its_milestone_and_not_of_the_next(made, rom_pa
 
 def test_no_seed_serves_both_sets(made):
     sets = made / "start_states" / "tallgrass"
-    seeds = {
-        split: {details(path)["seed"] for path in sets.glob(f"*/{split}/*.state")} for split in ("train", "heldout")
-    }
+    seeds = {split: {details(path)["seed"] for path in sets.glob(f"*/{split}/*.state")} for split in ("train", "heldout")}
     assert len(seeds["train"]) == 3 and len(seeds["heldout"]) == 2 and not seeds["train"] & seeds["heldout"]
     spacing = abs(SEEDS["train"] - SEEDS["heldout"])
     assert spacing > 10_000 * start_states.ATTEMPTS

@@ -119,8 +119,8 @@ def test_a_pipeline_from_its_start_to_its_report():
     assert set(statuses().values()) == {"completed"} and "2 of 3 milestones to do" in output
     assert (OUTPUT / "models/GAME_RUNNING/dagger_GAME_RUNNING_best.pth").stat().st_mtime_ns == before
     assert PipelineRecords(OUTPUT).get("PLAYER_NAME_SET").videos == ()
-    assert (OUTPUT / "models/PLAYER_NAME_SET/dagger_PLAYER_NAME_SET_handovers/000.state").is_file()
-    assert not list((OUTPUT / "models/GAME_RUNNING").glob("*_handovers"))  # there is nobody before it
+    assert (OUTPUT / "models/PLAYER_NAME_SET/dagger_PLAYER_NAME_SET_starts/handovers_train/000.state").is_file()
+    assert not list((OUTPUT / "models/GAME_RUNNING").glob("*_starts"))  # there is nobody before it
     assert "0 of 3 milestones to do" in run(record_video=False)
     assert len(list(Path("runs").glob("auto_dagger_pipeline_1_*"))) == 1  # one pipeline, whoever started it how often
 
@@ -243,8 +243,8 @@ def test_begun_anew_only_what_is_named_is_forgotten():
     for name in IDS[:2]:
         (OUTPUT / "models" / name).mkdir(parents=True)
         (OUTPUT / "models" / name / "x.pth").touch()
-        (OUTPUT / "models" / name / "x_handovers").mkdir()
-        (OUTPUT / "models" / name / "x_handovers" / "000.state").touch()
+        (OUTPUT / "models" / name / "x_starts").mkdir()
+        (OUTPUT / "models" / name / "x_starts" / "000.state").touch()
     with (OUTPUT / "models" / IDS[0] / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.MonkeyPatch.context() as patch:

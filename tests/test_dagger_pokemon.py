@@ -21,6 +21,7 @@ import dagger_pokemon
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.policy_expert import PolicyExpert
 from agent.policy_oracle import open_policy_oracle
+from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, Episode, save_episode
@@ -469,7 +470,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
-    handover_share=0.5,
+    handover_share=0.5, cutoff_share=0.5,
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
@@ -942,23 +943,46 @@ def test_start_states(learn, bedroom_state):
 
 
 def test_a_share_of_the_episodes_begins_at_hand_overs(learn):
-    flags = dict(milestone="PLAYER_BEDROOM", handover_share=0.5, episodes_per_iter=4)
+    flags = dict(milestone="PLAYER_BEDROOM", handover_share=0.5, episodes_per_iter=4, best_eval_episodes=4)
     learn(**flags, n_iterations=2)
-
-    def begins() -> list[str]:
-        """What each episode's first screen is."""
-        with DaggerData("models/dagger_pokemon_data.sqlite", "read") as data:
-            columns = data.columns(["episode", "step"])
-            snapshots = data.snapshots(np.flatnonzero(columns["step"] == 0))
-        return [GAME.decode(snapshot)["game"]["game_state"] for snapshot in snapshots]
-
-    assert begins() == ["overworld", "dialog"] * 4  # where the game draws a start nobody speaks
-    folder = Path("models/dagger_pokemon_handovers")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "000.state", "000.state.json", "001.state", "001.state.json"
-    ]  # fmt: skip
+    assert [game["game_state"] for game in first_states()] == ["overworld", "dialog"] * 4  # nobody speaks where the game draws
+    folder = Path("models/dagger_pokemon_starts")
+    assert len(list(folder.glob("handovers_train/*.state"))) == 4 and len(list(folder.glob("handovers_choose/*.state"))) == 2
     learn(**flags | dict(handover_share=0.0), n_iterations=1, overwrite=True)
-    assert begins() == ["overworld"] * 4 and not folder.exists()
+    assert [game["game_state"] for game in first_states()] == ["overworld"] * 4 and not folder.exists()
+    with pytest.raises(dagger_pokemon.FlagError, match="more than 1 together"):
+        learn(**flags | dict(handover_share=0.6, cutoff_share=0.6), exp_name="other")
+
+
+def first_states() -> list[dict]:
+    """What the game's state is where each episode begins."""
+    with DaggerData("models/dagger_pokemon_data.sqlite", "read") as data:
+        snapshots = data.snapshots(np.flatnonzero(data.columns(["step"])["step"] == 0))
+    return [GAME.decode(snapshot)["game"] for snapshot in snapshots]
+
+
+def test_a_share_of_the_episodes_goes_on_where_others_were_cut_off(learn, monkeypatch):
+    begun = []
+    original = dagger_pokemon.roll_out
+    monkeypatch.setattr(dagger_pokemon, "roll_out", lambda *args, **more: begun.append(args[4]) or original(*args, **more))
+    flags = dict(milestone="INTRO_CUTSCENE_COMPLETE", max_episode_steps=3, episodes_per_iter=4, cutoff_share=0.5)
+    learn(**flags, n_iterations=3, beta_schedule="linear")
+    starts = [[start and (start.parent.name, start.name) for start in (spec.start_state for spec in specs)] for specs in begun]
+    assert starts[0] == [None] * 4
+    assert starts[1] == [None, ("cutoffs_iter0", "000.state"), None, ("cutoffs_iter0", "001.state")]
+    assert starts[2] == [None, ("cutoffs_iter1", "000.state"), None, ("cutoffs_iter1", "001.state")]
+    folder = Path("models/dagger_pokemon_starts")
+    assert sorted(path.name for path in folder.iterdir()) == ["cutoffs_iter2"]  # the others have served
+    assert len(list(folder.glob("cutoffs_iter2/*.state"))) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StartStateError("no")])
+def test_a_run_that_ends_before_its_first_rollout_is_not_in_its_own_way(learn, monkeypatch, error):
+    with monkeypatch.context() as patch:
+        patch.setattr(dagger_pokemon, "ensure_handovers", lambda *_, **__: (_ for _ in ()).throw(error))
+        with pytest.raises(type(error) if isinstance(error, Exception) else error):
+            learn(handover_share=0.5)
+    learn(handover_share=0.5, n_iterations=1)
 
 
 def test_it_goes_on_where_the_clone_was_made(learn, capsys):

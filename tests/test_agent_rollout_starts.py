@@ -1,11 +1,12 @@
-"""Hand-overs: what one milestone's expert leaves to the next one's student, on the bundled game."""
+"""Where a rollout's episodes begin: hand-overs by the experts of the bundled game, and how they are mixed."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 
-from agent import handovers
-from agent.handovers import ensure_handovers, interleave
+from agent import rollout_starts
+from agent.rollout_starts import ensure_handovers, handover_seed, mix_starts
 from agent.start_states import StartStateError
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass import GAME
@@ -45,7 +46,7 @@ def test_what_is_there_stays_and_what_is_not_is_made_alike(tmp_path, monkeypatch
     assert [path.read_bytes() for path in paths] == before and paths[2].stat().st_mtime_ns == kept
     make(folder, seed=2)
     assert all(path.read_bytes() != content for path, content in zip(paths, before, strict=True))
-    monkeypatch.setattr(handovers, "make_vector_env", None)
+    monkeypatch.setattr(rollout_starts, "make_vector_env", None)
     assert make(folder, n_states=0) == () == make(folder, milestone="GAME_RUNNING")
 
 
@@ -57,8 +58,8 @@ def test_other_tiers_have_their_own_worlds(tmp_path):
 
 
 def test_an_expert_that_does_not_arrive_is_told_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(handovers, "MAX_STEPS_PER_MILESTONE", 1)
-    with pytest.raises(StartStateError, match="2 of 2 hand-overs to PLAYER_BEDROOM .* INTRO_CUTSCENE_COMPLETE's expert does not"):
+    monkeypatch.setattr(rollout_starts, "MAX_STEPS_PER_MILESTONE", 1)
+    with pytest.raises(StartStateError, match="2 of 2 hand-overs to PLAYER_BEDROOM .*INTRO_CUTSCENE_COMPLETE.py does not"):
         make(tmp_path, 2)
 
 
@@ -73,8 +74,24 @@ def test_a_game_without_worlds_has_none(tmp_path):
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.1, 2), (0.25, 5), (0.3, 6), (0.5, 10), (1.0, 20)])
 def test_hand_overs_are_spread_evenly_over_all_rollouts(share, count):
     states = tuple(Path(f"{number}.state") for number in range(3))
-    rollouts = [interleave([None] * 10, states, share, first) for first in (0, 10)]
+    rollouts = [mix_starts([None] * 10, states, share, first=first) for first in (0, 10)]
     chosen = [start for rollout in rollouts for start in rollout if start is not None]
     assert len(chosen) == count and abs(sum(start is not None for start in rollouts[0]) - count / 2) <= 0.5
     assert chosen == [states[i % 3] for i in range(count)]  # the second rollout goes on where the first one ended
-    assert interleave([None, Path("a")], (), share, 0) == [None, Path("a")]
+    assert mix_starts([None, Path("a")], (), share) == [None, Path("a")]
+
+
+@pytest.mark.parametrize(
+    ("shares", "counts"), [((0.25, 0.25), (5, 5)), ((0.0, 0.3), (0, 6)), ((0.5, 0.5), (10, 10)), ((1, 0), (20, 0))]
+)
+def test_cut_offs_take_their_share_of_what_is_left_each_once(shares, counts):
+    handovers, cutoffs = ((Path("h"),), tuple(Path(f"c{number:02d}") for number in range(20)))
+    mixed = mix_starts([None] * 20, handovers, shares[0], cutoffs, shares[1])
+    assert (mixed.count(Path("h")), [start for start in mixed if start in cutoffs]) == (counts[0], list(cutoffs[: counts[1]]))
+    few = mix_starts([None] * 20, handovers, shares[0], cutoffs[:2], shares[1])
+    assert few.count(Path("h")) == counts[0] and few.count(None) == 20 - counts[0] - min(2, counts[1])
+
+
+def test_each_hand_over_has_a_seed_of_its_own():
+    seeds = {handover_seed(*words) for words in itertools.product((1, 2), ("PLAYER_BEDROOM", "BADGE"), range(5), range(3))}
+    assert len(seeds) == 60
