@@ -35,7 +35,7 @@ class Args:
     seed: int = 70000
     """Seed of the first run."""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is; None is T1."""
+    """How hard the bundled game is; None: as the students learned it."""
     worlds: str | None = None
     """Worlds to play in; None: the tier's, on T2 those to test in."""
     step_factor: float = 5.0
@@ -123,9 +123,13 @@ class Runs:
         return [splits[milestone] for splits in self.splits if milestone in splits]
 
 
-def play(policy: Any, envs: ThreadVectorEnv, args: Args, max_steps: int, title: str, film: EpisodeRecorder | None = None) -> Runs:
-    """Seeded runs from power-on, until the game's last milestone is completed or `max_steps` are over."""
+def play(
+    policy: Any, envs: ThreadVectorEnv, args: Args, limits: list[int], title: str, film: EpisodeRecorder | None = None
+) -> Runs:
+    """Seeded runs from power-on, until the game's last milestone is completed or the run's limit of steps is reached."""
     splits: list[dict[str, tuple[int, int]]] = [{} for _ in range(args.n_runs)]
+    specs = seeded_episodes(args.n_runs, args.seed)
+    episodes = [replace(spec, max_steps=limit) for spec, limit in zip(specs, limits, strict=True)]
 
     with ProgressReport(title, args.n_runs) as report:
 
@@ -139,18 +143,8 @@ def play(policy: Any, envs: ThreadVectorEnv, args: Args, max_steps: int, title: 
                 report.update(len(over))
 
         over: list[int] = []
-        result = evaluate(envs, policy, seeded_episodes(args.n_runs, args.seed), max_steps, recorder=film, on_step=keep)
+        result = evaluate(envs, policy, episodes, max(limits), recorder=film, on_step=keep)
     return Runs(result, splits)
-
-
-def cut(runs: Runs, limits: list[int]) -> Runs:
-    """The same runs, each ended after its own limit."""
-    episodes, splits = [], []
-    for episode, split, limit in zip(runs.result.episodes, runs.splits, limits, strict=True):
-        splits.append({name: times for name, times in split.items() if times[0] <= limit})
-        success, length = episode.success and episode.length <= limit, min(episode.length, limit)
-        episodes.append(replace(episode, success=success, length=length, milestones=tuple(splits[-1])))
-    return Runs(Evaluation(episodes, runs.result.seconds), splits)
 
 
 def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
@@ -166,6 +160,15 @@ def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, 
         except CheckpointError:
             pass
     return folders[-1], find_students(folders[-1], milestones)
+
+
+def tier_of(paths: dict[str, Path]) -> str | None:
+    """The tier that all students were trained on; None where they don't say. Raises FlagError where they differ."""
+    tiers = {name: load_checkpoint(path).get("tier") for name, path in paths.items()}
+    if len(set(tiers.values())) > 1:
+        text = ", ".join(f"{name} {tier}" for name, tier in tiers.items())
+        raise FlagError(f"the students were trained on different tiers ({text}): say with --tier on which they shall play")
+    return next(iter(tiers.values()))
 
 
 def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str) -> Router:
@@ -233,22 +236,29 @@ def main(args: Args) -> int:
     experts = load_experts(game, milestones)
     if not experts and args.max_steps is None:
         raise FlagError(f"{game.name} brings no experts to measure a run by: give --max-steps")
-    starts = choose_starts(game, None, args.rom_path, purpose="test", kind="power-on", tier=args.tier, worlds=args.worlds)
+    tier = args.tier or tier_of(paths)
+    starts = choose_starts(game, None, args.rom_path, purpose="test", kind="power-on", tier=tier, worlds=args.worlds)
     settings = {"rom_path": args.rom_path, "target_milestone": milestones[-1], **starts.settings}
 
-    def run(policy_of: Any, max_steps: int, title: str, state: bool) -> tuple[Runs, Policy]:
+    def run(policy_of: Any, limits: list[int], title: str, state: bool) -> tuple[Runs, Policy]:
         envs = make_vector_env(min(args.num_envs, args.n_runs), state_in_info=state, **settings)
         try:
             policy, film = policy_of(envs)
-            return play(policy, envs, args, max_steps, title, film), policy
+            return play(policy, envs, args, limits, title, film), policy
         finally:
             envs.close()
 
     expert_runs = None
     if experts:
-        expert_runs, _ = run(lambda envs: (ChainedExperts(experts, envs.envs), None), LONGEST, "experts", state=True)
+        longest = [LONGEST] * args.n_runs
+        expert_runs, _ = run(lambda envs: (ChainedExperts(experts, envs.envs), None), longest, "experts", state=True)
     limits = [args.max_steps] * args.n_runs
     if args.max_steps is None:
+        if failed := [str(episode.seed) for episode in expert_runs.result.episodes if not episode.success]:
+            raise FlagError(
+                f"the experts themselves do not reach {milestones[-1]} with seed(s) {', '.join(failed)}, so that a run can't be "
+                "measured by theirs: give --max-steps"
+            )
         limits = [round(args.step_factor * episode.length) for episode in expert_runs.result.episodes]
     output = Path(args.output_dir)
 
@@ -257,20 +267,24 @@ def main(args: Args) -> int:
         film = ChainFilm(output, f"play_{router.track}", policy, args.seed, milestones, list(game.buttons))
         return policy, film if args.record_video else None
 
-    runs, _ = run(chained, max(limits), "students", state=False)
-    runs = cut(runs, limits)
+    runs, policy = run(chained, limits, "students", state=False)
 
     print_table(splits_table(milestones, runs, expert_runs, router.track))
     stopped = Counter(how_far(milestones, episode) for episode in runs.result.episodes if not episode.success)
     text = rate_text(runs.result.successes, args.n_runs)
+    agreement = policy.agreed / max(policy.steps, 1)
     print(f"{router.track}: {text} runs from power-on reached {milestones[-1]}", end="")
     print(f"; the others came as far as {', '.join(f'{name} ({count})' for name, count in stopped.items())}" if stopped else "")
     if expert_runs is not None:
         text = rate_text(expert_runs.result.successes, args.n_runs)
         print(f"experts: {text}, in {expert_runs.result.mean_length:.0f} steps on average")
+    if args.router == "pixels":
+        print(f"the student that played was the one that memory would have chosen at {agreement:.1%} of the steps")
     content = {
         "args": asdict(args),
+        "starts": starts.settings,
         "track": router.track,
+        "router_agreement": agreement,
         "policies": {name: str(path) for name, path in paths.items()},
         "limits": limits,
         "students": as_rows(milestones, runs),

@@ -60,10 +60,10 @@ class MemoryRouter(Router):
 class PixelRouter(Router):
     """A network that guesses the milestone from one screen, and a filter over the story: it only goes on, one milestone at a time.
 
-    The filter is the forward pass of a hidden Markov model whose states are the milestones. At each step it stays, or with
+    The filter is the forward pass of a hidden Markov model whose states are the milestones. At each new screen it stays, or with
     probability 1 / MILESTONE_STEPS goes on to the next, and the network's probabilities (trained on as many screens of each
-    milestone, so that they are likelihoods but for a factor) weigh what was seen. Rabiner, "A Tutorial on Hidden Markov Models",
-    1989.
+    milestone, so that they are likelihoods but for a factor) weigh what was seen. A press that leaves the screen as it was says
+    nothing, and takes no time. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
 
     Args:
         network: pictures to (B, milestones) logits.
@@ -76,16 +76,20 @@ class PixelRouter(Router):
     def __init__(self, network: PolicyNetwork, trust: float = 0.3):
         self.network, self.trust = network.eval(), trust
         self._beliefs: dict[int, np.ndarray | None] = {}
+        self._screens: dict[int, np.ndarray] = {}
 
     def start_episode(self, slot: int) -> None:
         self._beliefs[slot] = None
+        self._screens.pop(slot, None)
 
     def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         logits = forward(self.network, screens)
         likelihoods = torch.softmax(self.trust * logits.double(), dim=-1).numpy()
-        places = []
-        for slot, likelihood in zip(slots, likelihoods, strict=True):
+        for slot, screen, likelihood in zip(slots, screens, likelihoods, strict=True):
             belief = self._beliefs[slot]
+            if belief is not None and np.array_equal(screen, self._screens[slot]):
+                continue
+            self._screens[slot] = screen.copy()
             if belief is None:
                 belief = np.eye(len(likelihood))[0]
             else:
@@ -95,8 +99,7 @@ class PixelRouter(Router):
                 belief[1:] += going_on[:-1]
             belief = belief * likelihood
             self._beliefs[slot] = belief / belief.sum()
-            places.append(int(self._beliefs[slot].argmax()))
-        return places
+        return [int(self._beliefs[slot].argmax()) for slot in slots]
 
 
 class ChainedStudents(Policy):
@@ -111,6 +114,7 @@ class ChainedStudents(Policy):
         splits: slot -> per milestone the (steps, frames) at which memory first said that it was completed; for tables, not for
             playing.
         last: slot -> place of the milestone whose student pressed last, and its probability of that button.
+        steps, agreed: how often a student was chosen, and how often it was the one that memory would have chosen.
         slots: seed of an episode -> where it is played.
     """
 
@@ -120,6 +124,7 @@ class ChainedStudents(Policy):
         self.splits: dict[int, dict[str, tuple[int, int]]] = {}
         self.last: dict[int, tuple[int, float]] = {}
         self.slots: dict[int | None, int] = {}
+        self.steps = self.agreed = 0
         self._steps: dict[int, int] = {}
         self._rngs: dict[int, np.random.Generator] = {}
 
@@ -131,6 +136,9 @@ class ChainedStudents(Policy):
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         note_splits(self.splits, self._steps, self.envs, slots, infos)
         places = self.router.route(slots, screens, infos)
+        self.steps += len(places)
+        in_memory = MemoryRouter(list(infos[0]["milestones"])).route(slots, screens, infos)
+        self.agreed += sum(ours == theirs for ours, theirs in zip(places, in_memory, strict=True))
         actions: dict[int, int] = {}
         for place in sorted(set(places)):
             network, deterministic = self.students[place]

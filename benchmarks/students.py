@@ -12,6 +12,7 @@ that do not reach 95 % of their expert's success, and writes `{output_dir}/stude
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,11 +44,12 @@ import torch
 from agent.chained_students import find_students
 from agent.episode_starts import choose_starts
 from benchmarks.cloning import TEST_SEED, check_milestones, make_policy, milestones
-from benchmarks.tables import check_at_least_one, run_in_parallel, run_main, summary
+from benchmarks.tables import check_at_least_one, run_in_parallel, summary
 from common.checkpoints import CheckpointError, load_checkpoint
 from common.evaluation import evaluate, seeded_episodes
 from common.files import save_json, save_text
 from common.run_logging import ProgressReport
+from pokemon_env.emulator import EmulatorError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
@@ -59,13 +61,17 @@ FULL_SHARE = 0.95
 def play(args: Args, milestone: str, students: list[Path], should_stop: Callable[[], bool]) -> dict[str, Any]:
     """One milestone's row: "max_steps", the expert's `summary`, and a list of the students'."""
     contents = [load_checkpoint(path) for path in students]
-    for path, content in zip(students, contents, strict=True):
-        if content.get("milestone") != milestone:
-            raise CheckpointError(f"{path}: its milestone is {content.get('milestone')}, wanted {milestone}")
     first = contents[0]
-    starts = choose_starts(
-        GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=first.get("worlds")
-    )
+    wanted = {"milestone": milestone, "tier": first.get("tier"), "worlds": first.get("worlds")}
+    for path, content in zip(students, contents, strict=True):
+        for key, value in wanted.items():
+            if content.get(key) != value:
+                raise CheckpointError(f"{path}: its {key} is {content.get(key)}, wanted {value}")
+        if "max_steps" not in content:
+            raise CheckpointError(f"{path}: does not say how many steps its episodes may take (max_steps)")
+    # On T2 nobody is tested in the worlds that it learned in.
+    worlds = None if first.get("tier") == "T2" else first.get("worlds")
+    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=worlds)
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info=True, **starts.settings)
     episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
 
@@ -143,4 +149,10 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("students.py", lambda: main(args))
+    try:
+        sys.exit(main(args))
+    except (CheckpointError, EmulatorError, OSError, ValueError) as error:
+        sys.exit(f"students.py: {error}")
+    except KeyboardInterrupt:
+        print("students.py: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -29,6 +29,8 @@ class EpisodeSpec:
     """Given to `reset`; None lets the environment draw on."""
     start_state: str | os.PathLike | None = None
     """A `.state` file to start from; None leaves it to the environment: at power-on, or where it was made to start."""
+    max_steps: int | None = None
+    """A limit of its own, where that is less than the one for all."""
 
 
 @dataclass(frozen=True)
@@ -435,7 +437,8 @@ def evaluate(
 
             for slot, (screen, reward, terminated, truncated, info) in environments.step(actions).items():
                 state = playing[slot]
-                over = bool(terminated or truncated or state.length + 1 >= max_steps)
+                limit = min(max_steps, episodes[state.episode].max_steps or max_steps)
+                over = bool(terminated or truncated or state.length + 1 >= limit)
                 reached, button = bool(terminated), actions[slot]
                 on_step(Step(slot, state.episode, state.length, state.screen, button, float(reward), screen, reached, over, info))
                 state.screen, state.info = screen, info

@@ -182,7 +182,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         if path is not None:
             already = self._load(path)
             self.game.seed(emulator, game_seed)
-            self._idle(options.get("idle_frames"), self.idle_frames_range)
+            self._idle(options.get("idle_frames"), self.idle_frames_range if self.tier is None or self._tier.jitter else (0, 0))
         elif world is None:
             emulator.load_state(self._power_on)
             self.game.seed(emulator, game_seed)

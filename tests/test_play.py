@@ -81,18 +81,21 @@ class Says(torch.nn.Module):
         return 8.0 * torch.nn.functional.one_hot(x[:, 0, 0].long(), 4)
 
 
-def screen(milestone: int) -> np.ndarray:
-    return np.full((144, 160, 3), milestone, np.uint8)
+def screen(milestone: int, other: int = 0) -> np.ndarray:
+    """A screen of the milestone; with another number another one."""
+    picture = np.full((144, 160, 3), milestone, np.uint8)
+    picture[1:] = other
+    return picture
 
 
 def test_the_filter_follows_the_story_and_only_on():
     router = PixelRouter(Says())
     router.start_episode(0)
     story = [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
-    places = [router.route([0], [screen(one)], [{}])[0] for one in story]
+    places = [router.route([0], [screen(one, i)], [{}])[0] for i, one in enumerate(story)]
     assert places == sorted(places) and set(places) == {0, 1, 2, 3}
     assert sum(a != b for a, b in zip(places, story, strict=True)) <= 6  # it takes a moment to be sure
-    assert [router.route([0], [screen(0)], [{}])[0] for _ in range(5)] == [3] * 5  # there is no way back
+    assert [router.route([0], [screen(0, i)], [{}])[0] for i in range(5)] == [3] * 5  # there is no way back
 
 
 def test_one_misleading_screen_moves_nothing():
@@ -101,12 +104,20 @@ def test_one_misleading_screen_moves_nothing():
     assert [router.route([0], [screen(one)], [{}])[0] for one in (0, 0, 3, 0, 1, 0, 0)] == [0] * 7
 
 
+def test_a_screen_that_stays_says_nothing_and_takes_no_time():
+    router = PixelRouter(Says(), trust=0.01)  # without evidence, time alone would move it on
+    router.start_episode(0)
+    assert [router.route([0], [screen(0)], [{}])[0] for _ in range(100)] == [0] * 100
+    router.start_episode(0)
+    assert [router.route([0], [screen(one)], [{}])[0] for one in (0, 1) * 100][-1] > 0
+
+
 def test_episodes_side_by_side_do_not_mix():
     router = PixelRouter(Says())
     for slot in (0, 1):
         router.start_episode(slot)
-    for _ in range(6):
-        places = router.route([0, 1], [screen(0), screen(1)], [{}, {}])
+    for shade in range(6):
+        places = router.route([0, 1], [screen(0, shade), screen(1, shade)], [{}, {}])
     assert places == [0, 1]
     router.start_episode(1)
     assert router.route([1], [screen(0)], [{}]) == [0]
@@ -174,22 +185,31 @@ def test_runs_from_power_on(students, capsys):
         assert sum(1 for _ in container.decode(video=0)) == 13
 
 
-def test_a_run_ends_after_five_times_its_experts_steps(students, monkeypatch):
-    monkeypatch.setattr(play, "LONGEST", 3)  # experts that need no more, so that this ends soon
-    assert play.main(play.Args(rom_path=ROM, n_runs=1, tier="T0", record_video=False)) == 0
+def test_a_run_ends_after_so_many_times_its_experts_steps(students, monkeypatch):
+    args = play.Args(rom_path=ROM, n_runs=2, tier="T1", record_video=False, step_factor=1.25)
+    assert play.main(args) == 0
     content = json.loads(Path("play_results/play.json").read_text())
-    assert content["limits"] == [15] and content["students"][0]["steps"] == 15 and not list(Path("play_results").glob("*.mp4"))
+    limits = [round(1.25 * run["steps"]) for run in content["experts"]]
+    assert content["limits"] == [run["steps"] for run in content["students"]] == limits and limits[0] != limits[1]
+    assert content["starts"] == {"tier": "T1", "worlds": "0"} and not list(Path("play_results").glob("*.mp4"))
+    assert content["router_agreement"] == 1.0
+    monkeypatch.setattr(play, "LONGEST", 3)
+    with pytest.raises(play.FlagError, match=r"the experts themselves do not reach BADGE with seed\(s\) 70000, 70001"):
+        play.main(args)
 
 
-def test_only_what_was_reached_within_the_limit_counts(students):
-    runs = play.Runs(
-        play.Evaluation([play.EpisodeResult(1, None, 2.0, 9, True, ("A", "B")), play.EpisodeResult(2, None, 2.0, 4, True, ("A",))]),
-        [{"A": (3, 90), "B": (9, 270)}, {"A": (4, 120)}],
-    )
-    cut = play.cut(runs, [8, 8])
-    assert [(episode.success, episode.length) for episode in cut.result.episodes] == [(False, 8), (True, 4)]
-    assert [play.how_far(["A", "B"], episode) for episode in cut.result.episodes] == ["A", "A"]
-    assert cut.reached("A") == [(3, 90), (4, 120)] and cut.reached("B") == []
+def test_students_play_what_they_learned(students):
+    paths = find_students(students, MILESTONES)
+    assert play.tier_of(paths) is None
+    for name in MILESTONES:
+        save_student(paths[name], name, student(), tier="T2")
+    assert play.tier_of(paths) == "T2"
+    save_student(paths["BADGE"], "BADGE", student(), tier="T1")
+    with pytest.raises(play.FlagError, match="different tiers .*BADGE T1.*--tier"):
+        play.main(play.Args(rom_path=ROM))
+
+
+def test_mean_splits():
     assert play.mean_split([(10, 3584), (20, 3584)]) == ("15", "1:00") and play.mean_split([]) == ("-", "-")
 
 
@@ -210,11 +230,12 @@ def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
     for place, name in enumerate(MILESTONES):
         base = rng.integers(0, 256, (18, 20), dtype=np.uint8).repeat(8, 0).repeat(8, 1)  # what this milestone looks like
         with DaggerData(
-            students / "models" / name / f"dagger_{name}_data.sqlite", "create", milestone=name, buttons=GAME.buttons
-        ) as data:
-            for number in range(12):
+            students / "models" / name / f"dagger_{name}_data.sqlite", "create", milestone=name, buttons=GAME.buttons,
+            facts={"rom_sha256": SHA},
+        ) as data:  # fmt: skip
+            for number in range(24):
                 picture = base.copy()
-                picture[:16, :16] = 20 * number
+                picture[:16, :16] = 10 * number
                 row = Row(np.repeat(picture[:, :, None], 3, 2), 0, 0, number // 2, number % 2, 0.0, seed=number, world=0)
                 data.append([row])
                 if number % 2:
@@ -256,6 +277,18 @@ def test_students_are_counted_at_their_own_milestones(tmp_path, monkeypatch, cap
     row = json.loads(Path("results/students/students.json").read_text())["milestones"]["GAME_RUNNING"]
     assert row["students"][0]["kib"] > 1 and row["students"][1]["failed_seeds"] == [50_000, 50_001, 50_002, 50_003]
 
+    worlds = []
+    with monkeypatch.context() as patch:  # where T2's students are tested nobody has learned
+        choose = students_table.choose_starts
+        patch.setattr(students_table, "choose_starts", lambda *args, **more: worlds.append(choose(*args, **more)) or worlds[0])
+        save_student(Path("new/GAME_RUNNING.pth"), "GAME_RUNNING", student(START), max_steps=4, tier="T2", worlds="train")
+        assert students_table.main(students_table.Args(policies=("new",), **settings)) == 0
+    assert worlds[0].settings["worlds"] == "test"
+    with pytest.raises(CheckpointError, match="bad/GAME_RUNNING.pth: its tier is T1, wanted T2"):
+        students_table.main(students_table.Args(policies=("new", "bad"), **settings))
+    save_student(Path("new/GAME_RUNNING.pth"), "GAME_RUNNING", student(START))
+    with pytest.raises(CheckpointError, match="does not say how many steps"):
+        students_table.main(students_table.Args(policies=("new",), **settings))
     save_student(tmp_path / "bad" / "GAME_RUNNING.pth", "BADGE", student(START), max_steps=4)
     with pytest.raises(CheckpointError, match="its milestone is BADGE, wanted GAME_RUNNING"):
         students_table.main(students_table.Args(policies=("bad",), **settings))

@@ -5,7 +5,7 @@
     python -m tools.train_router --pipeline-dir elsewhere --total-steps 6000
 
 It learns from the screens of the pipeline's DAgger data sets, those that the students visited and the experts before them, as
-many of each milestone; the last tenth of each milestone's episodes is kept apart, and says how often the network is right. Writes
+many of each milestone; every tenth of each milestone's episodes is kept apart, and says how often the network is right. Writes
 `router.pth` beside the students.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
@@ -68,23 +68,25 @@ from common.utils import seed_everything, select_device, set_threads
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 
-VALIDATION_SHARE = 0.1
+VALIDATION_EVERY = 10
+"""Of so many episodes one is kept apart."""
 
 
-def screens_of(path: Path, preprocess: Any, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def screens_of(path: Path, rom_sha256: str, preprocess: Any, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distinct pictures of a data set, for training and for validation: two arrays (n, C, H, W) uint8.
 
-    Those of the last episodes are the validation's; none of them is among the training's.
+    Every tenth episode is the validation's, but for pictures that are among the training's, too. Raises DaggerDataError for a
+    data set of another ROM.
     """
     with DaggerData(path, "read") as data:
+        if data.facts.get("rom_sha256") != rom_sha256:
+            raise DaggerDataError(f"{path} was made with another ROM; let auto_dagger_pipeline.py make it anew")
         columns = data.columns(["episode", "frame"])
-        episodes = np.unique(columns["episode"])
-        first = episodes[-max(1, round(VALIDATION_SHARE * len(episodes)))] if len(episodes) > 1 else np.inf
-        validation = columns["episode"] >= first
+        validation = columns["episode"] % VALIDATION_EVERY == VALIDATION_EVERY - 1
         training_frames = np.unique(columns["frame"][~validation])
         validation_frames = np.setdiff1d(columns["frame"][validation], training_frames)
         parts = []
-        for frames, count in ((training_frames, most), (validation_frames, max(1, round(VALIDATION_SHARE * most)))):
+        for frames, count in ((training_frames, most), (validation_frames, max(1, round(most / VALIDATION_EVERY)))):
             chosen = np.sort(rng.permutation(frames)[:count])
             parts.append([preprocess(screen) for screen in data.pictures(chosen)])
     empty = np.zeros((0, *np.shape(parts[0][0])), np.uint8)
@@ -124,7 +126,7 @@ def main(args: Args) -> int:
     training, validation = [], []
     with ProgressReport("reading", len(files)) as report:
         for number, path in enumerate(files.values(), start=1):
-            learn, keep = screens_of(path, network.preprocess, args.max_screens, rng)
+            learn, keep = screens_of(path, rom.header.sha256, network.preprocess, args.max_screens, rng)
             training.append(learn)
             validation.append(keep)
             report.update(number)
