@@ -22,8 +22,8 @@ demo: $(VENV)/.installed ## collect, clone and DAgger on three milestones; print
 
 pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with the settings of the README (hours; goes on after a stop)
 	$(PY) auto_dagger_pipeline.py --network tiles-small --hidden-dim 64 --batch-size 32 --learning-rate 1e-3 \
-	    --dagger-iterations 8 --episodes-per-iter 100 --train-steps-per-iter 2000 --target-success-rate 0.92 \
-	    --eval-episodes 50 --parallel-milestones 2
+	    --dagger-iterations 8 --episodes-per-iter 100 --train-steps-per-iter 2000 --eval-episodes 50 \
+	    --best-eval-episodes 50 --parallel-milestones 2
 	$(PY) -m tools.train_router
 
 play: $(VENV)/.installed ## the whole game from power-on by the students, filmed

@@ -94,6 +94,8 @@ class Args:
     target_success_rate: float | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
     expert's; None never."""
+    best_eval_episodes: int = 20
+    """Episodes by which the best network of a milestone is chosen."""
     test_episodes: int = 50
     """Episodes in which the student that was kept, and the expert beside it, are tested; no training or choice saw them."""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
@@ -223,7 +225,8 @@ class Work:
 
 LEAST = {
     **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
-    **dict.fromkeys(("hidden_dim", "test_episodes", "num_envs", "parallel_milestones", "num_threads", "step_multiplier"), 1),
+    **dict.fromkeys(("hidden_dim", "best_eval_episodes", "test_episodes", "num_envs", "parallel_milestones", "num_threads"), 1),
+    "step_multiplier": 1,
     **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
     **dict.fromkeys(("handover_share", "cutoff_share"), 0),
 }
@@ -358,7 +361,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
         flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--batch-size", str(args.batch_size)]
         flags += ["--learning-rate", str(args.learning_rate), "--hidden-dim", str(args.hidden_dim), "--network", args.network]
-        flags += ["--cutoff-share", str(args.cutoff_share)]
+        flags += ["--cutoff-share", str(args.cutoff_share), "--best-eval-episodes", str(args.best_eval_episodes)]
         flags += ["--lr-schedule", args.lr_schedule, "--query-rate", str(args.query_rate), "--query-by", args.query_by]
         flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]
         flags += ["--policy-dir", args.policy_dir, "--answer-cache", str(work.output / "answers.sqlite")]
