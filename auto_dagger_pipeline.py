@@ -242,6 +242,8 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
     for name, value in asdict(args).items():
         if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), MOST.get(name, math.inf)):
             raise PipelineError(complaint)
+    if args.handover_share + args.cutoff_share > 1:  # DAgger's complaint, but once and not in each milestone's record
+        raise PipelineError("--handover-share and --cutoff-share are more than 1 together")
     named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
     for flag, names in named.items():
         for name in names:

@@ -415,6 +415,8 @@ def check_flags(args: Args) -> None:
         raise FlagError("--expert code-agent is not there yet: a language model will stand there. Take --expert policy")
     if args.query_budget == 0 and args.expert_data_dir is None and args.resume_from is None:
         raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
+    if args.handover_share + args.cutoff_share > 1:
+        raise FlagError("--handover-share and --cutoff-share are more than 1 together")
     if args.query_by != "novelty" and args.query_rate == 1 and args.query_budget is None:
         print(f"--query-by {args.query_by} changes nothing: all states are asked about, without --query-rate or --query-budget")
 
@@ -580,8 +582,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     tier = args.tier or before.get("tier")
     worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
     starts = find_starts(args, game, milestone, tier, worlds, "train")
-    if args.handover_share + args.cutoff_share > 1:
-        raise FlagError("--handover-share and --cutoff-share are more than 1 together")
     if args.handover_share and not starts.settings:
         raise FlagError("--handover-share: recorded states are hand-overs all of them; leave it out, or --start-states")
     eval_starts = find_starts(args, game, milestone, tier, worlds, "choose")

@@ -293,6 +293,7 @@ def test_a_report_that_fails_costs_no_milestone(monkeypatch, capsys):
         (dict(step_multiplier=0.5), "--step-multiplier is 0.5, but must be at least 1"),
         (dict(step_multiplier=float("nan")), "--step-multiplier is nan"),
         (dict(min_success_rate=60.0), "--min-success-rate is 60.0, but must be at most 1"),
+        (dict(handover_share=0.6, cutoff_share=0.6), "more than 1 together"),
         (dict(query_rate=3.0), "--query-rate is 3.0, but must be at most 1"),
         (dict(learning_rate=float("inf")), "--learning-rate is inf"),
         (dict(worlds="nonsense"), "nonsense"),
