@@ -55,13 +55,16 @@ def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: b
     if path.is_file() and not overwrite:
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
-            before, name = saved["settings"], saved["name"]
+            before, name = dict(saved["settings"]), saved["name"]
         except (ValueError, KeyError, TypeError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
+        if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:
+            raise PipelineError(
+                f"{output} belongs to a pipeline of an older version, which did not have {', '.join(newer)} yet: go on with that "
+                "version, or give another --output-dir, or --overwrite without --milestone to throw away all that is there"
+            )
         changes = [
-            f"--{key.replace('_', '-')} was {before.get(key)} and is {value}"
-            for key, value in settings.items()
-            if before.get(key) != value
+            f"--{key.replace('_', '-')} was {before[key]} and is {value}" for key, value in settings.items() if before[key] != value
         ]
         if changes:
             raise PipelineError(

@@ -324,6 +324,8 @@ def test_other_settings_are_refused_and_overwritten_only_when_told():
     assert pipeline_folder.claim(OUTPUT, settings, "second", False) == "first"
     with pytest.raises(PipelineError, match="--batch-size was 8 and is 16"):
         pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", False)
+    with pytest.raises(PipelineError, match="older version, which did not have --new-flag yet"):
+        pipeline_folder.claim(OUTPUT, settings | {"new_flag": 1}, "second", False)
     assert pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", True) == "second"
     assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
     (OUTPUT / "pipeline_settings.json").write_text("{")
