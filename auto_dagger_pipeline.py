@@ -78,6 +78,8 @@ class Args:
     """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
     label_set: bool = True
     """Learn that any button is right that is on a shortest way, where the expert says so."""
+    label_share: float = 0.1
+    """Of that loss, the share of the button that the expert himself would press; see dagger_pokemon.py."""
     query_rate: float = 1.0
     """Share of the visited states that the expert is asked about."""
     query_by: Literal["random", "novelty", "disagreement"] = "random"
@@ -228,10 +230,10 @@ LEAST = {
     **dict.fromkeys(("hidden_dim", "best_eval_episodes", "test_episodes", "num_envs", "parallel_milestones", "num_threads"), 1),
     "step_multiplier": 1,
     **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
-    **dict.fromkeys(("handover_share", "cutoff_share"), 0),
+    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
 }
 MOST = {
-    **dict.fromkeys(("min_success_rate", "query_rate", "handover_share", "cutoff_share", "target_success_rate"), 1),
+    **dict.fromkeys(("min_success_rate", "query_rate", "handover_share", "cutoff_share", "label_share", "target_success_rate"), 1),
     "seed": 2**32 - 1,
 }
 
@@ -363,6 +365,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
         flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--batch-size", str(args.batch_size)]
         flags += ["--learning-rate", str(args.learning_rate), "--hidden-dim", str(args.hidden_dim), "--network", args.network]
+        flags += ["--label-share", str(args.label_share)]
         flags += ["--cutoff-share", str(args.cutoff_share), "--best-eval-episodes", str(args.best_eval_episodes)]
         flags += ["--lr-schedule", args.lr_schedule, "--query-rate", str(args.query_rate), "--query-by", args.query_by]
         flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]

@@ -102,6 +102,9 @@ class Args:
     """Run policies in this process, where the platform has no sandbox: only for files that you trust as your own."""
     label_set: bool = False
     """Learn that any button is right that the expert says is on a shortest way, instead of the one that he would press."""
+    label_share: float = 0.0
+    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
+    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest way."""
     answer_cache: str = ".milestone_trainer_cache/answers.sqlite"
     """File of answers that the expert gave in this or another run, which are not asked for again; "" for none."""
     query_budget: int | None = None
@@ -183,11 +186,12 @@ LEAST = {
     **dict.fromkeys(("eval_max_steps", "train_steps_per_iter"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
     **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
-    **dict.fromkeys(("handover_share", "cutoff_share"), 0),
+    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
     "expert_timeout": 0.01,
 }
 MOST = {
-    **dict.fromkeys(("beta_decay", "query_rate", "button_balance", "target_success_rate", "handover_share", "cutoff_share"), 1),
+    **dict.fromkeys(("beta_decay", "query_rate", "button_balance", "target_success_rate"), 1),
+    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 1),
     "seed": 2**32 - 1,
 }
 
@@ -849,7 +853,8 @@ def train(
         rate = learner.set_learning_rate(share if args.lr_schedule == "cosine" else None)
         # ALGO LOGIC: imitate the expert on one batch
         batch = training.sample(args.batch_size)
-        metrics = learner.update(batch.observations, batch.actions, optimal=batch.optimal if args.label_set else None)
+        optimal = batch.optimal if args.label_set else None
+        metrics = learner.update(batch.observations, batch.actions, optimal=optimal, label_share=args.label_share)
         progress.step += 1
 
         sums = {name: value + sums.get(name, 0) for name, value in metrics.items()}

@@ -45,6 +45,7 @@ class Learner:
         actions: torch.Tensor,
         *,
         optimal: torch.Tensor | None = None,
+        label_share: float = 0.0,
         weight: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """One step of gradient descent on the cross-entropy between the network and the expert.
@@ -54,6 +55,9 @@ class Learner:
             actions: (B,) int64, the labels.
             optimal: (B, n_actions) bool, all buttons that are right. The loss is then -log of the probability that the
                 network presses any of them, and does not ask which.
+            label_share: with `optimal`, the share in the loss of the cross-entropy with the label. Where an expert is not on
+                a shortest way, his single label may lead back to where another of the right buttons was pressed: a network
+                without a preference for his own can go in circles of which no step is wrong.
             weight: (B,) float, of each row in the loss; all alike by default.
         """
         with self.half_precision():
@@ -64,6 +68,8 @@ class Learner:
             hits = logits.detach().argmax(dim=-1) == actions
         else:
             losses = logits.logsumexp(dim=-1) - logits.masked_fill(~optimal, -math.inf).logsumexp(dim=-1)
+            if label_share:
+                losses = (1 - label_share) * losses + label_share * F.cross_entropy(logits, actions, reduction="none")
             hits = optimal.gather(1, logits.detach().argmax(dim=-1, keepdim=True))[:, 0]
         loss = losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
         self.optimizer.zero_grad(set_to_none=True)

@@ -47,7 +47,7 @@ def test_a_set_of_one_button_is_the_cross_entropy():
         assert torch.allclose(a, b, atol=1e-5)
 
 
-def gradient(optimal: torch.Tensor | None, logits: torch.Tensor, action: int) -> torch.Tensor:
+def gradient(optimal: torch.Tensor | None, logits: torch.Tensor, action: int, **more) -> torch.Tensor:
     """The gradient by the logits of a network that has nothing but them."""
 
     class Bias(torch.nn.Module):
@@ -59,7 +59,7 @@ def gradient(optimal: torch.Tensor | None, logits: torch.Tensor, action: int) ->
             return self.logits.expand(len(x), -1)
 
     one = Learner(Bias(), CPU, learning_rate=0.0, weight_decay=0.0, bf16=False)
-    one.update(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.tensor([action]), optimal=optimal)
+    one.update(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.tensor([action]), optimal=optimal, **more)
     return one.network.logits.grad
 
 
@@ -72,6 +72,15 @@ def test_another_right_button_is_not_pushed_away():
     assert with_set[1] < 0 and with_set[2] > 0 and with_set[3] > 0
     everything = gradient(torch.ones(1, 4, dtype=torch.bool), logits, action=0)
     assert everything.abs().max() < 1e-6
+
+
+def test_a_share_of_the_label_prefers_the_expert_s_own_button_among_the_right_ones():
+    logits, either = torch.tensor([0.0, 4.0, 0.0, -1.0]), torch.tensor([[True, True, False, False]])
+    some = gradient(either, logits, action=0, label_share=0.1)
+    assert some[0] < -0.05 and some[1] > 0.05  # though the network is as good as sure of the other one
+    expected = 0.9 * gradient(either, logits, action=0) + 0.1 * gradient(None, logits, action=0)
+    assert torch.allclose(some, expected, atol=1e-6)
+    assert torch.allclose(gradient(either, logits, action=0, label_share=1.0), gradient(None, logits, action=0), atol=1e-6)
 
 
 def test_accuracy_over_a_set_counts_any_right_button():
