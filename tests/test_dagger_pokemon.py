@@ -470,7 +470,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
-    handover_share=0.5, cutoff_share=0.5,
+    handover_share=0.5, cutoff_share=0.5, label_share=0.2,
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
