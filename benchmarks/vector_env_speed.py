@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -44,10 +44,22 @@ from pokemon_env.vector_env import available_cores, make_vector_env
 ROUND_SECONDS = 0.4
 
 
+class InfoAsOneValue(gymnasium.Wrapper):
+    """Hides what an info holds from Gymnasium's vector environments: they can't join a dict from one with None from another."""
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return observation, {"info": (info,)}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        *rest, info = self.env.step(action)
+        return (*rest, {"info": (info,)})
+
+
 def gymnasium_env(kind: type, num_envs: int, settings: dict) -> gymnasium.vector.VectorEnv:
     extra = {"shared_memory": True, "context": "forkserver"} if kind is gymnasium.vector.AsyncVectorEnv else {}
     mode = gymnasium.vector.AutoresetMode.DISABLED
-    return kind([lambda: PokemonEnv(**settings)] * num_envs, autoreset_mode=mode, **extra)
+    return kind([lambda: InfoAsOneValue(PokemonEnv(**settings))] * num_envs, autoreset_mode=mode, **extra)
 
 
 def steps_per_second(envs: list[gymnasium.vector.VectorEnv], seconds: float) -> list[float]:
