@@ -407,14 +407,16 @@ def test_rows_are_what_was_played(learn):
 
 
 def test_sets_of_right_buttons_are_learned_from(learn, monkeypatch):
-    seen = []
+    seen, shares = [], set()
 
-    def spy(self, observations, actions, *, optimal=None, weight=None):
+    def spy(self, observations, actions, *, optimal, label_share):
         seen.append((actions, optimal))
-        return ORIGINAL_UPDATE(self, observations, actions, optimal=optimal, weight=weight)
+        shares.add(label_share)
+        return ORIGINAL_UPDATE(self, observations, actions, optimal=optimal, label_share=label_share)
 
     monkeypatch.setattr(Learner, "update", spy)
-    learn(milestone="RIVAL_HOUSE", max_episode_steps=20, label_set=True)
+    learn(milestone="RIVAL_HOUSE", max_episode_steps=20, label_set=True, label_share=0.3)
+    assert shares == {0.3}
     sizes = torch.cat([optimal.sum(dim=1) for _, optimal in seen])
     assert sizes.min() == 1 and sizes.max() > 1
     assert all(optimal.gather(1, actions[:, None]).all() for actions, optimal in seen)
