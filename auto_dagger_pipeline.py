@@ -132,6 +132,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,24 +147,26 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import save_json
+from common.files import clear_temporaries, save_json
 from common.flags import out_of_range
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
 from common.pipeline_folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
+    SETTINGS,
     PipelineError,
     claim,
-    clear_temporaries,
     films,
     forget,
     locked,
     orphans_work,
+    pipeline_to_continue,
 )
 from common.pipeline_progress import PipelineProgress
 from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
 from common.pipeline_report import write_report
-from common.run_logging import finish_run, new_run_name, print_table, start_run
+from common.run_logging import finish_run, print_table, start_run
+from common.run_names import RunError, resumed_run, run_folder
 from common.script_runs import ScriptFailed, last_lines, run_script
 from common.utils import StopRequest, select_device
 from pokemon_env.emulator import EmulatorError, Rom
@@ -193,6 +196,7 @@ USER_ERRORS = (
     OSError,
     PipelineError,
     PipelineRecordsError,
+    RunError,
     SandboxError,
 )
 """What keeps a pipeline from starting, and a user can mend."""
@@ -358,7 +362,8 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
     name = f"dagger_{entry.id}"
     best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models), work.should_stop) as lock:
-        clear_temporaries(models, work.output / "dagger_videos" / entry.id)
+        for folder in (models, work.output / "dagger_videos" / entry.id):
+            clear_temporaries(folder)
         if best.is_file() and final.is_file():
             return best
         flags = ["--milestone", entry.id, "--exp-name", name, "--model-dir", str(models), "--seed", str(args.seed)]
@@ -505,27 +510,34 @@ def main(args: Args) -> int:
         probe(game)
     output = Path(args.output_dir)
     refusal = f"another pipeline works in {output}: wait for its end, stop it, or choose another --output-dir"
-    with locked(output / ".lock", refusal=refusal):
-        return run(args, entries, game, rom, output)
+    with locked(output / ".lock", refusal=refusal), ExitStack() as opened:
+        return run(args, entries, game, rom, output, opened)
 
 
-def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path) -> int:
-    """`main`, of the folder's one pipeline."""
+def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path, opened: ExitStack) -> int:
+    """`main`, of the folder's one pipeline; what is to be closed goes into `opened`."""
     ids = list(entries)
-    settings = {key: value for key, value in asdict(args).items() if key not in MAY_CHANGE}
-    new_name = new_run_name("auto_dagger_pipeline", args.seed)
-    anew = args.overwrite and args.milestone is None
-    name = claim(output, settings | {"rom_sha256": rom.header.sha256}, new_name, anew)
+    settings = {key: value for key, value in asdict(args).items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
+    before = pipeline_to_continue(output, settings, overwrite=args.overwrite and args.milestone is None)
+    if before is None:
+        name = opened.enter_context(run_folder("auto_dagger_pipeline", args.seed))
+    else:
+        name = opened.enter_context(resumed_run(before, output / SETTINGS))
+    os.environ["WANDB_RUN_GROUP"] = name
+    resumed_at = None if before is None else len(ids)  # of its logs nothing is replaced
+    writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity, resumed_at=resumed_at)
+    opened.callback(finish_run, writer, args.track)
+    if before is None:
+        claim(output, name, settings)
     records = PipelineRecords(output)
     if args.milestone is not None and args.overwrite:
         records.drop([args.milestone])
         forget(output, args.milestone)
-    clear_temporaries(output, output / "expert_evaluations")
+    for folder in (output, output / "expert_evaluations"):
+        clear_temporaries(folder)
     todo, skipped = plan(args, ids, records)
     threads = args.num_threads or max(1, (os.cpu_count() or 1) // args.parallel_milestones)
     torch.set_num_threads(threads)
-    os.environ["WANDB_RUN_GROUP"] = name
-    writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity)
     stop, stopped = StopRequest(), threading.Event()
     records.rewrite()  # a killed pipeline may have written one file, and not the other
     for milestone, reason in skipped.items():
@@ -574,7 +586,6 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     finally:
         stop.restore()
         report()
-        finish_run(writer, args.track)
     print_table(progress.table(records))
     print(f"{output / 'report.html'}; {(time.monotonic() - started) / 60:.1f} minutes")
     if stop():

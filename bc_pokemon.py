@@ -163,6 +163,7 @@ if __name__ == "__main__":
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.tensorboard import SummaryWriter
 
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyError
@@ -197,19 +197,20 @@ from common.demonstrations import (
     split_episodes,
 )
 from common.evaluation import EvaluationStopped, Evaluator
-from common.learner import Learner
+from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
 from common.preprocessing import random_shift
 from common.run_logging import (
     ProgressReport,
+    RunLog,
     confusion_figure,
     finish_run,
-    new_run_name,
     print_table,
     results_table,
     start_run,
 )
+from common.run_names import RUNS, RunError, checked_name, only_trainer, resumed_run, run_folder
 from common.utils import (
     StopRequest,
     seed_everything,
@@ -266,6 +267,7 @@ class FlagError(ValueError):
 USER_ERRORS = (
     CheckpointError,
     DemonstrationError,
+    DivergedError,
     EmulatorError,
     FlagError,
     MemoryError,
@@ -273,6 +275,7 @@ USER_ERRORS = (
     MilestoneConfigError,
     OSError,
     PolicyError,
+    RunError,
     StartStateError,
 )
 """What a user can mend: the message says how, and a traceback would only hide it."""
@@ -405,18 +408,21 @@ def make_evaluator(
 
 def main(args: Args) -> dict[str, Any]:
     """Train (or only evaluate). Returns the run's name, the last step, and the records of the best and last network."""
+    with ExitStack() as opened:  # closed again wherever it ends
+        return run(args, opened)
+
+
+def run(args: Args, opened: ExitStack) -> dict[str, Any]:
+    """`main`; what is to be closed goes into `opened`."""
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
-    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
     if args.eval_only:
-        return evaluate_checkpoint(args, checkpoint, device)
+        return evaluate_checkpoint(args, device)
     if args.patience and not args.eval_frequency:
         raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
-    try:
-        Path(args.model_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FlagError(f"--model-dir {args.model_dir}: can't be made a folder ({error.strerror}); name another") from error
+    opened.enter_context(only_trainer(args.model_dir, args.exp_name))
+    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
 
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
@@ -455,7 +461,7 @@ def main(args: Args) -> dict[str, Any]:
     learner = BehaviouralCloning(args, network, train_data, device)
 
     # A new run, or an old one that goes on
-    run_name = new_run_name(args.exp_name, args.seed)
+    run_name = None
     progress = Progress(demonstrations={path.name: sha256_of(path) for path in files}, threads=threads)
     if checkpoint is not None:
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
@@ -471,28 +477,35 @@ def main(args: Args) -> dict[str, Any]:
         learner.load_state_dict(checkpoint | checkpoint["training_state"])
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         if flags.get("exp_name") == args.exp_name:
-            run_name = checkpoint["run_name"]
+            run_name = checkpoint.get("run_name")
         now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
-    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
+    check_not_of_another_run(list(models.values()), run_name, args.overwrite)
     best_file = models["best"]
     if progress.best is not None:
-        if run_name != checkpoint.get("run_name"):  # under a new name: what was the best so far keeps the old one
+        if run_name is None:  # under a new name: what was the best so far keeps the old one
             best_file = Path(args.resume_from).with_name(f"{flags.get('exp_name')}_best.pth")
         if not best_file.is_file():
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
+    new = run_name is None
+    name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name, args.resume_from)
+    run_name = opened.enter_context(name)
     evaluator, played = None, ""
     if plays:
         starts = evaluation_starts(args, milestone, tier, worlds)
         played = f"; evaluated {where_played(starts)}"
-        evaluator = make_evaluator(args, milestone, starts, buttons, device, Path("runs") / run_name / "videos")
+        evaluator = make_evaluator(args, milestone, starts, buttons, device, RUNS / run_name / "videos")
+        opened.callback(evaluator.close)
+    last_good = args.resume_from
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
+        nonlocal last_good
+        learner.check_finite(progress.step, last_good)
         state = learner.state_dict()
         content = {
             "algorithm": "bc",
@@ -513,6 +526,7 @@ def main(args: Args) -> dict[str, Any]:
             content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
             content |= {"training_state": state, "progress": asdict(progress)}
         save_checkpoint(path, content)
+        last_good = path if record is None else last_good
 
     writer = start_run(
         run_name,
@@ -520,8 +534,9 @@ def main(args: Args) -> dict[str, Any]:
         track=args.track,
         project=args.wandb_project_name,
         entity=args.wandb_entity,
-        resumed_at=None if checkpoint is None else progress.step,
+        resumed_at=None if new else progress.step,
     )
+    opened.callback(finish_run, writer, args.track)
     print(
         f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
         f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
@@ -532,6 +547,7 @@ def main(args: Args) -> dict[str, Any]:
         while True:
             # Evaluate: validation, and play
             if evaluation_is_due(args, progress):
+                learner.check_finite(progress.step, last_good)
                 record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
                 if record is not None:
                     progress.evaluated_at, progress.last = progress.step, record
@@ -565,6 +581,7 @@ def main(args: Args) -> dict[str, Any]:
             progress.add(metrics)
             if progress.step % 100 == 0 or progress.step == args.total_steps:
                 means = progress.take_means()
+                learner.check_finite(progress.step, last_good)
                 for name, value in means.items():
                     writer.add_scalar(f"train/{name}", value, progress.step)
                 writer.add_scalar("train/learning_rate", rate, progress.step)
@@ -572,9 +589,6 @@ def main(args: Args) -> dict[str, Any]:
                 writer.add_scalar("train/steps_per_second", speed, progress.step)
                 report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
 
-    finish_run(writer, args.track)
-    if evaluator is not None:
-        evaluator.close()
     stop.restore()
     results = {"run_name": run_name, "step": progress.step, "best": progress.best, "last": progress.last}
     if not finished:
@@ -669,7 +683,7 @@ def evaluate_network(
     evaluator: Evaluator | None,
     progress: Progress,
     buttons: list[str],
-    writer: SummaryWriter,
+    writer: RunLog,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any] | None:
     """Validate, play, and log both; whoever may be the best, and the last network, play the longer evaluation too.
@@ -710,17 +724,18 @@ def evaluate_network(
     return record
 
 
-def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:
+def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     """Play --eval-episodes episodes with a checkpoint, on start states and seeds that no network was chosen by; film the
     first."""
-    if checkpoint is None:
+    if args.resume_from is None:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
+    checkpoint = load_checkpoint(args.resume_from)
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
     check_fits(checkpoint, args.resume_from, rom_sha256=Rom.read(args.rom_path).header.sha256)
     args.frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
-    videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
+    videos = RUNS / checked_name(checkpoint.get("run_name", name), args.resume_from) / "videos"
     starts = evaluation_starts(args, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
     evaluator = make_evaluator(args, milestone, starts, buttons, device, videos)
     print(f"{args.resume_from}: {milestone or 'the whole game'}, evaluated {where_played(starts)}")

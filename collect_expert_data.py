@@ -114,7 +114,7 @@ from common.demonstrations import (
 )
 from common.files import AlreadyLockedError, exclusive_lock
 from common.milestone_config import MilestoneConfigError, load_milestone_config
-from common.run_logging import ProgressReport, print_table
+from common.run_logging import ProgressReport, plain_console, print_table
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed
 from pokemon_env.games.base import Game
@@ -410,10 +410,10 @@ def only_recorder(args: Args) -> Iterator[None]:
     try:
         with exclusive_lock(folder / f".seed{args.seed}.lock"):
             yield
-    except AlreadyLockedError:
+    except AlreadyLockedError as error:
         raise ValueError(
-            f"another run with --seed {args.seed} is recording into {folder}: both would record the same episodes. "
-            "Wait for it, or give another seed"
+            f"another run with --seed {args.seed} is recording into {folder} ({error.holder}): both would record the same "
+            "episodes. Wait for it, or give another seed"
         ) from None
 
 
@@ -441,7 +441,7 @@ def main(args: Args) -> int:
         raise ValueError("--n-labels is for scripted experts: with --human give --n-episodes")
     if args.human and args.noise:
         raise ValueError("--noise is for scripted experts: with --human it would press other buttons than the person does")
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     env = PokemonEnv(args.rom_path)
     env.close()
     known = [milestone.id for milestone in env.milestones]

@@ -218,7 +218,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
@@ -254,11 +253,11 @@ from common.evaluation import (
     NetworkPolicy,
     seeded_episodes,
 )
-from common.files import AlreadyLockedError, exclusive_lock
-from common.learner import Learner
+from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
-from common.run_logging import ProgressReport, finish_run, new_run_name, print_table, results_table, start_run
+from common.run_logging import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
+from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
 from common.statistics import rate_text, wilson_interval
 from common.training_set import TrainingSet
 from common.utils import StopRequest, seed_everything, select_device, set_threads
@@ -285,6 +284,7 @@ USER_ERRORS = (
     CheckpointError,
     DaggerDataError,
     DemonstrationError,
+    DivergedError,
     EmulatorError,
     FlagError,
     MemoryError,
@@ -292,6 +292,7 @@ USER_ERRORS = (
     MilestoneConfigError,
     OSError,
     PolicyError,
+    RunError,
     SandboxError,
     StartStateError,
     query_selection.SelectionError,
@@ -478,7 +479,7 @@ def label(
 
 
 def log_rollout(
-    writer: SummaryWriter, data: DaggerData, rollout: Rollout, learner: Learner, training: TrainingSet, beta: float, step: int
+    writer: RunLog, data: DaggerData, rollout: Rollout, learner: Learner, training: TrainingSet, beta: float, step: int
 ) -> str:
     """Log how the student played, and how often it agrees with the labels before it has learned from them."""
     result = rollout.result
@@ -542,22 +543,22 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
+    opened.enter_context(only_trainer(args.model_dir, args.exp_name))
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
     init = None if args.init_from is None or checkpoint is not None else load_checkpoint(args.init_from)
     if checkpoint is not None:
         check_fits(checkpoint, args.resume_from, algorithm="dagger")
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
-    run_name = new_run_name(args.exp_name, args.seed) if checkpoint is None else checkpoint["run_name"]
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
-    check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
-    if checkpoint is None and data_file.exists() and not args.overwrite:
+    check_not_of_another_run(list(models.values()), None if checkpoint is None else checkpoint.get("run_name"), args.overwrite)
+    if checkpoint is None and data_file.exists() and not args.overwrite and holds_rows(data_file):
+        goes_on = f"continue that run with --resume-from {models['last']}; " if models["last"].is_file() else ""
         raise DaggerDataError(
-            f"{data_file} already exists, the data set of another run. Choose another --exp-name or --model-dir; continue that run "
-            f"with --resume-from {models['last']}; or replace it with --overwrite"
+            f"{data_file} already exists, the data set of another run. Choose another --exp-name or --model-dir; {goes_on}"
+            "or replace it with --overwrite"
         )
-    Path(args.model_dir).mkdir(parents=True, exist_ok=True)
 
     # The game, the milestone, and who knows how to reach it
     rom = Rom.read(args.rom_path)
@@ -627,11 +628,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
         labeller.load_state_dict(progress.labels)
-    lock = Path(args.model_dir) / f".{args.exp_name}.lock"
-    try:
-        opened.enter_context(exclusive_lock(lock))
-    except AlreadyLockedError:
-        raise FlagError(f"{lock}: another process trains this run; wait for its end, or choose another --exp-name") from None
     # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
     if checkpoint is None and args.overwrite:
         shutil.rmtree(starts_folder(args), ignore_errors=True)
@@ -641,6 +637,20 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     eval_files = eval_starts.files
     if eval_handovers := make_handovers(args, game, milestone, eval_starts, n_handovers, "choose"):
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
+    # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
+    if checkpoint is None:
+        run_name = opened.enter_context(run_folder(args.exp_name, args.seed))
+    else:
+        run_name = opened.enter_context(resumed_run(checkpoint.get("run_name"), args.resume_from))
+    writer = start_run(
+        run_name,
+        args,
+        track=args.track,
+        project=args.wandb_project_name,
+        entity=args.wandb_entity,
+        resumed_at=None if checkpoint is None else progress.step,
+    )
+    opened.callback(finish_run, writer, args.track)
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     data.truncate(progress.rows)
@@ -664,11 +674,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         frame_stack=args.frame_stack,
         deterministic=not args.stochastic_eval,
         buttons=buttons,
-        videos=Path("runs") / run_name / "videos" if args.video else None,
+        videos=RUNS / run_name / "videos" if args.video else None,
     )
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a network to play with; without, one that training can go on from."""
+        learner.check_finite(progress.step, models["last"] if models["last"].is_file() else args.resume_from)
         state = learner.state_dict()
         content = {
             "algorithm": "dagger",
@@ -693,14 +704,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
         save_checkpoint(path, content)
 
-    writer = start_run(
-        run_name,
-        args,
-        track=args.track,
-        project=args.wandb_project_name,
-        entity=args.wandb_entity,
-        resumed_at=None if checkpoint is None else progress.step,
-    )
     where = f"tier {starts.settings['tier']}, worlds {starts.settings['worlds']}" if starts.settings else "recorded states"
     print(f"{run_name}: {milestone} on {where}; expert {oracle.identity}; {device}, {threads} thread(s)")
     stop = StopRequest()
@@ -764,7 +767,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 # Train on all that was labelled so far
                 if progress.phase == "train":
                     training.refresh()
-                    if not train(args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"])):
+                    if not train(
+                        args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"]), models["last"]
+                    ):  # fmt: skip
                         raise EvaluationStopped
                     progress.phase = "evaluate"
                     save(models["last"])
@@ -802,7 +807,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         save(models["last"])
     finally:
         stop.restore()
-        finish_run(writer, args.track)
     results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
     results["labels"] = asdict(labeller.counts)
     if not finished:
@@ -815,18 +819,24 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     return results | {"signal": None}
 
 
+def holds_rows(data_file: Path) -> bool:
+    """Whether a data set is of a run that began; without a row it is what a failed start left, and in nobody's way."""
+    with DaggerData(data_file, "read") as data:
+        return len(data) > 0
+
+
 def open_data(
     args: Args, path: Path, milestone: str, buttons: list[str], facts: dict[str, Any], checkpoint: dict[str, Any] | None
 ) -> DaggerData:
     """The run's data set: a new one, or that of the checkpoint's run."""
     if checkpoint is not None:
         return DaggerData(path, "open", milestone=milestone, buttons=buttons)
+    theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]  # without rows, if it is there at all
     if args.overwrite:  # all of the other run, so that whoever goes on with this one finds nothing of that in his way
-        theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
         theirs += [path.with_name(f"{args.exp_name}_{name}.pth") for name in ("best", "last", "final")]
         theirs += map(Path, glob.glob(f"{glob.escape(str(path.with_name(args.exp_name)))}_iter*.pth"))
-        for file in theirs:
-            file.unlink(missing_ok=True)
+    for file in theirs:
+        file.unlink(missing_ok=True)
     return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
 
 
@@ -835,13 +845,17 @@ def train(
     learner: Learner,
     training: TrainingSet,
     progress: Progress,
-    writer: SummaryWriter,
+    writer: RunLog,
     report: ProgressReport,
     began: float,
     stop: StopRequest,
     save: Any,
+    last: Path,
 ) -> bool:
-    """The training steps of one iteration, or what is left of them; returns False if it was told to stop before their end."""
+    """The training steps of one iteration, or what is left of them; returns False if it was told to stop before their end.
+
+    Raises DivergedError, which names `last`, the checkpoint that `save` writes.
+    """
     first, end = progress.first_step, progress.first_step + args.train_steps_per_iter
     first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
     if not len(training):
@@ -861,6 +875,7 @@ def train(
         n_summed += 1
         if progress.step % 100 == 0 or progress.step == end:
             means = {name: value.item() / n_summed for name, value in sums.items()}
+            learner.check_finite(progress.step, last)
             for name, value in means.items():
                 writer.add_scalar(f"train/{name}", value, progress.step)
             writer.add_scalar("train/learning_rate", rate, progress.step)

@@ -50,7 +50,6 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
-from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cloning import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, play, train
@@ -99,7 +98,7 @@ def main(args: Args) -> int:
         demonstrated = sum(count_labelled(path) for path in episode_files(data))
         # Of all iterations, also those after the best: that is what the run has cost.
         asked = load_checkpoint(models / f"dagger_{milestone}_1_final.pth")["labels"]["labels"]
-        rates = [escape(rate_text(results[name]["successes"], results[name]["episodes"])) for name in policies]
+        rates = [rate_text(results[name]["successes"], results[name]["episodes"]) for name in policies]
         steps = [results[name]["mean_steps"] for name in policies[1:]]
         table.add_row(
             milestone,

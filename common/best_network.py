@@ -10,7 +10,7 @@ import torch
 from common.evaluation import Evaluator
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from common.run_logging import RunLog
 
 CANDIDATE_SEEDS = 10_000
 """From --eval-seed to the first seed of the episodes that candidates for the best play."""
@@ -21,7 +21,7 @@ def play_candidate(
     network: torch.nn.Module,
     step: int,
     best: dict[str, Any] | None,
-    writer: SummaryWriter,
+    writer: RunLog,
     *,
     eval_episodes: int,
     best_eval_episodes: int,

@@ -196,9 +196,10 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
             continue
         owner = load_checkpoint(path).get("run_name", "an unknown run")
         if owner != run_name:
+            last = path.with_name(path.name.rsplit("_", 1)[0] + "_last.pth")
+            goes_on = f"continue that run with --resume-from {last}; " if last.is_file() else ""
             raise CheckpointError(
-                f"{path} already exists (run {owner}). Choose another --exp-name or --model-dir; continue that run "
-                f"with --resume-from {path.with_name(path.name.rsplit('_', 1)[0] + '_last.pth')}; "
+                f"{path} already exists (run {owner}). Choose another --exp-name or --model-dir; {goes_on}"
                 f"or replace it with --overwrite"
             )
 

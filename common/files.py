@@ -3,35 +3,77 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write fails with on a full disk, at a quota's end, and at a limit for one file."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp(?P<suffix>.*)")
+
 
 class AlreadyLockedError(RuntimeError):
-    """Another process holds the lock."""
+    """Another process holds the lock.
+
+    Attributes:
+        holder: that process, for a message: "process 1234, bc_pokemon.py, since 2026-11-28 12:03".
+    """
+
+    def __init__(self, path: Path, holder: str):
+        super().__init__(f"{path} is held by {holder}")
+        self.holder = holder
+
+
+@contextlib.contextmanager
+def named_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Give errors of writing `path` its name: a full disk is found by a write, which knows only a file descriptor."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (*NO_ROOM, errno.EIO, errno.EROFS):
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` when the block ends without an error.
 
-    A process that is killed inside the block leaves the old file (or none) under the name, never half of a new one.
-    The folder is created if it is missing. The temporary name starts with a dot and keeps the suffix, which some
-    writers look at.
+    A process that is killed inside the block leaves the old file (or none) under the name, never half of a new one
+    (`clear_temporaries` deletes what it leaves beside it). The folder is created if it is missing. The temporary name starts
+    with a dot and keeps the suffix, which some writers look at.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with named_errors(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_temporaries(folder: str | os.PathLike, names: str = ".+") -> None:
+    """Delete what killed processes left of `atomic_write` in the folder. The caller knows that nobody writes there now.
+
+    Args:
+        folder: need not exist.
+        names: a pattern (`re`) for the whole name of the file that was to be written.
+    """
+    for path in Path(folder).glob(".*.tmp*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and re.fullmatch(names, match["name"] + match["suffix"]):
+            path.unlink(missing_ok=True)
 
 
 def save_text(path: Path, text: str) -> None:
@@ -46,28 +88,78 @@ def save_json(path: Path, content: Any) -> None:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: str | os.PathLike, seconds: float = 0.0, tick: Callable[[], None] = lambda: None) -> Iterator[IO[str]]:
-    """Hold a lock file, which stays behind; yields it, open, so that it can be handed to a child process.
+def exclusive_lock(
+    path: str | os.PathLike, seconds: float = 0.0, tick: Callable[[], None] = lambda: None, *, keep: bool = False
+) -> Iterator[IO[str]]:
+    """Hold a lock file, in which it says who holds it; yields it, open.
 
     Args:
         path: of the file; its folder is created.
         seconds: how long to wait for somebody else who holds it.
         tick: called five times a second while waiting; may raise.
+        keep: leave the file behind, and with it the lock to child processes that were handed the open file and may live on.
 
     Raises AlreadyLockedError if it is still held then. The system lets go of it when the last process that has the file open ends,
     however it ends.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        deadline = time.monotonic() + seconds
-        while True:
+    deadline = time.monotonic() + seconds
+    while (file := _try_lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise AlreadyLockedError(path, _holder(path))
+        tick()
+        time.sleep(0.2)
+    with file:
+        with named_errors(path):
+            json.dump({"pid": os.getpid(), "script": _script(), "since": datetime.now().strftime("%Y-%m-%d %H:%M")}, file)
+            file.flush()
+        try:
+            yield file
+        finally:
+            if not keep:  # while it is locked: whoever gets it next sees that it is no longer the one of that name
+                path.unlink(missing_ok=True)
+
+
+def _try_lock(path: Path) -> IO[str] | None:
+    """The file, open, empty and locked; None if somebody else has it."""
+    while True:
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise AlreadyLockedError(f"{path} is held by another process") from None
-                tick()
-                time.sleep(0.2)
-        yield file
+                return None
+            try:
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    file.truncate(0)
+                    opened.pop_all()
+                    return file
+            except FileNotFoundError:  # its holder deleted it after we had opened it
+                pass
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, as far as the file says."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        text = f"process {entry['pid']}, {entry['script']}, since {entry['since']}"
+        return text if is_running(entry["pid"]) else f"{text}, or one that it started"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _script() -> str:
+    """The name of the script that this process runs."""
+    return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import torch
@@ -11,6 +12,34 @@ import torch.nn.functional as F
 from common.checkpoints import rng_state, set_rng_state
 from common.networks import PolicyNetwork
 from common.utils import autocast
+
+
+class DivergedError(ValueError):
+    """The loss or a weight is no finite number; the text says at which step, and where to go on from."""
+
+
+def check_finite(
+    network: torch.nn.Module, step: int, loss: float, learning_rate: float, last_good: str | os.PathLike | None = None
+) -> None:
+    """Refuse to go on with a network that has diverged. To be called once in a while, and before a network is saved or plays.
+
+    Args:
+        network: looked at whole.
+        step: how many steps it has learned.
+        loss: of the last one, or a mean.
+        learning_rate: for the message.
+        last_good: the last checkpoint that training can go on from, if there is one.
+
+    Raises DivergedError if the loss or a weight is nan or infinite.
+    """
+    weights = torch.stack([torch.isfinite(weight).all() for weight in network.state_dict().values()]).all().item()
+    if weights and math.isfinite(loss):
+        return
+    way = "begin again" if last_good is None else f"go on from {last_good}, which was saved before that, with --resume-from and"
+    raise DivergedError(
+        f"step {step:,}: training has diverged (loss {loss:.4g}, weights {'' if weights else 'not '}finite); {way} with a lower "
+        f"learning rate than {learning_rate:g}"
+    )
 
 
 class Learner:
@@ -38,6 +67,7 @@ class Learner:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.half_precision = autocast(device, bf16)
+        self.last_loss = torch.zeros((), device=device)
 
     def update(
         self,
@@ -75,7 +105,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {"bc_loss": loss.detach(), "accuracy": hits.float().mean()}
+        self.last_loss = loss.detach()
+        return {"bc_loss": self.last_loss, "accuracy": hits.float().mean()}
 
     def set_learning_rate(self, share_done: float | None) -> float:
         """Set and return the rate: constant (None), or along a cosine from 1 at a share of 0 of the steps to 0 at 1."""
@@ -85,6 +116,10 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
+
+    def check_finite(self, step: int, last_good: str | os.PathLike | None = None) -> None:
+        """`check_finite` of the network and the last batch's loss. Waits for the device, so not at every step."""
+        check_finite(self.network, step, self.last_loss.item(), self.learning_rate, last_good)
 
     def state_dict(self) -> dict[str, Any]:
         return {

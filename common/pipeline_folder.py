@@ -25,32 +25,38 @@ class PipelineError(ValueError):
 
 @contextmanager
 def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
-    """Hold a lock file, waiting for it for so long. Raises PipelineError with `refusal` if somebody else keeps it, and
-    EvaluationStopped when `should_stop()` says so."""
+    """Hold a lock file, which stays for child processes that have it open, too; waits for it for so long.
+
+    Raises PipelineError with `refusal`, and who it is, if somebody else keeps it, and EvaluationStopped when `should_stop()` says
+    so.
+    """
 
     def stop() -> None:
         if should_stop():
             raise EvaluationStopped
 
     try:
-        with exclusive_lock(path, seconds, stop) as file:
+        with exclusive_lock(path, seconds, stop, keep=True) as file:
             yield file
-    except AlreadyLockedError:
-        raise PipelineError(refusal) from None
+    except AlreadyLockedError as error:
+        raise PipelineError(f"{refusal} ({error.holder})") from None
 
 
-def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: bool) -> str:
-    """The name of the pipeline that the folder belongs to: `new_name` for a new one, or that of the one which goes on.
+SETTINGS = "pipeline_settings.json"
+"""Says whose a folder is."""
+
+
+def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: bool) -> str | None:
+    """The name of the pipeline that goes on in the folder; None if a new one begins there. Changes nothing.
 
     Args:
         output: the folder.
         settings: plain data that a pipeline which goes on must have been started with, too; flags by their fields' names.
-        new_name: of a pipeline that begins here.
-        overwrite: throw away what an earlier pipeline made here, whatever its settings were.
+        overwrite: whatever an earlier pipeline made here is to be thrown away (`claim`).
 
     Raises PipelineError for a folder with other settings, and for one with a models/ that no pipeline made.
     """
-    path = output / "pipeline_settings.json"
+    path = output / SETTINGS
     settings = json.loads(json.dumps(settings))
     if path.is_file() and not overwrite:
         try:
@@ -72,12 +78,16 @@ def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: b
                 "--output-dir, or --overwrite without --milestone to throw away all that is there"
             )
         return name
-    if path.is_file():
-        clear(output)
-    elif (output / "models").exists():
+    if not path.is_file() and (output / "models").exists():
         raise PipelineError(f"{output} holds models/ but no {path.name}, so no pipeline made it; choose another --output-dir")
-    save_json(path, {"name": new_name, "settings": settings})
-    return new_name
+    return None
+
+
+def claim(output: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Make the folder a new pipeline's, and throw away what an earlier one made here."""
+    if (output / SETTINGS).is_file():
+        clear(output)
+    save_json(output / SETTINGS, {"name": name, "settings": settings})
 
 
 def clear(output: Path) -> None:
@@ -90,7 +100,7 @@ def clear(output: Path) -> None:
         shutil.rmtree(output / name, ignore_errors=True)
     for path in output.glob("answers.sqlite*"):
         path.unlink()
-    (output / "pipeline_settings.json").unlink()  # the last, or the rest would be nobody's
+    (output / SETTINGS).unlink()  # the last, or the rest would be nobody's
 
 
 def forget(output: Path, milestone: str) -> None:
@@ -110,13 +120,6 @@ def forget(output: Path, milestone: str) -> None:
 def orphans_work(models: Path) -> str:
     """What is said where a killed pipeline's DAgger does not end."""
     return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
-
-
-def clear_temporaries(*folders: Path) -> None:
-    """Delete what a killed process left half written. Whoever calls this knows that nobody writes there."""
-    for folder in folders:
-        for path in folder.glob(".*.tmp*"):
-            path.unlink(missing_ok=True)
 
 
 def films(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-from rich.markup import escape
 from rich.table import Table
 
 from common.pipeline_records import Record
@@ -87,11 +86,11 @@ class PipelineProgress:
         for record in records:
             success = "-"
             if record.dagger_final_success_rate is not None:
-                success = escape(rate_text(round(record.dagger_final_success_rate * record.test_episodes), record.test_episodes))
+                success = rate_text(round(record.dagger_final_success_rate * record.test_episodes), record.test_episodes)
             table.add_row(
                 str(record.index + 1),
                 record.milestone_id,
-                record.status if record.reason is None else escape(f"{record.status}: {record.reason}"),
+                record.status if record.reason is None else f"{record.status}: {record.reason}",
                 _percent(record.expert_success_rate),
                 "-" if record.expert_mean_steps is None else f"{record.expert_mean_steps:.1f}",
                 str(record.max_episode_steps or "-"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,31 +13,82 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.run_names import RUNS, RunError, unwritable
 from common.statistics import rate_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def new_run_name(exp_name: str, seed: int) -> str:
-    """{exp_name}_{seed}_{seconds since 1970}."""
-    return f"{exp_name}_{seed}_{int(time.time())}"
+class RunLog:
+    """A run's TensorBoard logs. Where they can't be written any more, that is said once, and the run goes on without.
+
+    Args:
+        folder: of the run.
+        purge_step: what was logged from this step on is replaced.
+
+    Raises OSError if they can't be written from the first.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None):
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and most users of this module only show progress
+
+        self.folder = folder
+        _hush_writer_threads()
+        self._writer: SummaryWriter | None = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self._do("add_scalar", name, value, step)
+
+    def add_text(self, name: str, text: str, step: int) -> None:
+        self._do("add_text", name, text, step)
+
+    def add_figure(self, name: str, figure: Any, step: int) -> None:
+        self._do("add_figure", name, figure, step)
+
+    def flush(self) -> None:
+        self._do("flush")
+
+    def close(self) -> None:
+        self._do("close")
+        self._writer = None
+
+    def _do(self, method: str, *values: Any) -> None:
+        if self._writer is None:
+            return
+        try:
+            getattr(self._writer, method)(*values)
+        except OSError as error:
+            self._writer = None
+            reason = error.strerror or error
+            print(f"{self.folder}: logs can't be written any more ({reason}); the run goes on without", file=sys.stderr)
+
+
+def _hush_writer_threads() -> None:
+    """Keep TensorBoard's threads from printing tracebacks: what ends one is raised again by its writer's next call."""
+    before = threading.excepthook
+
+    def hush(args: threading.ExceptHookArgs) -> None:
+        if not (issubclass(args.exc_type, OSError) and type(args.thread).__module__.startswith("tensorboard.")):
+            before(args)
+
+    if getattr(before, "__qualname__", "") != hush.__qualname__:
+        threading.excepthook = hush
 
 
 def start_run(
     run_name: str,
     args: Any,
     *,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Path = RUNS,
     track: bool = False,
     project: str | None = None,
     entity: str | None = None,
     resumed_at: int | None = None,
-) -> SummaryWriter:
+) -> RunLog:
     """Open the run's TensorBoard folder, `{runs_dir}/{run_name}/`, and W&B if the run is tracked.
 
     Args:
@@ -44,32 +97,38 @@ def start_run(
         track: mirror everything to W&B. With WANDB_MODE=offline it works without a network.
         project, entity: at W&B.
         resumed_at: the step that a continued run was saved at. What was logged after it is replaced.
-    """
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, and most users of this module only show progress
 
+    Raises RunError if one of them refuses, for example for want of a key.
+    """
     settings = dataclasses.asdict(args)
     if track:
         import wandb
 
-        wandb.init(
-            project=project,
-            entity=entity,
-            name=run_name,
-            id=run_name,
-            resume="allow",
-            config=settings,
-            sync_tensorboard=True,
-            save_code=True,
-        )
-    purge_step = None if resumed_at is None else resumed_at + 1
-    writer = SummaryWriter(str(Path(runs_dir) / run_name), purge_step=purge_step)
-    writer.add_text("hyperparameters", hyperparameter_table(settings), resumed_at or 0)
-    return writer
+        try:
+            wandb.init(
+                project=project,
+                entity=entity,
+                name=run_name,
+                id=run_name,
+                resume="never" if resumed_at is None else "allow",  # one that was not tracked before is new there
+                config=settings,
+                sync_tensorboard=True,
+                save_code=True,
+            )
+        except (wandb.errors.Error, ValueError) as error:  # a variable of its own with a wrong value is a ValueError
+            raise RunError(f"--track: W&B refuses: {' '.join(str(error).split())} (WANDB_MODE=offline needs no key)") from error
+    folder = Path(runs_dir) / run_name
+    try:
+        log = RunLog(folder, None if resumed_at is None else resumed_at + 1)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    log.add_text("hyperparameters", hyperparameter_table(settings), resumed_at or 0)
+    return log
 
 
-def finish_run(writer: SummaryWriter, track: bool) -> None:
+def finish_run(log: RunLog, track: bool) -> None:
     """Write out what is still in memory, here and at W&B."""
-    writer.close()
+    log.close()
     if track:
         import wandb
 
@@ -87,7 +146,7 @@ def hyperparameter_table(settings: Mapping[str, Any]) -> str:
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") -> Any:
-    """A matplotlib figure of a confusion matrix, for `SummaryWriter.add_figure`.
+    """A matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
 
     Args:
         counts: (n, n), rows the true labels, columns the predictions. Colours show shares of a row, numbers are counts.
@@ -126,17 +185,23 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
             f"{record['step']:,}",
             f"{record['val_loss']:.4f}" if validated else "-",
             f"{record['val_accuracy']:.3f}" if validated else "-",
-            escape(rate_text(record["successes"], record["episodes"])) if played else "-",
+            rate_text(record["successes"], record["episodes"]) if played else "-",
             f"{record['mean_success_length']:.1f}" if played and record["successes"] else "-",
             str(file),
         )
     return table
 
 
+def plain_console(**settings: Any) -> Console:
+    """A console that prints text as it is: what stands in brackets or between colons may be a part of a path."""
+    return Console(markup=False, emoji=False, highlight=False, **settings)
+
+
 def print_table(table: Table) -> None:
-    """Print a table, whole even where the terminal is too narrow for it."""
-    console = Console()
-    Console(width=max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)).print(table)
+    """Print a table, whole even where the terminal is too narrow for it. Its texts are no markup."""
+    console = plain_console()
+    width = console.measure(table, options=console.options.update(width=1000)).maximum
+    plain_console(width=max(console.width, width)).print(table)
 
 
 class ProgressReport:
@@ -152,7 +217,7 @@ class ProgressReport:
 
     def __init__(self, description: str, total: int, start: int = 0, every: float = 15.0, console: Console | None = None):
         self.description, self.total, self.start, self.every = description, total, start, every
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or plain_console(soft_wrap=True)
         self._bar: Progress | None = None
         self._done, self._text = start, ""
         self._line_at: int | None = None
@@ -162,12 +227,12 @@ class ProgressReport:
         self._began = self._printed = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
                 console=self.console,
                 transient=True,
                 refresh_per_second=4,

@@ -317,25 +317,29 @@ def test_two_pipelines_in_one_folder_are_refused():
 
 
 def test_other_settings_are_refused_and_overwritten_only_when_told():
-    settings = {"batch_size": 8, "tier": "T0"}
-    assert pipeline_folder.claim(OUTPUT, settings, "first", False) == "first"
+    settings, goes_on = {"batch_size": 8, "tier": "T0"}, pipeline_folder.pipeline_to_continue
+    assert goes_on(OUTPUT, settings, False) is None and not OUTPUT.exists()
+    pipeline_folder.claim(OUTPUT, "first", settings)
     (OUTPUT / "models" / IDS[0]).mkdir(parents=True)
     (OUTPUT / "mine.txt").write_text("not the pipeline's")
-    assert pipeline_folder.claim(OUTPUT, settings, "second", False) == "first"
+    assert goes_on(OUTPUT, settings, False) == "first"
     with pytest.raises(PipelineError, match="--batch-size was 8 and is 16"):
-        pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", False)
+        goes_on(OUTPUT, settings | {"batch_size": 16}, False)
     with pytest.raises(PipelineError, match="older version, which did not have --new-flag yet"):
-        pipeline_folder.claim(OUTPUT, settings | {"new_flag": 1}, "second", False)
-    assert pipeline_folder.claim(OUTPUT, settings | {"batch_size": 16}, "second", True) == "second"
+        goes_on(OUTPUT, settings | {"new_flag": 1}, False)
+    assert goes_on(OUTPUT, settings | {"batch_size": 16}, True) is None
+    assert (OUTPUT / "models").exists()  # as long as the new one may still fail to start
+    pipeline_folder.claim(OUTPUT, "second", settings | {"batch_size": 16})
+    assert goes_on(OUTPUT, settings | {"batch_size": 16}, False) == "second"
     assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
     (OUTPUT / "pipeline_settings.json").write_text("{")
     with pytest.raises(PipelineError, match="can't be read"):
-        pipeline_folder.claim(OUTPUT, settings, "third", False)
+        goes_on(OUTPUT, settings, False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()
     for overwrite in (False, True):  # somebody's models are never thrown away
         with pytest.raises(PipelineError, match="no pipeline made it"):
-            pipeline_folder.claim(OUTPUT, settings, "third", overwrite)
+            goes_on(OUTPUT, settings, overwrite)
     assert (OUTPUT / "models").exists()
 
 

@@ -16,6 +16,7 @@ import torch
 import bc_pokemon
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
+from common.run_names import RunError
 from pokemon_env.emulator import RomError
 from pokemon_env.gym_env import PokemonEnv
 
@@ -362,7 +363,7 @@ def test_an_action_beyond_the_buttons(train, folder):
 
 def test_a_model_dir_that_is_a_file(train, folder):
     (folder / "models").write_text("")
-    with pytest.raises(bc_pokemon.FlagError, match="--model-dir models: can't be made a folder"):
+    with pytest.raises(RunError, match="--model-dir models: can't be written .*; name another"):
         train()
 
 

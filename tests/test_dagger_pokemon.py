@@ -266,7 +266,8 @@ def test_files_of_another_run_are_in_the_way(learn, monkeypatch):
         learn(seed=2)
     for path in Path("models").glob("*.pth"):
         path.unlink()
-    with pytest.raises(DaggerDataError, match=f"dagger_pokemon_data.sqlite already exists.*{ways}replace it with --overwrite"):
+    ways = "Choose another --exp-name or --model-dir; or replace it with --overwrite"  # and not a file that is gone
+    with pytest.raises(DaggerDataError, match=f"dagger_pokemon_data.sqlite already exists, the data set of another run. {ways}"):
         learn(seed=2)
     assert digest() == before
     monkeypatch.undo()
@@ -450,7 +451,7 @@ def test_a_run_that_still_works_is_not_overwritten(learn):
     learn(n_iterations=1)
     before = digest()
     with exclusive_lock("models/.dagger_pokemon.lock"):
-        with pytest.raises(dagger_pokemon.FlagError, match="another process trains this run"):
+        with pytest.raises(RunError, match=rf"another process trains this run \(process {os.getpid()}, .*, since \d{{4}}-"):
             learn(n_iterations=1, overwrite=True)
     assert digest() == before
 

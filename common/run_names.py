@@ -1,0 +1,117 @@
+"""Names that a run has to itself: those of its checkpoints, and its folder in runs/."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock
+
+RUNS = Path("runs")
+MOST_BYTES = 100
+"""Of an experiment's name: file names, with what is added to it, may have 255, W&B's ids 128."""
+
+
+class RunError(ValueError):
+    """The run can't begin; the text says why, and what to do."""
+
+
+def name_complaint(name: str, most_bytes: int = MOST_BYTES) -> str | None:
+    """Why an experiment or a run can't have this name, which is a part of file names; None if it can."""
+    if not name or name.startswith(".") or not name.isprintable():
+        return f"{name!r} is no name for files: use letters, digits, - and _"
+    if separators := sorted({"/", "\\"} & set(name)):
+        return f"{name!r} has a {separators[0]}, but is a part of file names: for a folder of checkpoints there is --model-dir"
+    if len(os.fsencode(name)) > most_bytes:
+        return f"{name[:20]!r}... has {len(os.fsencode(name))} bytes, but must have at most {most_bytes}"
+    return None
+
+
+def checked_name(run_name: object, checkpoint: str | os.PathLike) -> str:
+    """The name of a run, as a checkpoint says it. Raises RunError if it is none: it becomes a path."""
+    if not isinstance(run_name, str) or name_complaint(run_name, most_bytes=255):
+        raise RunError(f"{checkpoint}: its run_name {run_name!r} is no name of a folder; use another checkpoint")
+    return run_name
+
+
+@contextlib.contextmanager
+def only_trainer(model_dir: str | os.PathLike, exp_name: str) -> Iterator[None]:
+    """Hold an experiment's checkpoints against other processes, and clear away what a killed one left half written.
+
+    What says whose they are, or where a run is, has to be read in the block: before, another process may still write it.
+    Raises RunError if another process trains there, or the folder can't be written.
+    """
+    folder = Path(model_dir)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive_lock(folder / f".{exp_name}.lock"))
+        except AlreadyLockedError as error:
+            raise RunError(
+                f"{folder / exp_name}_*.pth: another process trains this run ({error.holder}); wait for its end, or choose another "
+                "--exp-name"
+            ) from None
+        except OSError as error:
+            raise RunError(f"--model-dir {model_dir}: can't be written ({error.strerror or error}); name another") from error
+        clear_temporaries(folder, rf"{re.escape(exp_name)}_(best|last|final|iter\d+|\d+)\.pth")
+        yield
+
+
+@contextlib.contextmanager
+def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]:
+    """Make the folder of a new run, and yield its name: `{exp_name}_{seed}_{seconds since 1970}`, or one with a later second if
+    another run has that already. If the folder is still empty in the end, the run never began, and it goes again.
+
+    Raises RunError if it can't be made.
+    """
+    second = int(time.time())
+    while True:
+        folder = runs_dir / f"{exp_name}_{seed}_{second}"
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            break
+        except FileExistsError:
+            if not runs_dir.is_dir():
+                raise RunError(f"{runs_dir}: is no folder, so that there is no place for logs; move it away") from None
+            second += 1
+        except OSError as error:
+            raise unwritable(folder, error) from error
+    try:
+        with _only_writer(folder):
+            yield folder.name
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def resumed_run(run_name: object, checkpoint: str | os.PathLike, runs_dir: Path = RUNS) -> Iterator[str]:
+    """Yield the name of the run that a checkpoint is of, and whose folder its logs go on in.
+
+    Raises RunError if it is no name (it becomes a path), if the folder can't be written, or another process goes on there.
+    """
+    name = checked_name(run_name, checkpoint)
+    with _only_writer(runs_dir / name):
+        yield name
+
+
+@contextlib.contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against others that go on with the same run, be it with another --model-dir."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive_lock(folder / ".lock"))
+        except AlreadyLockedError as error:
+            raise RunError(f"{folder}: another process goes on with this run ({error.holder}); wait for its end") from None
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        yield
+
+
+def unwritable(folder: Path, error: OSError) -> RunError:
+    """What is said where logs can't be written."""
+    return RunError(f"{folder}: logs can't be written there ({error.strerror or error}); make room, or start in another folder")
