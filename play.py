@@ -57,6 +57,7 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError, PolicyExpert
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.files import save_json
+from common.files import AlreadyLockedError, exclusive_lock, save_json
+from common.flags import out_of_range
 from common.run_logging import ProgressReport, print_table
 from common.statistics import rate_text
 from pokemon_env.emulator import EmulatorError, Rom
@@ -90,6 +92,9 @@ from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 PIPELINE_RESULTS = Path("dagger_pipeline_results")
 LONGEST = 10_000
 """Steps after which the experts' own run ends."""
+
+
+LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1)
 
 
 class FlagError(ValueError):
@@ -218,11 +223,9 @@ def how_far(milestones: list[str], episode: EpisodeResult) -> str:
 
 
 def main(args: Args) -> int:
-    for name in ("n_runs", "num_envs", "num_threads"):
-        if getattr(args, name) < 1:
-            raise FlagError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")
-    if not args.step_factor >= 1:
-        raise FlagError(f"--step-factor is {args.step_factor}, but must be at least 1")
+    for name, value in asdict(args).items():
+        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
+            raise FlagError(complaint)
     torch.set_num_threads(args.num_threads)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
@@ -312,8 +315,9 @@ def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(args))
-    except (CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
+        with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
+            sys.exit(main(args))
+    except (AlreadyLockedError, CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
         sys.exit(f"play.py: {error}")
     except KeyboardInterrupt:
         print("play.py: interrupted", file=sys.stderr)

@@ -147,4 +147,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("bc_table.py", lambda: main(args))
+    run_main("bc_table.py", lambda: main(args), args.output_dir)

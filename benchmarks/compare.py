@@ -115,7 +115,7 @@ from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run
 from common.checkpoints import load_checkpoint
 from common.demonstrations import count_labelled, episode_files
 from common.evaluation import Policy, evaluate, seeded_episodes
-from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
+from common.files import exclusive_lock, save_json, save_text
 from pokemon_env import benchmark_v1
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
@@ -371,11 +371,8 @@ def main(args: Args) -> int:
     torch.set_num_threads(1)
     benchmark_v1.check()
     output = Path(args.output_dir)
-    try:
-        with exclusive_lock(output / ".lock"):
-            return compare(args, output)
-    except AlreadyLockedError as error:
-        raise ValueError(f"another comparison works in {output}; wait for it, or give another --output-dir") from error
+    with exclusive_lock(output / ".lock"):
+        return compare(args, output)
 
 
 def compare(args: Args, output: Path) -> int:

@@ -121,4 +121,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("demo.py", lambda: main(args))
+    run_main("demo.py", lambda: main(args), args.output_dir)

@@ -250,4 +250,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("expert_table.py", lambda: main(args))
+    run_main("expert_table.py", lambda: main(args), f"{args.output_dir}/expert_table_{args.tier}")

@@ -66,6 +66,7 @@ from benchmarks.tables import PLAY_SOURCES, check_at_least_one, fingerprint, own
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
 from common.files import save_json, save_text
+from common.learner import check_finite
 from common.networks import make_network
 from common.recurrent import RecurrentNetwork
 from common.run_logging import ProgressReport
@@ -131,6 +132,7 @@ def train(args: Args, network: torch.nn.Module, pieces: list[tuple[np.ndarray, n
             schedule.step()
             if update % 10 == 0 or update == args.updates:
                 accuracy = (logits.argmax(-1) == labels[real]).float().mean().item()
+                check_finite(network, update, loss.item(), args.learning_rate)
                 report.update(update, f"loss {loss.item():.4f}, accuracy {accuracy:.3f}")
 
 
@@ -206,4 +208,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("memory.py", lambda: main(args))
+    run_main("memory.py", lambda: main(args), args.output_dir)

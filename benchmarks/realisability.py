@@ -196,4 +196,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("realisability.py", lambda: main(args))
+    run_main("realisability.py", lambda: main(args), f"{args.output_dir}/realisability_{args.tier}")

@@ -434,4 +434,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("reference.py", lambda: main(args))
+    run_main("reference.py", lambda: main(args), args.output_dir)

@@ -18,6 +18,7 @@ from torch import nn
 
 from common.demonstrations import NO_LABEL, limit_labels, load_episode
 from common.evaluation import Policy, draw
+from common.learner import check_finite
 from common.seeding import episode_rng
 from pokemon_env.games.tallgrass_names import (
     BATTLES,
@@ -226,6 +227,7 @@ def train_on_states(
         loss.backward()
         optimizer.step()
         schedule.step()
+    check_finite(network, steps, loss.item(), learning_rate)
     return network.eval()
 
 

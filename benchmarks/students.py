@@ -47,7 +47,7 @@ from benchmarks.cloning import TEST_SEED, check_milestones, make_policy, milesto
 from benchmarks.tables import check_at_least_one, run_in_parallel, summary
 from common.checkpoints import CheckpointError, load_checkpoint
 from common.evaluation import evaluate, seeded_episodes
-from common.files import save_json, save_text
+from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
 from common.run_logging import ProgressReport
 from pokemon_env.emulator import EmulatorError
 from pokemon_env.games.tallgrass import GAME
@@ -150,8 +150,9 @@ def main(args: Args) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(args))
-    except (CheckpointError, EmulatorError, OSError, ValueError) as error:
+        with exclusive_lock(Path(args.output_dir) / ".students.lock"):
+            sys.exit(main(args))
+    except (AlreadyLockedError, CheckpointError, EmulatorError, OSError, ValueError) as error:
         sys.exit(f"students.py: {error}")
     except KeyboardInterrupt:
         print("students.py: interrupted", file=sys.stderr)

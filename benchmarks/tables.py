@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn
@@ -19,7 +21,8 @@ import numpy as np
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
-from common.files import save_text
+from common.files import AlreadyLockedError, exclusive_lock, save_text
+from common.flags import out_of_range
 from common.script_runs import ROOT, ScriptFailed
 from pokemon_env.benchmark_v1 import NotTallgrassV1
 from pokemon_env.emulator import EmulatorError
@@ -134,8 +137,12 @@ def run_in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def run_main(script: str, main: Callable[[], int]) -> NoReturn:
+def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | None = None) -> NoReturn:
     """Run a table's `main` and exit with what it returns; what can go wrong is told in one line.
+
+    With `output`, a folder or what its tables begin with, another run of the script that writes there is refused: each would
+    delete the other's files, or write its rows into a table that lacks the other's. The lock lies beside it, for a benchmark may
+    only empty a folder of its own.
 
     SIGTERM and SIGHUP end it as Ctrl-C does, by an exception, so that what was started is ended, too.
     """
@@ -146,18 +153,25 @@ def run_main(script: str, main: Callable[[], int]) -> NoReturn:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     try:
-        sys.exit(main())
+        with ExitStack() as held:
+            if output is not None:
+                place = Path(output).absolute()
+                held.enter_context(exclusive_lock(place.with_name(f".{place.name}.{script}.lock")))
+            sys.exit(main())
     except KeyboardInterrupt:
         print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except ScriptFailed as error:
         sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
-    except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
+    except (ValueError, OSError, AlreadyLockedError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
         sys.exit(f"{script}: {error}")
 
 
 def check_at_least_one(args: Any, *names: str) -> None:
-    """Raise ValueError if one of these flags is less than 1."""
+    """Raise ValueError if one of these flags is less than 1, or any flag no finite number."""
+    for name, value in vars(args).items():
+        if complaint := out_of_range(name, value, -math.inf, math.inf):
+            raise ValueError(complaint)
     for name in names:
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")

@@ -47,10 +47,11 @@ def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> P
     path = Path(path)
     plain = to_plain(checkpoint)
     try:
-        with atomic_write(path) as temporary:
-            torch.save(plain, temporary)
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            torch.save(plain, file)
+    except (OSError, RuntimeError) as error:  # what went wrong is the context of torch's RuntimeError: a full disk, for example
+        cause = next((one for one in (error, error.__context__) if isinstance(one, OSError)), error)
+        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         raise CheckpointError(f"{path}: can't be written ({reason}); make room, or choose another folder") from error
     return path
 

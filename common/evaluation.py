@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -334,7 +335,10 @@ class RecurrentPolicy(Policy):
 
 @dataclass
 class EpisodeRecorder:
-    """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`."""
+    """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`.
+
+    Where a film can't be written, that is said, and the evaluation goes on without.
+    """
 
     folder: Path
     prefix: str
@@ -353,9 +357,12 @@ class EpisodeRecorder:
         """The screen on which `action` was chosen; None for the last screen of an episode."""
         if episode >= self.episodes:
             return
-        if episode not in self._writers:
-            self._writers[episode] = VideoWriter(self.folder / f"{self.prefix}_ep{episode + 1}.mp4", fps=self.fps)
-        self._writers[episode].add(screen, self.caption(action))
+        try:
+            if episode not in self._writers:
+                self._writers[episode] = VideoWriter(self.folder / f"{self.prefix}_ep{episode + 1}.mp4", fps=self.fps)
+            self._writers[episode].add(screen, self.caption(action))
+        except OSError as error:
+            self._give_up(error)
 
     def caption(self, action: int | None) -> str | None:
         """What stands beneath a screen; None for no bar at all."""
@@ -368,13 +375,22 @@ class EpisodeRecorder:
         if episode in self._writers:
             outcome = "success" if result.success else "failure"
             name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
-            self.paths.append(self._writers.pop(episode).close(f"{name}.mp4"))
+            try:
+                self.paths.append(self._writers[episode].close(f"{name}.mp4"))
+                del self._writers[episode]
+            except OSError as error:
+                self._give_up(error)
 
     def discard(self) -> None:
         """Throw away what is unfinished."""
         for writer in self._writers.values():
             writer.discard()
         self._writers.clear()
+
+    def _give_up(self, error: OSError) -> None:
+        print(f"{self.folder}: no film of {self.prefix} ({error.strerror or error})", file=sys.stderr)
+        self.discard()
+        self.episodes = 0
 
 
 def seeded_episodes(

@@ -29,7 +29,7 @@ class AlreadyLockedError(RuntimeError):
     """
 
     def __init__(self, path: Path, holder: str):
-        super().__init__(f"{path} is held by {holder}")
+        super().__init__(f"{path}: held by {holder}; wait for its end, or write elsewhere")
         self.holder = holder
 
 
@@ -94,7 +94,7 @@ def exclusive_lock(
     """Hold a lock file, in which it says who holds it; yields it, open.
 
     Args:
-        path: of the file; its folder is created.
+        path: of the file; its folder is created, and goes again if nothing else came into it.
         seconds: how long to wait for somebody else who holds it.
         tick: called five times a second while waiting; may raise.
         keep: leave the file behind, and with it the lock to child processes that were handed the open file and may live on.
@@ -103,40 +103,40 @@ def exclusive_lock(
     however it ends.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + seconds
+    deadline, new_folder = time.monotonic() + seconds, not path.parent.exists()
     while (file := _try_lock(path)) is None:
         if time.monotonic() >= deadline:
             raise AlreadyLockedError(path, _holder(path))
         tick()
         time.sleep(0.2)
     with file:
-        with named_errors(path):
-            json.dump({"pid": os.getpid(), "script": _script(), "since": datetime.now().strftime("%Y-%m-%d %H:%M")}, file)
-            file.flush()
         try:
+            with named_errors(path):
+                json.dump({"pid": os.getpid(), "script": _script(), "since": datetime.now().strftime("%Y-%m-%d %H:%M")}, file)
+                file.flush()
             yield file
         finally:
             if not keep:  # while it is locked: whoever gets it next sees that it is no longer the one of that name
                 path.unlink(missing_ok=True)
+                if new_folder:
+                    with contextlib.suppress(OSError):  # it is not empty
+                        path.parent.rmdir()
 
 
 def _try_lock(path: Path) -> IO[str] | None:
     """The file, open, empty and locked; None if somebody else has it."""
     while True:
-        with contextlib.ExitStack() as opened:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
             file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            try:
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    file.truncate(0)
-                    opened.pop_all()
-                    return file
-            except FileNotFoundError:  # its holder deleted it after we had opened it
-                pass
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.truncate(0)
+                opened.pop_all()
+                return file
 
 
 def _holder(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -63,9 +64,13 @@ class VideoWriter:
         """
         if self._container is None:
             return None
-        for packet in self._stream.encode():
-            self._container.mux(packet)
-        self._container.close()
+        try:
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+            self._container.close()
+        except OSError:
+            self.discard()
+            raise
         self._container = None
         if path is not None:
             self.path = self.path.with_name(Path(path).name)
@@ -75,7 +80,8 @@ class VideoWriter:
     def discard(self) -> None:
         """Stop without leaving a file."""
         if self._container is not None:
-            self._container.close()
+            with contextlib.suppress(OSError):  # on a full disk it can't be finished
+                self._container.close()
             self._container = None
         self._temporary.unlink(missing_ok=True)
 

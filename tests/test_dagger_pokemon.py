@@ -30,6 +30,7 @@ from common.learner import Learner
 from common.milestone_config import MilestoneConfigError
 from common.networks import ImpalaCNN
 from common.query_selection import SelectionError
+from common.run_names import RunError
 from common.training_set import TrainingSet
 from common.utils import evaluate_policy, make_env
 from pokemon_env.games.tallgrass import GAME

@@ -63,6 +63,7 @@ from common.dagger_data import (
     Status,
 )
 from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
+from common.files import AlreadyLockedError, exclusive_lock
 from common.run_logging import ProgressReport
 
 if TYPE_CHECKING:
@@ -120,12 +121,14 @@ def export(args: Args) -> MinariDataset:
     import minari
     from minari.storage import get_dataset_path
 
-    if Path(args.path).is_dir():
-        return _write(args, read_demonstrations(Path(args.path), args.milestone), minari, get_dataset_path(args.dataset_id))
-    with DaggerData(args.path, "read") as data:
-        if args.milestone not in (None, data.milestone):
-            raise ExportError(f"{args.path} is of milestone {data.milestone}, not {args.milestone}; leave --milestone out")
-        return _write(args, read_dagger(data), minari, get_dataset_path(args.dataset_id))
+    folder = get_dataset_path(args.dataset_id)
+    with exclusive_lock(folder.with_name(f".{folder.name}.lock")):  # who fails deletes the folder, which must not be another's
+        if Path(args.path).is_dir():
+            return _write(args, read_demonstrations(Path(args.path), args.milestone), minari, folder)
+        with DaggerData(args.path, "read") as data:
+            if args.milestone not in (None, data.milestone):
+                raise ExportError(f"{args.path} is of milestone {data.milestone}, not {args.milestone}; leave --milestone out")
+            return _write(args, read_dagger(data), minari, folder)
 
 
 def _write(args: Args, contents: Contents, minari: Any, folder: Path) -> MinariDataset:
@@ -292,6 +295,6 @@ def main(args: Args) -> None:
 if __name__ == "__main__":
     try:
         main(args)
-    except (ExportError, DaggerDataError, DemonstrationError, OSError, ValueError) as error:
+    except (ExportError, AlreadyLockedError, DaggerDataError, DemonstrationError, OSError, ValueError) as error:
         print(f"export_minari: {error}", file=sys.stderr)
         sys.exit(2)

@@ -13,7 +13,7 @@ many of each milestone; every tenth of each milestone's episodes is kept apart, 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import tyro
@@ -52,6 +52,7 @@ class Args:
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ from rich.table import Table
 
 from common.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
+from common.files import AlreadyLockedError, exclusive_lock
+from common.flags import out_of_range
 from common.learner import Learner
 from common.networks import make_network
 from common.run_logging import ProgressReport, print_table
@@ -68,6 +71,10 @@ from common.utils import seed_everything, select_device, set_threads
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 
+LEAST = {
+    **dict.fromkeys(("hidden_dim", "total_steps", "batch_size", "max_screens", "num_threads"), 1),
+    **dict.fromkeys(("learning_rate", "weight_decay", "seed"), 0),
+}
 VALIDATION_EVERY = 10
 """Of so many episodes one is kept apart."""
 
@@ -118,6 +125,9 @@ def main(args: Args) -> int:
     milestones = [milestone.id for milestone in game.milestones]
     folder = Path(args.pipeline_dir)
     files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
+    for name, value in asdict(args).items():
+        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
+            raise ValueError(complaint)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise CheckpointError(f"{folder} has no data set of {', '.join(missing)}: let auto_dagger_pipeline.py finish them first")
     screen_shape = (144, 160, 3) if game.system == "gb" else (160, 240, 3)
@@ -140,6 +150,7 @@ def main(args: Args) -> int:
             pictures = np.stack([training[place][rng.integers(len(training[place]))] for place in places])
             metrics = learner.update(torch.from_numpy(pictures).to(device), torch.from_numpy(places).to(device))
             if (step + 1) % 100 == 0 or step + 1 == args.total_steps:
+                learner.check_finite(step + 1)
                 report.update(step + 1, f"loss {metrics['bc_loss'].item():.3f}, accuracy {metrics['accuracy'].item():.2f}")
 
     shares = accuracies(network, validation, device)
@@ -168,6 +179,8 @@ def main(args: Args) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(args))
-    except (CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
+        path = Path(args.output or Path(args.pipeline_dir) / "router.pth")
+        with exclusive_lock(path.with_name(f".{path.name}.lock")):
+            sys.exit(main(args))
+    except (AlreadyLockedError, CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
         sys.exit(f"train_router.py: {error}")
