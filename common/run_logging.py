@@ -116,7 +116,10 @@ def start_run(
                 save_code=True,
             )
         except (wandb.errors.Error, ValueError) as error:  # a variable of its own with a wrong value is a ValueError
-            raise RunError(f"--track: W&B refuses: {' '.join(str(error).split())} (WANDB_MODE=offline needs no key)") from error
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise RunError(
+                f"--track: W&B refuses: {reason}; mend that, or leave --track out (with WANDB_MODE=offline it needs no key)"
+            ) from error
     folder = Path(runs_dir) / run_name
     try:
         log = RunLog(folder, None if resumed_at is None else resumed_at + 1)

@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 import bc_pokemon
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
+from common.learner import DivergedError
 from common.run_names import RunError
 from pokemon_env.emulator import RomError
 from pokemon_env.gym_env import PokemonEnv
@@ -199,9 +201,9 @@ def test_tracked_offline(folder):
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def failure(folder, *flags):
+def failure(folder, *flags, **variables):
     """What a run that a user got wrong prints."""
-    done = run(folder, *QUICK, *flags)
+    done = run(folder, *QUICK, *flags, **variables)
     assert done.returncode == 1, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
     return done.stderr
@@ -374,6 +376,107 @@ def test_other_runs_are_not_overwritten(train, folder):
         train()
     train(exp_name="another")
     assert train(overwrite=True, seed=2)["run_name"].startswith("bc_pokemon_2_")
+
+
+@pytest.mark.slow
+def test_two_at_once(train, folder):
+    """Of two runs of one name, and of two that go on with one run, the second is told who is at work; no work is lost."""
+    last = folder / "models" / "bc_pokemon_last.pth"
+
+    def start(*flags):
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process = subprocess.Popen(command(*flags), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not last.exists() or last.stat().st_mtime_ns == before:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        return process, rf"\(process {process.pid}, bc_pokemon.py, since 20.*\); wait for its end"
+
+    process, who = start(*QUICK, *"--network tiles --total-steps 100000 --eval-frequency 0 --last-interval 0".split())
+    try:
+        for flags in ({}, {"overwrite": True}, {"resume_from": str(last)}):
+            with pytest.raises(RunError, match=rf"^models/bc_pokemon_\*.pth: another process trains this run {who}"):
+                train(**flags)
+        with pytest.raises(RunError, match=rf"^runs/bc_pokemon_1_\d+: another process goes on with this run {who}"):
+            train(resume_from=str(last), model_dir="others", network="tiles")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        step = torch.load(last)["global_step"]
+        process, who = start("--resume-from", "models/bc_pokemon_last.pth")
+        with pytest.raises(RunError, match=f"another process trains this run {who}"):
+            train(resume_from=str(last))
+    finally:
+        process.kill()
+        process.communicate()
+    assert torch.load(last)["global_step"] >= step > 0 and len(list((folder / "runs").iterdir())) == 1
+    train(resume_from=str(last), total_steps=1, network="tiles")  # a killed one holds nothing
+
+
+def test_a_run_that_diverges_keeps_what_was_good(train, folder):
+    train(total_steps=20, eval_frequency=0, network="tiles")
+    before = (folder / "models" / "bc_pokemon_last.pth").read_bytes()
+    train(total_steps=20, eval_frequency=0, exp_name="other", network="tiles")
+    last = "models/bc_pokemon_last.pth"
+    told = rf"training has diverged \(loss \S+, weights (not )?finite\); go on from {last}, which .* learning rate than 10000$"
+    for flags in (dict(), dict(eval_frequency=30), dict(last_interval=0)):
+        with pytest.raises(DivergedError, match=f"^step [0-9]+: {told}") as ending:
+            train(resume_from=last, learning_rate=1e4, network="tiles", **(dict(total_steps=400, eval_frequency=0) | flags))
+        assert "\n" not in str(ending.value)
+        assert all(weight.isfinite().all() for weight in weights(folder / last).values())
+        assert not (folder / "models" / "bc_pokemon_best.pth").exists()
+        if "last_interval" not in flags:
+            assert (folder / last).read_bytes() == before
+    assert train(resume_from="models/other_last.pth", exp_name="other", total_steps=25, network="tiles")["step"] == 25
+
+
+def test_the_weights_are_looked_at_before_they_are_saved(train, folder, monkeypatch):
+    """Also where the loss is looked at later, or is not the last step's."""
+    update = bc_pokemon.Learner.update
+
+    def poisoned(learner, *batch, **more):
+        metrics = update(learner, *batch, **more)
+        with torch.no_grad():
+            list(learner.network.parameters())[-1][0] = torch.inf
+        return metrics
+
+    monkeypatch.setattr(bc_pokemon.Learner, "update", poisoned)
+    for flags in (dict(eval_frequency=0), dict(eval_frequency=1), dict(eval_frequency=0, save_frequency=1)):
+        with pytest.raises(DivergedError, match=r"^step [12]: training has diverged \(loss \S+, weights not finite\); begin"):
+            train(**flags)
+        assert not (folder / "models").exists()
+
+
+def test_a_start_that_failed_is_not_in_the_way_of_the_next(train, folder, monkeypatch):
+    (folder / "runs").write_text("")
+    with pytest.raises(RunError, match="^runs: is no folder"):
+        train()
+    (folder / "runs").unlink()
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    told = failure(folder, "--track", HOME=str(folder), NETRC=str(folder / "netrc"))
+    assert "--track: W&B refuses: No API key" in told
+    assert not (folder / "models").exists() and not list((folder / "runs").iterdir())
+    assert train()["signal"] is None
+
+
+def test_logs_that_are_gone_do_not_end_training(train, monkeypatch, capsys):
+    update = bc_pokemon.Learner.update
+
+    def without_a_disk(learner, *batch, **more):
+        shutil.rmtree("runs", ignore_errors=True)
+        return update(learner, *batch, **more)
+
+    monkeypatch.setattr(bc_pokemon.Learner, "update", without_a_disk)
+    assert train(total_steps=300, network="tiles", eval_frequency=10)["step"] == 300
+    said = [line for line in capsys.readouterr().err.splitlines() if "logs can't be written any more" in line]
+    assert len(said) == 1 and said[0].endswith("(No such file or directory); the run goes on without")
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "..", "a" * 200])
+def test_names_that_are_no_part_of_a_file_name(parse, name):
+    with pytest.raises(SystemExit, match="^bc_pokemon.py: --exp-name: .*") as ending:
+        parse("--exp-name", name)
+    assert "\n" not in str(ending.value)
 
 
 def test_checkpoints_that_training_can_t_go_on_from(train, folder):
