@@ -32,6 +32,7 @@ from benchmarks.compare_report import (
 from benchmarks.state_student import StateStudent, features, replay, train_on_states
 from common.demonstrations import load_episode, save_episode
 from common.evaluation import RandomPolicy
+from common.learner import DivergedError
 from common.statistics import bootstrap_difference
 from pokemon_env import benchmark_v1
 from pokemon_env.games.tallgrass import GAME
@@ -212,6 +213,8 @@ def test_demonstrations_are_played_again_for_their_states(tmp_path, tier, worlds
     network = train_on_states(states, replayed, 8, steps=150, batch_size=32, learning_rate=3e-3, seed=1)
     fitted = network(torch.from_numpy(states)).argmax(-1).numpy()
     assert np.mean(fitted == replayed) > 0.9
+    with pytest.raises(DivergedError, match="^step 50: training has diverged .*; begin again with a lower learning rate than 1e"):
+        train_on_states(states, replayed, 8, steps=50, batch_size=32, learning_rate=1e30, seed=1)
     episode = load_episode(files[0])
     episode.metadata["seed"] += 1
     other = save_episode(tmp_path, episode)

@@ -1,5 +1,8 @@
 """Evaluation over one or many environments, with a small game that needs no emulator."""
 
+import re
+import resource
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -261,3 +264,20 @@ def test_experts_are_evaluated_like_networks(rom_path):
     envs.close()
     assert (result.successes, expert.abstentions) == (5, 0)
     assert result.mean_length < chance.mean_length
+
+
+@pytest.mark.parametrize("cause", ["folder", "disk"])
+def test_a_film_that_can_t_be_written_does_not_end_the_evaluation(tmp_path, capsys, cause):
+    folder, before = tmp_path / "videos", resource.getrlimit(resource.RLIMIT_FSIZE)
+    if cause == "folder":
+        folder.write_text("")
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # as on a full disk
+    try:
+        recorder = EpisodeRecorder(folder, "step3", episodes=2)
+        result = evaluate(Corridor(), RandomPolicy(3), seeded_episodes(3, 1), 40, recorder=recorder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.n_episodes == 3 and recorder.paths == []
+    assert re.fullmatch(rf"{folder}: no film of step3 \((File exists|File too large)\)\n", capsys.readouterr().err)
+    assert cause == "folder" or not list(folder.iterdir())

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.learner import Learner
+from common.learner import DivergedError, Learner
 from common.networks import TileCNN
 
 CPU = torch.device("cpu")
@@ -133,3 +133,22 @@ def test_another_weight_decay_of_a_run_that_goes_on():
     other.weight_decay = 0.5
     other.load_state_dict(one.state_dict())
     assert other.optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_what_is_not_finite_is_refused():
+    one, (pictures, actions) = learner(), batch()
+    one.check_finite(0)
+    one.update(pictures, actions)
+    one.check_finite(1, "x_last.pth")
+    with torch.no_grad():
+        weight = list(one.network.parameters())[0].flatten()[3:4]
+        before = weight.clone()
+        for wrong in (math.nan, math.inf, -math.inf):
+            weight.fill_(wrong)
+            told = r"^step 1: .*\(loss \d\S*, weights not finite\); go on from x_last.pth, .* than 0.001$"
+            with pytest.raises(DivergedError, match=told):
+                one.check_finite(1, "x_last.pth")
+        weight.copy_(before)
+    one.last_loss = torch.tensor(math.inf)
+    with pytest.raises(DivergedError, match=r"^step 2: .*\(loss inf, weights finite\); begin again with a lower learning rate"):
+        one.check_finite(2)

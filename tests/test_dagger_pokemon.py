@@ -26,7 +26,7 @@ from common.checkpoints import CheckpointError
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, Episode, save_episode
 from common.files import exclusive_lock
-from common.learner import Learner
+from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError
 from common.networks import ImpalaCNN
 from common.query_selection import SelectionError
@@ -272,6 +272,48 @@ def test_files_of_another_run_are_in_the_way(learn, monkeypatch):
         learn(seed=2)
     assert digest() == before
     monkeypatch.undo()
+
+
+def test_a_start_that_failed_is_not_in_the_way_of_the_next(learn, monkeypatch):
+    Path("runs").write_text("")
+    with pytest.raises(RunError, match="^runs: is no folder"):
+        learn()
+    assert not Path("models").exists()
+    Path("runs").unlink()
+    with monkeypatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        patch.setenv("HOME", os.getcwd())
+        patch.setenv("NETRC", "netrc")
+        done = run(Path.cwd(), *as_flags(**QUICK), "--track")
+    assert done.returncode == 1 and done.stderr.startswith("dagger_pokemon.py: --track: W&B refuses: No API key"), done.stderr
+    assert done.stderr.count("\n") == 1 and not Path("models").exists() and not os.listdir("runs")
+    with monkeypatch.context() as patch:  # as far as the data set, but not to the first checkpoint
+        patch.setattr(dagger_pokemon, "save_checkpoint", lambda *_: (_ for _ in ()).throw(CheckpointError("a full disk")))
+        with pytest.raises(CheckpointError, match="a full disk"):
+            learn()
+    assert os.listdir("models") == ["dagger_pokemon_data.sqlite"]
+    assert learn(n_iterations=1)["signal"] is None
+
+
+def test_two_that_go_on_with_one_run(learn):
+    learn(n_iterations=1)
+    last, before = "models/dagger_pokemon_last.pth", digest()
+    with exclusive_lock("models/.dagger_pokemon.lock"), pytest.raises(RunError, match="another process trains this run"):
+        learn(last, n_iterations=2)
+    assert digest() == before and learn(last, n_iterations=2)["iteration"] == 2
+
+
+def test_a_run_that_diverges_keeps_what_was_good_and_asks_for_no_more_labels(learn):
+    learn(n_iterations=1)
+    best = Path("models/dagger_pokemon_best.pth").read_bytes()
+    last = "models/dagger_pokemon_last.pth"
+    told = rf"training has diverged \(loss \S+, weights (not )?finite\); go on from {last}, which .* learning rate than 10000$"
+    with pytest.raises(DivergedError, match=f"^step [0-9]+: {told}") as ending:
+        learn(last, learning_rate=1e4, n_iterations=5, train_steps_per_iter=300, last_interval=0.05)
+    assert "\n" not in str(ending.value) and all(weight.isfinite().all() for weight in weights("dagger_pokemon", "last").values())
+    assert Path("models/dagger_pokemon_best.pth").read_bytes() == best
+    assert list(iterations()) == [0, 1]  # it diverged in the first training, and no dead network has played
 
 
 def test_an_overwriting_run_can_be_resumed(learn, monkeypatch):

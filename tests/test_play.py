@@ -1,6 +1,7 @@
 """play.py, its routers and the tools that make students small: chained networks on the bundled game."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from agent.chained_students import ChainedStudents, MemoryRouter, PixelRouter, f
 from benchmarks import students as students_table
 from common.checkpoints import CheckpointError, load_checkpoint, network_arguments, save_checkpoint
 from common.dagger_data import DaggerData, Row
+from common.learner import DivergedError
 from common.networks import TileCNN, make_network
 from pokemon_env.emulator import Rom
 from pokemon_env.games.tallgrass import GAME
@@ -232,6 +234,8 @@ def test_mean_splits():
 def test_wrong_folders_and_flags_are_one_line(students, tmp_path):
     with pytest.raises(play.FlagError, match="--n-runs is 0"):
         play.main(play.Args(rom_path=ROM, n_runs=0))
+    with pytest.raises(play.FlagError, match="--step-factor is inf, but must be a finite number"):
+        play.main(play.Args(rom_path=ROM, step_factor=float("inf")))
     with pytest.raises(CheckpointError, match="elsewhere has no student for GAME_RUNNING"):
         play.main(play.Args(rom_path=ROM, policies="elsewhere"))
     with pytest.raises(CheckpointError, match=r"router.pth: no such checkpoint"):
@@ -274,6 +278,15 @@ def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
         and next(network.parameters()).dtype == torch.float32
     )
     assert play.main(play.Args(rom_path=ROM, policies="shipped", max_steps=5, tier="T0", record_video=False)) == 0
+
+
+    before = (students / "router.pth").read_bytes()
+    with pytest.raises(DivergedError, match=r"^step 60: training has diverged .*; begin again with a lower learning rate than"):
+        train_router.main(replace(args, learning_rate=1e12))
+    for name, value in (("learning_rate", float("nan")), ("total_steps", 0)):
+        with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} is {value}, but must be"):
+            train_router.main(replace(args, **{name: value}))
+    assert (students / "router.pth").read_bytes() == before
 
 
 def test_students_without_data_sets_have_no_router(students):
