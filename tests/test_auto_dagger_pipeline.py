@@ -20,12 +20,14 @@ from pathlib import Path
 import av
 import pytest
 import torch
+import wandb
 
 import auto_dagger_pipeline as pipeline
 from auto_dagger_pipeline import Args
 from common import pipeline_folder
 from common.pipeline_folder import PipelineError
 from common.pipeline_records import PipelineRecords, Record, now
+from common.run_names import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("dagger_pipeline_results")
@@ -366,3 +368,27 @@ def test_a_start_behind_the_milestone_fails_that_milestone_and_a_missing_one_is_
     assert pipeline.main(Args(**(quick | recorded), output_dir="another")) == 1
     (record,) = PipelineRecords(Path("another"))
     assert record.status == "failed" and "already" in record.reason
+
+
+def test_a_start_that_failed_throws_nothing_away_and_is_not_in_the_way(monkeypatch):
+    settings = {key: value for key, value in dataclasses.asdict(Args(**QUICK)).items() if key not in pipeline.MAY_CHANGE}
+    pipeline_folder.claim(OUTPUT, "auto_dagger_pipeline_1_5", settings)
+    (OUTPUT / "models" / IDS[0]).mkdir(parents=True)
+    (OUTPUT / "models" / IDS[0] / f"dagger_{IDS[0]}_best.pth").write_text("hours of work")
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", os.getcwd())
+    monkeypatch.setenv("NETRC", "netrc")
+    wandb.setup(wandb.Settings())
+    for flags in (dict(overwrite=True), dict(output_dir="new")):
+        with pytest.raises(RunError, match="^--track: W&B refuses: No API key"):
+            pipeline.main(Args(**(QUICK | flags), track=True))
+    assert (OUTPUT / "models" / IDS[0] / f"dagger_{IDS[0]}_best.pth").exists() and (OUTPUT / "pipeline_settings.json").exists()
+    assert os.listdir("new") == [".lock"] and not os.listdir("runs")
+    Path("new", ".lock").unlink()
+    Path("runs").rmdir()
+    Path("runs").write_text("")
+    with pytest.raises(RunError, match="^runs: is no folder"):
+        pipeline.main(Args(**(QUICK | dict(overwrite=True))))
+    assert (OUTPUT / "models" / IDS[0]).exists()
+    wandb.teardown()
