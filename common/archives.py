@@ -1,0 +1,63 @@
+"""Zip files that may come from strangers (checkpoints, demonstrations): checked before anything in them is believed.
+
+A zip file holds a check sum of each entry's content, but whoever reads it need not look. `torch.load` does not, so that a
+checkpoint with one flipped bit loads with other weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from typing import IO
+
+LOCAL_HEADER = 30
+"""Bytes of an entry's own header, without its name."""
+
+MOST_FROM_A_BYTE = 1032
+"""Deflate makes no more bytes than this out of one."""
+
+_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""What Python's reader raises for damaged files (NotImplementedError, for packing it doesn't know, is a RuntimeError)."""
+
+
+class ArchiveError(ValueError):
+    """A zip file that is broken, or not one that the writers of this project make; the text says in what."""
+
+
+@contextlib.contextmanager
+def open_archive(file: IO[bytes], methods: Collection[int] = (zipfile.ZIP_STORED,)) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file whose table of contents is sound: no name twice, and no entry that overlaps another, is encrypted, is packed
+    in another way than one of `methods`, or says that it is longer than it can be.
+
+    Contents are not read: reading an entry to its end checks its sum.
+    Raises ArchiveError, also for what goes wrong in the block while entries are read.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _check_contents(archive, methods)
+            yield archive
+    except ArchiveError:
+        raise
+    except _ERRORS as error:
+        raise ArchiveError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _check_contents(archive: zipfile.ZipFile, methods: Collection[int]) -> None:
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    if len({entry.filename.lower() for entry in entries}) < len(entries):  # torch's reader doesn't tell cases apart
+        raise ArchiveError("has two entries of one name")
+    for entry in entries:
+        if entry.flag_bits & 1:
+            raise ArchiveError(f"its entry {entry.filename!r} is encrypted")
+        if entry.compress_type not in methods:
+            raise ArchiveError(f"its entry {entry.filename!r} is packed in a way that is not used here")
+        most = entry.compress_size * (1 if entry.compress_type == zipfile.ZIP_STORED else MOST_FROM_A_BYTE)
+        if entry.file_size > most:
+            raise ArchiveError(f"its entry {entry.filename!r} says that it is longer than it can be")
+    ends = [entry.header_offset + LOCAL_HEADER + len(entry.orig_filename) + entry.compress_size for entry in entries]
+    starts = [*(entry.header_offset for entry in entries), archive.start_dir]
+    if min(starts) < 0 or any(end > start for end, start in zip(ends, starts[1:], strict=True)):
+        raise ArchiveError("has entries that overlap")
