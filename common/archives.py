@@ -1,4 +1,4 @@
-"""Zip files that may come from strangers (checkpoints, demonstrations): checked before anything in them is believed.
+"""Zip files and packed bytes that may come from strangers: checked before anything in them is believed.
 
 A zip file holds a check sum of each entry's content, but whoever reads it need not look. `torch.load` does not, so that a
 checkpoint with one flipped bit loads with other weights.
@@ -61,3 +61,18 @@ def _check_contents(archive: zipfile.ZipFile, methods: Collection[int]) -> None:
     starts = [*(entry.header_offset for entry in entries), archive.start_dir]
     if min(starts) < 0 or any(end > start for end, start in zip(ends, starts[1:], strict=True)):
         raise ArchiveError("has entries that overlap")
+
+
+def inflate(data: bytes, most: int) -> bytes:
+    """What zlib packed, if it is no more than `most` bytes: a thousandth of that can be enough to say so.
+
+    Raises ValueError if it is more, or `data` is damaged or no bytes at all.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(data, most + 1)
+    except (zlib.error, TypeError) as error:
+        raise ValueError(str(error)) from error
+    if len(content) > most or not unpacker.eof:
+        raise ValueError(f"more than {most} bytes" if len(content) > most else "cut short")
+    return content

@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from common.files import is_running
+
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
 
@@ -103,18 +105,8 @@ def clear_unfinished(expert_data_dir: str | os.PathLike) -> None:
     """Remove what recorders that were killed have left half written."""
     for path in Path(expert_data_dir).glob(".recording.*.tmp"):
         pid = path.name.split(".")[2]
-        if pid.isdecimal() and not _is_running(int(pid)):
+        if pid.isdecimal() and not is_running(int(pid)):
             path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def next_episode_number(expert_data_dir: str | os.PathLike) -> int:

@@ -71,3 +71,14 @@ def exclusive_lock(path: str | os.PathLike, seconds: float = 0.0, tick: Callable
                 tick()
                 time.sleep(0.2)
         yield file
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
