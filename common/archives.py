@@ -7,18 +7,17 @@ checkpoint with one flipped bit loads with other weights.
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from typing import IO
 
-LOCAL_HEADER = 30
-"""Bytes of an entry's own header, without its name."""
+_LOCAL_HEADER = 30  # bytes of an entry's own header, without its name
+_MOST_FROM_A_BYTE = 1032  # deflate makes no more bytes than this out of one
 
-MOST_FROM_A_BYTE = 1032
-"""Deflate makes no more bytes than this out of one."""
-
+_END = struct.Struct("<4s4H2LH")  # signature, numbers of disks (2) and entries (2), size and place of the table, comment's length
 _ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 """What Python's reader raises for damaged files (NotImplementedError, for packing it doesn't know, is a RuntimeError)."""
 
@@ -28,21 +27,30 @@ class ArchiveError(ValueError):
 
 
 @contextlib.contextmanager
-def open_archive(file: IO[bytes], methods: Collection[int] = (zipfile.ZIP_STORED,)) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file whose table of contents is sound: no name twice, and no entry that overlaps another, is encrypted, is packed
-    in another way than one of `methods`, or says that it is longer than it can be.
-
-    Contents are not read: reading an entry to its end checks its sum.
-    Raises ArchiveError, also for what goes wrong in the block while entries are read.
-    """
+def told_damage() -> Iterator[None]:
+    """Turn what is raised while a damaged file is read into ArchiveError."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            _check_contents(archive, methods)
-            yield archive
+        yield
     except ArchiveError:
         raise
     except _ERRORS as error:
         raise ArchiveError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def open_archive(file: IO[bytes], methods: Collection[int] = (zipfile.ZIP_STORED,)) -> zipfile.ZipFile:
+    """Open a zip file whose table of contents is sound: no name twice, and no entry that overlaps another, is encrypted, is packed
+    in another way than one of `methods`, or says that it is longer than it can be.
+
+    Contents are not read: reading an entry to its end (within `told_damage`) checks its sum. Raises ArchiveError.
+    """
+    with told_damage():
+        file.seek(-_END.size, os.SEEK_END)
+        signature, *_, count, _, _, comment = _END.unpack(file.read())
+        archive = zipfile.ZipFile(file)
+        if signature != b"PK\5\6" or comment or count != len(archive.infolist()):  # an entry's comment can hide those behind it
+            raise ArchiveError("its table of contents is damaged")
+        _check_contents(archive, methods)
+    return archive
 
 
 def _check_contents(archive: zipfile.ZipFile, methods: Collection[int]) -> None:
@@ -54,10 +62,10 @@ def _check_contents(archive: zipfile.ZipFile, methods: Collection[int]) -> None:
             raise ArchiveError(f"its entry {entry.filename!r} is encrypted")
         if entry.compress_type not in methods:
             raise ArchiveError(f"its entry {entry.filename!r} is packed in a way that is not used here")
-        most = entry.compress_size * (1 if entry.compress_type == zipfile.ZIP_STORED else MOST_FROM_A_BYTE)
+        most = entry.compress_size * (1 if entry.compress_type == zipfile.ZIP_STORED else _MOST_FROM_A_BYTE)
         if entry.file_size > most:
             raise ArchiveError(f"its entry {entry.filename!r} says that it is longer than it can be")
-    ends = [entry.header_offset + LOCAL_HEADER + len(entry.orig_filename) + entry.compress_size for entry in entries]
+    ends = [entry.header_offset + _LOCAL_HEADER + len(entry.orig_filename) + entry.compress_size for entry in entries]
     starts = [*(entry.header_offset for entry in entries), archive.start_dir]
     if min(starts) < 0 or any(end > start for end, start in zip(ends, starts[1:], strict=True)):
         raise ArchiveError("has entries that overlap")

@@ -32,7 +32,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
-from common.archives import open_archive
+from common.archives import open_archive, told_damage
 from common.files import atomic_write
 from common.memory import available_memory
 from common.networks import NETWORKS, PolicyNetwork
@@ -114,7 +114,7 @@ def _checked_bytes(path: Path) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read ({error.strerror}); is it there, and yours to read?") from error
     try:
-        with open_archive(io.BytesIO(content)) as archive:
+        with open_archive(io.BytesIO(content)) as archive, told_damage():
             entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
         descriptions = [entry for name, entry in entries.items() if name.lower().endswith("/data.pkl")]
         if len(descriptions) != 1 or len(descriptions[0]) > _MOST_DESCRIPTION:
