@@ -614,7 +614,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     # Who labels. Before anything is written: a policy that can't be loaded shall leave no files behind
     oracle = opened.enter_context(open_expert(args, milestone, game))
     oracle.start()
-    cache = opened.enter_context(AnswerCache(args.answer_cache)) if args.answer_cache else None
+    cache = opened.enter_context(AnswerCache(args.answer_cache, len(buttons))) if args.answer_cache else None
     labeller = Labeller(oracle, cache, args.query_budget)
 
     # The run: new, or one to go on with
@@ -653,6 +653,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     opened.callback(finish_run, writer, args.track)
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
+    if checkpoint is not None and checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
+        raise DaggerDataError(
+            f"{data_file}: is not the data set of {args.resume_from}, or was changed: its first {progress.rows} rows are others; "
+            "put the right file there, or start anew without --resume-from"
+        )
     data.truncate(progress.rows)
     training = TrainingSet(
         data,
@@ -700,6 +705,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         }
         if record is None:
             progress.rows, progress.labels = data.n_committed, labeller.state_dict()
+            content["data_digest"] = data.digest()
             content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
         save_checkpoint(path, content)

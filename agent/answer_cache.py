@@ -6,17 +6,21 @@ processes may use one file at once. What was put in is there as soon as `put_man
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from common.sqlite_files import connect, create, header, told_errors
+from common.dagger_data import MOST_BUTTONS
+from common.sqlite_files import check_schema, connect, create, header, told_errors
 
 APPLICATION_ID = 0x54474143
 """What the header of such a file says in its application_id: "TGAC"."""
@@ -34,6 +38,8 @@ CREATE TABLE answers (key BLOB PRIMARY KEY, action INTEGER, kind TEXT, reason TE
 """
 _BUSY_SECONDS = 60.0
 _CHUNK = 500  # keys per query
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+_NO_ROOM_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AnswerCacheError(ValueError):
@@ -74,28 +80,48 @@ def answer_key(expert: str, snapshot: bytes, prev_action: int | str, picture: by
 class AnswerCache:
     """A file of answers; made if it isn't there. To be used by any number of processes and threads at once.
 
-    A context manager. Raises AnswerCacheError if the file is foreign, broken or of another version.
+    A context manager. A file that can't be written any more (a full disk) is done without, and a warning says so once: what is in
+    it is still found, and further answers are not kept. An answer that can't be one is as if it weren't there, with a warning, too;
+    the next one to its question takes its place.
+
+    Args:
+        path: the file.
+        n_actions: buttons that there are.
+
+    Raises AnswerCacheError if the file is foreign, broken, changed or of another version, or can't be opened.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, n_actions: int = MOST_BUTTONS):
+        self.path, self.n_actions = Path(path), n_actions
         self._lock = threading.Lock()
+        self._keeps = True
+        self._unusable: set[bytes] = set()
         with self._errors():
-            if not self.path.exists():
-                create(self.path, APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
-            self._connection = connect(self.path, write=True, timeout=_BUSY_SECONDS)
             try:
-                application, version = header(self._connection)
-                if application != APPLICATION_ID:
-                    raise AnswerCacheError(f"{self.path}: is an SQLite file, but not a cache of answers; give another file")
-                if version != SCHEMA_VERSION:
-                    raise AnswerCacheError(
-                        f"{self.path}: has schema version {version}, this program uses {SCHEMA_VERSION}; give another file"
-                    )
-                self._connection.execute("SELECT key FROM answers ORDER BY key DESC LIMIT 1").fetchone()
-            except (AnswerCacheError, sqlite3.Error):
-                self._connection.close()
-                raise
+                self._connection = self._open()
+            except (sqlite3.Error, OSError) as error:
+                self._do_without(error)
+                self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                self._connection.executescript(_SCHEMA)
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            create(self.path, APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
+        connection = connect(self.path, write=True, timeout=_BUSY_SECONDS)
+        try:
+            application, version = header(connection)
+            if application != APPLICATION_ID:
+                raise AnswerCacheError(f"{self.path}: is an SQLite file, but not a cache of answers; give another file")
+            if version != SCHEMA_VERSION:
+                raise AnswerCacheError(
+                    f"{self.path}: has schema version {version}, this program uses {SCHEMA_VERSION}; give another file"
+                )
+            check_schema(connection, _SCHEMA)
+            connection.execute("SELECT key FROM answers ORDER BY key DESC LIMIT 1").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def get_many(self, keys: Iterable[bytes]) -> dict[bytes, CachedAnswer]:
         """The answers to those of the questions that are known."""
@@ -107,7 +133,10 @@ class AnswerCache:
                 marks = ", ".join("?" * len(chunk))
                 query = f"SELECT key, action, kind, reason, optimal FROM answers WHERE key IN ({marks})"
                 for key, *values in self._connection.execute(query, chunk):
-                    found[key] = self._answer(*values)
+                    if (answer := self._answer(*values)) is not None:
+                        found[key] = answer
+                    else:
+                        self._note_unusable(key, values)
         return found
 
     def put_many(self, answers: Mapping[bytes, CachedAnswer]) -> int:
@@ -124,17 +153,14 @@ class AnswerCache:
             optimal = None if not answer.optimal else " ".join(str(int(action)) for action in sorted(answer.optimal))
             action = None if answer.action is None else int(answer.action)
             rows.append((key, action, answer.kind, answer.reason, optimal))
-        if not rows:
-            return 0
         with self._lock, self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+            if not rows or not self._keeps:
+                return 0
             try:
-                new = self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows).rowcount
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-        return new
+                return self._insert(rows)
+            except sqlite3.Error as error:
+                self._do_without(error)
+                return 0
 
     def __len__(self) -> int:
         """Answers that are kept."""
@@ -155,16 +181,54 @@ class AnswerCache:
     def _errors(self):
         return told_errors(self.path, AnswerCacheError, "a cache of answers", "delete it, and the answers are asked for anew")
 
-    def _answer(self, action: object, kind: object, reason: object, optimal: object) -> CachedAnswer:
-        """An answer as the file has it, whose types are not taken on trust."""
+    def _insert(self, rows: list[tuple[Any, ...]]) -> int:
+        connection = self._connection
         try:
-            actions = None if optimal is None else tuple(int(number) for number in optimal.split())
-        except (AttributeError, TypeError, ValueError):
-            actions = ()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM answers WHERE key = ?", [row[:1] for row in rows if row[0] in self._unusable])
+            new = connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows).rowcount
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has rolled it back already
+                connection.execute("ROLLBACK")
+            raise
+        self._unusable.difference_update(row[0] for row in rows)
+        return new
+
+    def _do_without(self, error: sqlite3.Error | OSError) -> None:
+        """Go on without keeping answers if there is no room for them; any other error is raised again."""
+        name = getattr(error, "sqlite_errorname", None) or ""
+        if not name.startswith(_NO_ROOM) and not (isinstance(error, OSError) and error.errno in _NO_ROOM_ERRNO):
+            raise error
+        self._keeps = False
+        warnings.warn(
+            f"{self.path}: can't be written any more ({error}); going on without it, answers are asked for and not kept",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+    def _note_unusable(self, key: bytes, values: Sequence[object]) -> None:
+        if not self._unusable:
+            warnings.warn(
+                f"{self.path}: the answer {str(tuple(values))[:80]} can't be one to a question of {self.n_actions} buttons; "
+                "this one, and others like it, are asked for again",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self._unusable.add(key)
+
+    def _answer(self, action: object, kind: object, reason: object, optimal: object) -> CachedAnswer | None:
+        """An answer as the file has it, whose values are not taken on trust; None for one that can't be one."""
+        try:
+            actions = None if optimal is None else tuple(int(number) for number in str(optimal).split())
+        except ValueError:
+            return None
+        buttons = range(self.n_actions)
         if (
-            not (isinstance(action, int) and kind is None or action is None and isinstance(kind, str))
+            not (action in buttons and kind is None or action is None and isinstance(kind, str))
+            or not isinstance(action, int | None)  # 1.0 is in a range, too
             or not isinstance(reason, str | None)
-            or (actions is not None and action not in actions)
+            or (actions is not None and (action not in actions or any(one not in buttons for one in actions)))
         ):
-            raise AnswerCacheError(f"{self.path}: is damaged (it has the answer {(action, kind, reason, optimal)!r}); delete it")
+            return None
         return CachedAnswer(action, kind, reason, actions)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from common.demonstrations import NO_LABEL, Episode, episode_files, load_episode
+from common.memory import available_memory
 
 
 class ReplayBufferSamples(NamedTuple):
@@ -329,31 +330,3 @@ def load_expert_data_to_buffer(
             stacklevel=2,
         )
     return loaded
-
-
-def available_memory(device: str | torch.device = "cpu") -> int | None:
-    """Bytes that can be allocated now without swapping; None where this can't be found out.
-
-    On Linux the kernel's estimate, or what a container's limit leaves if that is less.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    limits = []
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    for folder, limit_file, used_file, cached in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        cgroup = Path(folder)
-        if not (cgroup / limit_file).exists():
-            continue
-        limit = (cgroup / limit_file).read_text().strip()
-        if limit != "max":
-            used = int((cgroup / used_file).read_text())
-            statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-            limits.append(max(int(limit) - used + int(statistics[cached]), 0))  # cached files make room when asked to
-    return min(limits, default=None)

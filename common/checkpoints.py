@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import os
 import pickle
+import pickletools
 import platform
 import random
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import UnionType
@@ -30,8 +32,23 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
+from common.archives import open_archive, told_damage
 from common.files import atomic_write
+from common.memory import available_memory
 from common.networks import NETWORKS, PolicyNetwork
+
+_GLOBALS = {
+    "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch Size", "torch device",
+}  # fmt: skip
+"""What a checkpoint may name, beside the kinds of numbers in tensors. `torch.load` allows more, with some of which a few bytes ask
+for gigabytes (`bytearray`, `UntypedStorage`, `_codecs.encode`)."""
+
+_MOST_DESCRIPTION = 16 * 1024 * 1024
+"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes."""
+
+_HOLDS_OBJECTS = (
+    "holds Python objects, which are never loaded because they could run code; save tensors, numbers and text only"
+)
 
 
 class CheckpointError(RuntimeError):
@@ -59,28 +76,78 @@ def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> P
 def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = "cpu") -> dict[str, Any]:
     """Read a checkpoint, without running any code that it may hold.
 
-    Raises CheckpointError if the file is missing, cut short, holds pickled objects, or is no checkpoint.
+    What is loaded is what was saved: the check sums in the file are held against its content, of which `torch.load` would take
+    any. Raises CheckpointError if the file is missing, cut short, changed, holds pickled objects, asks for more memory than it has
+    bytes, or is no checkpoint.
     """
     path = Path(path)
+    content = _checked_bytes(path)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint; see what is in {path.parent}/") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path}: is a folder; name the .pth file in it") from None
+        checkpoint = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise CheckpointError(
-                f"{path}: holds Python objects, which are never loaded because they could run code; "
-                f"save tensors, numbers and text only"
-            ) from error
-        raise CheckpointError(f"{path}: is not a checkpoint, or broken; use an earlier one") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: broken or cut short ({reason}); use an earlier one") from error
+        raise CheckpointError(f"{path}: {_HOLDS_OBJECTS}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise CheckpointError(f"{path}: broken or cut short ({_reason(error)}); use an earlier one") from error
+    if any(tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() for tensor in _tensors(checkpoint)):
+        raise CheckpointError(f"{path}: has a tensor that is larger than what is kept of it; use another checkpoint")
     if not isinstance(checkpoint, dict) or "model_state_dict" not in checkpoint:
         raise CheckpointError(f"{path}: has no 'model_state_dict', so it is no checkpoint of these scripts")
     return checkpoint
+
+
+def _checked_bytes(path: Path) -> bytes:
+    """A checkpoint as torch may read it: its entries, whose check sums are right and which name nothing but tensors.
+
+    They are packed anew, so that what torch reads is what was checked: its reader and Python's don't heed the same bytes of a zip
+    file (an entry marked as a folder is left unread by torch, whatever it holds). Raises CheckpointError.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; name the .pth file in it")
+    try:
+        if not path.is_file():  # nor a pipe, which would be waited for
+            raise CheckpointError(f"{path}: no such checkpoint; see what is in {path.parent}/")
+        size, available = path.stat().st_size, available_memory()
+        if available is not None and 3 * size > available:  # the file, its entries, and the tensors in them
+            raise CheckpointError(
+                f"{path}: has {size / 1e9:.1f} GB, too much for the {available / 1e9:.1f} GB of memory that are free; use another"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); is it there, and yours to read?") from error
+    try:
+        with open_archive(io.BytesIO(content)) as archive, told_damage():
+            entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+        descriptions = [entry for name, entry in entries.items() if name.lower().endswith("/data.pkl")]
+        if len(descriptions) != 1 or len(descriptions[0]) > _MOST_DESCRIPTION:
+            raise CheckpointError(f"{path}: is a zip file, but not a checkpoint of these scripts; name another file")
+        named = {value for code, value, _ in pickletools.genops(descriptions[0]) if code.name == "GLOBAL"}
+    except ValueError as error:  # ArchiveError, and a description that is none
+        reason = _reason(error)
+        raise CheckpointError(f"{path}: is not a checkpoint, or broken or cut short ({reason}); use an earlier one") from error
+    storages = {value for value in named if value.startswith("torch ") and value.endswith("Storage")} - {"torch UntypedStorage"}
+    if named - _GLOBALS - storages:
+        raise CheckpointError(f"{path}: {_HOLDS_OBJECTS}")
+    with io.BytesIO() as checked:
+        with zipfile.ZipFile(checked, "w") as archive:
+            for name, entry in entries.items():
+                archive.writestr(name, entry)
+        return checked.getvalue()
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """The tensors in plain containers, however deep."""
+    left, seen = [content], set()
+    while left:
+        item = left.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, Mapping):
+            left += item.values()
+        elif isinstance(item, list | tuple):
+            left += item
 
 
 def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
@@ -116,13 +183,34 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
             f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
             f"version or program wrote it: use that one, or train again"
         )
+    weights = checkpoint["model_state_dict"]
     try:
+        _check_weights(NETWORKS[kind], arguments, weights)
         network = NETWORKS[kind](**arguments)
-        network.load_state_dict(checkpoint["model_state_dict"])
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = _reason(error)
         raise CheckpointError(f"{path}: its weights don't fit its own network ({reason}); use another checkpoint") from error
     return network
+
+
+def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
+    """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise ValueError("they are no dictionary of tensors")
+    channels = arguments.get("channels", ())
+    if max(arguments.get("blocks", 0), 0 if isinstance(channels, int) else len(channels)) > len(weights):
+        raise ValueError("it has more layers than there are weights")
+    with torch.device("meta"):  # shapes without memory
+        wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
+    for name, shape in wanted.items():
+        if name in weights and weights[name].shape != shape:
+            raise ValueError(f"{name} is {tuple(weights[name].shape)}, wanted {tuple(shape)}")
+    if missing := wanted.keys() - weights.keys():
+        raise ValueError(f"{', '.join(sorted(missing))} are missing")
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
+    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > sum(storages.values()):
+        raise ValueError("several of them are the same numbers")
 
 
 def saved_fields(
@@ -289,6 +377,11 @@ def _is_of_type(value: Any, kind: Any) -> bool:
     return type(value) is (origin or kind)  # not isinstance: a bool is no number
 
 
-def _short(value: Any) -> str:
+def _reason(error: Exception) -> str:
+    """An error's text in one line of bearable length."""
+    return _short(" ".join(str(error).split()) or type(error).__name__, 300)
+
+
+def _short(value: Any, most: int = 80) -> str:
     text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -22,7 +22,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +30,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from common.archives import inflate
 from common.blob_table import BlobTable
 from common.demonstrations import NO_LABEL, load_episode
 from common.picture_codec import decode_picture, encode_picture, picture_key
-from common.sqlite_files import connect, create, header, told_errors
+from common.sqlite_files import check_schema, connect, create, header, told_errors
 
 APPLICATION_ID = 0x54474444
 """What the header of such a file says in its application_id: "TGDD"."""
@@ -82,6 +83,8 @@ COLUMNS: dict[str, type] = {
 """What `DaggerData.columns` gives, and its dtype. Where the file has NULL, it is -1; in `optimal`, 0."""
 
 _CHUNK = 50_000
+_MOST_SNAPSHOT = 1 << 24
+"""Bytes of a memory snapshot at most; a Game Boy's take tens of thousands."""
 
 
 class DaggerDataError(ValueError):
@@ -151,6 +154,18 @@ class Row:
     source: Source = Source.ROLLOUT
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """How many of everything there were with a commit; none with the one before the first."""
+
+    id: int = 0
+    rows: int = 0
+    frames: int = 0
+    snapshots: int = 0
+    names: int = 0
+    episodes: int = 0
+
+
 class DaggerData:
     """The data set of one run, for one writer; others may read what is committed meanwhile.
 
@@ -203,7 +218,9 @@ class DaggerData:
                 self._connection.execute("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
                 meta = dict(self._connection.execute("SELECT key, value FROM meta"))
                 self.milestone, self.buttons, self.facts = (json.loads(meta[key]) for key in ("milestone", "buttons", "facts"))
+                self._check_meta()
                 self._check_whole()
+                self._check_values()
                 if mode == "read":
                     self._connection.execute("COMMIT")
             for name, wanted, has in (
@@ -212,15 +229,16 @@ class DaggerData:
             ):
                 if wanted != has:
                     raise DaggerDataError(f"{self.path}: was made for {name} {has!r}, not {wanted!r}; give another file")
-        except (KeyError, ValueError) as error:
+            self._frames = BlobTable(self._connection, "frames", "frame_keys")
+            self._snapshots = BlobTable(self._connection, "snapshots", "snapshot_keys")
+            self.generation = 0
+            self._digested: tuple[Commit, list[Any]] | None = None
+            self._reset()
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             self._connection.close()
             if isinstance(error, DaggerDataError):
                 raise
             raise DaggerDataError(f"{self.path}: is damaged ({error!r}); delete it and start anew") from error
-        self._frames = BlobTable(self._connection, "frames", "frame_keys")
-        self._snapshots = BlobTable(self._connection, "snapshots", "snapshot_keys")
-        self.generation = 0
-        self._reset()
 
     # Writing
 
@@ -364,23 +382,16 @@ class DaggerData:
         """
         self.discard()
         with self._errors():
-            made = {
-                row[0]: row for row in self._connection.execute("SELECT rows, id, frames, snapshots, names, episodes FROM commits")
-            }
-            if n_rows and n_rows not in made:
-                raise DaggerDataError(
-                    f"{self.path}: no commit ended with {n_rows} rows, only with {', '.join(map(str, made)) or 'none'}; the "
-                    "checkpoint belongs to another data set"
-                )
-            _, last, frames, snapshots, names, episodes = made.get(n_rows, (0, 0, 0, 0, 0, 0))
+            end = self._commit_of(n_rows)
             for table, first in (
-                ("rows", n_rows), ("frames", frames), ("frame_keys", frames), ("snapshots", snapshots),
-                ("snapshot_keys", snapshots), ("names", names), ("commits", last + 1),
+                ("rows", n_rows), ("frames", end.frames), ("frame_keys", end.frames), ("snapshots", end.snapshots),
+                ("snapshot_keys", end.snapshots), ("names", end.names), ("commits", end.id + 1),
             ):  # fmt: skip
                 self._connection.execute(f"DELETE FROM {table} WHERE id >= ?", (first,))
-            self._connection.execute("DELETE FROM episode_ends WHERE episode >= ?", (episodes,))
+            self._connection.execute("DELETE FROM episode_ends WHERE episode >= ?", (end.episodes,))
             self._connection.execute("COMMIT")
             self._connection.execute("BEGIN IMMEDIATE")
+            self._digested = None
             self._reset()
 
     # Reading
@@ -459,9 +470,12 @@ class DaggerData:
         with self._errors():
             stored = self._frames.get(distinct)
         if missing := [number for number in distinct.tolist() if number not in stored]:
-            raise IndexError(f"{self.path}: has no picture {missing[0]}")
+            raise DaggerDataError(f"{self.path}: is damaged (it has no picture {missing[0]}); delete it and start anew")
         try:
-            return np.stack([decode_picture(stored[number]) for number in distinct.tolist()])[places]
+            pictures = np.stack([decode_picture(stored[number]) for number in distinct.tolist()])
+            if self._shape not in (None, pictures.shape[1:]):
+                raise ValueError(f"it is {pictures.shape[1:]}, the first is {self._shape}")
+            return pictures[places]
         except ValueError as error:
             raise DaggerDataError(f"{self.path}: a picture is damaged ({error}); delete the file and start anew") from error
 
@@ -471,8 +485,8 @@ class DaggerData:
         with self._errors():
             stored = self._snapshots.get({number for number in numbers if number >= 0})
         try:
-            return [None if number < 0 else zlib.decompress(stored[number]) for number in numbers]
-        except (KeyError, zlib.error) as error:
+            return [None if number < 0 else inflate(stored[number], _MOST_SNAPSHOT) for number in numbers]
+        except (KeyError, ValueError) as error:
             raise DaggerDataError(f"{self.path}: a snapshot is damaged ({error!r}); delete the file and start anew") from error
 
     def previous(self, ids: Sequence[int] | np.ndarray, k: int = 1) -> np.ndarray:
@@ -494,28 +508,45 @@ class DaggerData:
             ).fetchone()
         return None if found is None else (self.pictures([found[0]])[0], bool(found[1]))
 
-    def digest(self) -> str:
-        """SHA-256 of all that can be learnt from: two runs that did the same have the same, whatever was killed between.
+    def digest(self, n_rows: int | None = None) -> str:
+        """SHA-256 of all that can be learnt from what is committed: two runs that did the same have the same, whatever was killed
+        between.
 
         For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Of a file
-        that another process is writing to, it tells nothing.
+        that another process is writing to, it tells nothing. A writer that asks again reads only what came since.
+
+        Args:
+            n_rows: up to the commit with which there were so many rows; the last by default.
+
+        Raises DaggerDataError if there was no such commit.
         """
-        digest = hashlib.sha256(json.dumps([self.milestone, self.buttons, self.facts], sort_keys=True).encode())
-        content = [name for name in COLUMNS if name != "cached"]
-        queries = (
-            (f"SELECT {', '.join(content)} FROM rows WHERE id < ? ORDER BY id", (len(self),)),
-            ("SELECT name FROM names ORDER BY id", ()),
-            ("SELECT sha256 FROM frame_keys ORDER BY id", ()),
-            ("SELECT sha256 FROM snapshot_keys ORDER BY id", ()),
-            ("SELECT episode, frame, terminated FROM episode_ends ORDER BY episode", ()),
-            ("SELECT iteration, rows FROM commits ORDER BY id", ()),
-        )
+        content = ", ".join(name for name in COLUMNS if name != "cached")
         with self._errors():
-            for query, values in queries:
-                for row in self._connection.execute(query, values):
-                    digest.update(repr(row).encode())
-                digest.update(b";")
-        return digest.hexdigest()
+            end = self._commit_of(self.n_committed if n_rows is None else n_rows)
+            begin, digests = self._digested or (Commit(), [hashlib.sha256() for _ in range(6)])
+            if begin.id > end.id:
+                begin, digests = Commit(), [hashlib.sha256() for _ in range(6)]
+            self._digested = None  # whatever goes wrong between
+            for digest, query, first, last in zip(
+                digests,
+                (
+                    f"SELECT {content} FROM rows WHERE id >= ? AND id < ? ORDER BY id",
+                    "SELECT name FROM names WHERE id >= ? AND id < ? ORDER BY id",
+                    "SELECT sha256 FROM frame_keys WHERE id >= ? AND id < ? ORDER BY id",
+                    "SELECT sha256 FROM snapshot_keys WHERE id >= ? AND id < ? ORDER BY id",
+                    "SELECT episode, frame, terminated FROM episode_ends WHERE episode >= ? AND episode < ? ORDER BY episode",
+                    "SELECT iteration, rows FROM commits WHERE id > ? AND id <= ? ORDER BY id",
+                ),
+                *((at.rows, at.names, at.frames, at.snapshots, at.episodes, at.id) for at in (begin, end)),
+                strict=True,
+            ):
+                cursor = self._connection.execute(query, (first, last))
+                while chunk := cursor.fetchmany(_CHUNK):
+                    digest.update("".join(map(repr, chunk)).encode())
+        if self.mode != "read":  # a reader's file may be truncated by somebody else
+            self._digested = end, digests
+        parts = [self.milestone, self.buttons, self.facts, *(digest.hexdigest() for digest in digests)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def bytes_on_disk(self) -> int:
         """The file's size, with that of the log beside it."""
@@ -555,6 +586,76 @@ class DaggerData:
             raise DaggerDataError(
                 f"{self.path}: has schema version {version}, this program reads {SCHEMA_VERSION}; use the program that made it"
             )
+        check_schema(self._connection, _SCHEMA)
+
+    def _check_meta(self) -> None:
+        for name, value, right in (
+            ("milestone", self.milestone, self.milestone is None or isinstance(self.milestone, str)),
+            ("buttons", self.buttons, isinstance(self.buttons, list) and all(isinstance(name, str) for name in self.buttons)),
+            ("facts", self.facts, isinstance(self.facts, dict)),
+        ):
+            if not right:
+                raise DaggerDataError(f"{self.path}: is damaged (its {name} are {str(value)[:40]!r}); delete it and start anew")
+        if not 0 < len(self.buttons) <= MOST_BUTTONS:
+            raise DaggerDataError(f"{self.path}: is damaged (it has {len(self.buttons)} buttons); delete it and start anew")
+
+    def _check_values(self) -> None:
+        """Raise DaggerDataError if a table holds what this program doesn't write, so that none of it is used as a number of
+        something that isn't there. One pass over the rows (a quarter of a second for 100,000)."""
+        end = self._commit_of(self._count("rows"))
+        button, named = f"BETWEEN 0 AND {len(self.buttons) - 1}", f"BETWEEN 0 AND {end.names - 1}"
+        whole = [name for name, kind in COLUMNS.items() if kind is not np.float64 and name not in ("seed", "world")]
+        counted = [field.name for field in fields(Commit)][1:]
+        tables = {  # table -> its key, how many rows it should have, and column -> what is right of it
+            "rows": ("id", end.rows, {
+                "previous": "previous BETWEEN 0 AND id AND (previous = id) = (step = 0)",
+                "frame": f"frame BETWEEN 0 AND {end.frames - 1}",
+                "action": f"action {button}",
+                "status": "status IN (0, 1, 2)",
+                "label": f"CASE status WHEN 0 THEN label {button} ELSE label IS NULL END",
+                "reason": f"CASE status WHEN 1 THEN reason {named} ELSE reason IS NULL END",
+                "optimal": f"optimal IS NULL OR (optimal BETWEEN 1 AND {(1 << len(self.buttons)) - 1} AND optimal >> label & 1)",
+                "expert": f"CASE status WHEN 2 THEN expert IS NULL ELSE expert {named} END",
+                "cached": "cached IN (0, 1)",
+                "iteration": f"iteration BETWEEN {DEMONSTRATION_ITERATION} AND {2**31 - 1}",
+                "beta": "beta BETWEEN 0 AND 1",
+                "episode": f"episode BETWEEN 0 AND {end.episodes - 1}",
+                "step": f"step BETWEEN 0 AND min(id, {2**31 - 1})",
+                "seed": "typeof(seed) IN ('integer', 'null')",
+                "world": "typeof(world) IN ('integer', 'null')",
+                "prev_action": f"prev_action = {NO_ACTION} OR prev_action {button}",
+                "snapshot": f"snapshot IS NULL OR snapshot BETWEEN 0 AND {end.snapshots - 1}",
+                "reward": "typeof(reward) = 'real' AND abs(reward) < 1e308",
+                "source": "source IN (0, 1)",
+                # Text and blobs are above all numbers; a fraction is not, but makes the sum one.
+                "one": f"typeof({' + '.join(f'ifnull({name}, 0)' for name in whole)}) = 'integer'",
+            }),
+            "names": ("id", end.names, {"name": "typeof(name) = 'text'"}),
+            "frame_keys": ("id", end.frames, {"sha256": "typeof(sha256) = 'blob' AND length(sha256) = 32"}),
+            "snapshot_keys": ("id", end.snapshots, {"sha256": "typeof(sha256) = 'blob' AND length(sha256) = 32"}),
+            "episode_ends": ("episode", None, {
+                "episode": f"episode BETWEEN 0 AND {end.episodes - 1}",
+                "frame": f"typeof(frame) = 'integer' AND frame BETWEEN 0 AND {end.frames - 1}",
+                "terminated": "terminated IN (0, 1)",
+            }),
+            "commits": ("id", None, {
+                **{name: f"{name} BETWEEN 0 AND {getattr(end, name)}" for name in counted},
+                "one": f"typeof({' + '.join(('iteration', *counted))}) = 'integer'",
+            }),
+        }  # fmt: skip
+        for table, (key, count, columns) in tables.items():
+            right = " AND ".join(f"ifnull({condition}, 0)" for condition in columns.values())
+            query = f"SELECT {key}, {', '.join(columns.values())} FROM {table} WHERE NOT ({right})"
+            wrong = self._connection.execute(query).fetchone()
+            if wrong is not None:
+                column = next(name for name, right in zip(columns, wrong[1:], strict=True) if not right)
+                raise DaggerDataError(
+                    f"{self.path}: is damaged ({table}, {key} {wrong[0]}: {column} can't be what it is); delete it and start anew"
+                )
+            if count is not None and self._connection.execute(f"SELECT count(*), min({key}) FROM {table}").fetchone() != (
+                count, 0 if count else None,
+            ):  # fmt: skip
+                raise DaggerDataError(f"{self.path}: is damaged ({table} lacks some of its {count}); delete it and start anew")
 
     def _check_whole(self) -> None:
         """Raise DaggerDataError if the tables end elsewhere than the last commit says: the file was cut short."""
@@ -569,6 +670,19 @@ class DaggerData:
 
     def _count(self, table: str) -> int:
         return self._connection.execute(f"SELECT ifnull(max(id) + 1, 0) FROM {table}").fetchone()[0]
+
+    def _commit_of(self, n_rows: int) -> Commit:
+        """The commit with which there were so many rows. Raises DaggerDataError if there was none."""
+        if not n_rows:
+            return Commit()
+        names = ", ".join(field.name for field in fields(Commit))
+        made = {row[1]: Commit(*row) for row in self._connection.execute(f"SELECT {names} FROM commits ORDER BY id")}
+        if n_rows not in made:
+            raise DaggerDataError(
+                f"{self.path}: no commit ended with {n_rows} rows, only with {', '.join(map(str, made)) or 'none'}; the "
+                "checkpoint belongs to another data set"
+            )
+        return made[n_rows]
 
     def _last_commit(self) -> tuple[int, int, int] | None:
         return self._connection.execute("SELECT iteration, rows, episodes FROM commits ORDER BY id DESC LIMIT 1").fetchone()

@@ -20,11 +20,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +31,27 @@ from typing import Any
 
 import numpy as np
 
+from common.archives import told_damage
 from common.files import is_running, named_errors
+from common.npz_files import NpzReader, PickledError, open_npz
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
 
+ARRAYS = (
+    "observations", "actions", "rewards", "dones", "executed_actions", "episode_return", "episode_length", "metadata",
+)  # fmt: skip
+"""What a file may hold. One with anything else is refused: with another name for the buttons that were pressed, the labels would be
+taken for them."""
+
+_METADATA: dict[str, tuple[type, ...]] = {
+    "milestone": (str,), "seed": (int,), "game": (str,), "rom_sha256": (str,), "buttons": (list,), "noise": (int, float),
+    "env": (dict,), "start_state": (str,), "success": (bool,), "versions": (dict,), "recorder": (str,), "tier": (str,),
+    "worlds": (str,), "world": (int,), "start_milestone": (str,),
+}  # fmt: skip
+"""Key of the metadata -> what it is, where it is there and not null."""
+
+_MOST_METADATA = 1 << 24
 _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
 
 
@@ -164,6 +179,17 @@ def load_episode(path: str | os.PathLike) -> Episode:
         missing = [key for key in ("observations", "actions", "rewards", "dones") if key not in data]
         if missing:
             raise DemonstrationError(f"{path}: lacks {', '.join(missing)}; it is not an episode of collect_expert_data.py")
+        # Told by the headers alone: of pictures that fit nothing, none is unpacked.
+        (shape, dtype), steps = data.header("observations"), math.prod(data.header("actions")[0])
+        _check_pictures(shape, dtype, steps - (shape[:1] == (steps,)), str(path))
+        sides = {"actions": (steps,), "rewards": (steps,), "dones": (steps,), "executed_actions": (steps,), "episode_length": ()}
+        for key, wanted in sides.items():
+            has, dtype = data.header(key) if key in data else (wanted, np.dtype(int))
+            if has != wanted or dtype.kind == "U":
+                of = " of text" if dtype.kind == "U" else ""
+                raise DemonstrationError(f"{path}: {key} has shape {has}{of}, wanted {wanted}")
+        if "episode_length" in data and (length := data["episode_length"].item()) not in (steps, shape[0] - 1):
+            raise DemonstrationError(f"{path}: says that it has {length} steps, but has {steps}; record it again")
         episode = Episode(
             observations=data["observations"],
             actions=data["actions"],
@@ -180,7 +206,7 @@ def load_episode(path: str | os.PathLike) -> Episode:
     _check(episode, str(path))
     episode.actions = episode.actions.astype(np.int64)
     episode.rewards = episode.rewards.astype(np.float32)
-    episode.dones = episode.dones.astype(bool)
+    episode.dones = episode.dones != 0
     if episode.executed_actions is not None:
         episode.executed_actions = episode.executed_actions.astype(np.int64)
     return episode
@@ -229,7 +255,10 @@ def _actions(path: Path) -> np.ndarray:
     with _opened(path) as data:
         if "actions" not in data:
             raise DemonstrationError(f"{path}: lacks actions; it is not an episode of collect_expert_data.py")
-        return data["actions"]
+        actions = data["actions"]
+    if actions.ndim != 1 or not np.issubdtype(actions.dtype, np.integer):
+        raise DemonstrationError(f"{path}: actions must be whole numbers from {NO_LABEL} (button numbers)")
+    return actions
 
 
 def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: Iterable[str]) -> dict[str, Any]:
@@ -308,57 +337,70 @@ def _number(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+def _opened(path: Path) -> Iterator[NpzReader]:
     """Open a file; whatever goes wrong while it is read becomes a DemonstrationError."""
     broken = "delete it and record it again"
     try:
-        data = np.load(path, allow_pickle=False)
-        if not isinstance(data, np.lib.npyio.NpzFile):
-            raise DemonstrationError(f"{path}: is a single array, not an episode; {broken}")
-        with data:
+        with open_npz(path, ARRAYS) as data:
             yield data
     except DemonstrationError:
         raise
     except FileNotFoundError:
         raise DemonstrationError(f"{path}: no such file") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error):
-            raise DemonstrationError(
-                f"{path}: holds pickled Python objects, which are never loaded because they could run code; {broken}"
-            ) from error
-        reason = "no .npz file" if "pickled" in str(error) else str(error)  # what numpy takes any other file for
-        raise DemonstrationError(f"{path}: broken or cut short ({reason}); {broken}") from error
+    except PickledError as error:
+        raise DemonstrationError(
+            f"{path}: holds pickled Python objects, which are never loaded because they could run code; {broken}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DemonstrationError(f"{path}: broken or cut short ({error}); {broken}") from error
 
 
-def _metadata(data: np.lib.npyio.NpzFile, path: Path) -> dict[str, Any]:
+def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
     if "metadata" not in data:
         return {}
-    text = str(data["metadata"])
+    shape, dtype = data.header("metadata")
+    if shape != () or dtype.kind != "U" or dtype.itemsize > _MOST_METADATA:
+        raise DemonstrationError(f"{path}: its metadata is {str(dtype)[:20]} {str(shape)[:40]}, wanted one text; record it again")
+    with told_damage():  # numbers that are no letters crash numpy's own conversion
+        text = data["metadata"].tobytes().decode("utf-32-be" if dtype.str[0] == ">" else "utf-32-le").rstrip("\0")
     try:
         metadata = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DemonstrationError(f"{path}: its metadata is not JSON ({error}); record it again") from error
     if not isinstance(metadata, dict):
         raise DemonstrationError(f"{path}: its metadata is {text[:40]!r}, not a JSON object; record it again")
+    for key, kinds in _METADATA.items():
+        value = metadata.get(key)
+        if value is not None and (type(value) not in kinds or (type(value) is int and abs(value) >= 1 << 63)):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
+    if any(not isinstance(name, str) for name in metadata.get("buttons") or ()):
+        raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
     return metadata
+
+
+def _check_pictures(shape: tuple[int, ...], dtype: np.dtype, steps: int, name: str) -> None:
+    """Raise DemonstrationError unless these are pictures of so many steps."""
+    if steps < 1:
+        raise DemonstrationError(f"{name}: has no steps")
+    if len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
+        raise DemonstrationError(f"{name}: observations are {dtype} {shape}, wanted uint8 (T+1, height, width, 3)")
+    if shape[0] != steps + 1:
+        raise DemonstrationError(f"{name}: has {shape[0]} observations for {steps} actions, wanted {steps + 1}")
 
 
 def _check(episode: Episode, name: str) -> None:
     """Raise DemonstrationError unless the arrays of `episode` fit together; `name` says which episode."""
     steps = len(episode.actions)
-    pictures = episode.observations
-    if steps == 0:
-        raise DemonstrationError(f"{name}: has no steps")
-    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8:
-        raise DemonstrationError(
-            f"{name}: observations are {pictures.dtype} {pictures.shape}, wanted uint8 (T+1, height, width, 3)"
-        )
-    if len(pictures) != steps + 1:
-        raise DemonstrationError(f"{name}: has {len(pictures)} observations for {steps} actions, wanted {steps + 1}")
+    _check_pictures(episode.observations.shape, episode.observations.dtype, steps, name)
     for key in ("actions", "rewards", "dones", "executed_actions"):
         values = getattr(episode, key)
         if values is not None and np.shape(values) != (steps,):
             raise DemonstrationError(f"{name}: {key} has shape {np.shape(values)}, wanted ({steps},)")
+    for key in ("rewards", "dones"):
+        values = np.asarray(getattr(episode, key))
+        if values.dtype.kind not in "biuf" or not np.isfinite(values.astype(np.float32)).all():
+            raise DemonstrationError(f"{name}: {key} must be finite numbers")
     for key in ("actions", "executed_actions"):
         values = getattr(episode, key)
         if values is None:

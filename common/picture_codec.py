@@ -14,10 +14,14 @@ import zlib
 import cv2
 import numpy as np
 
+from common.archives import inflate
+
 _HEADER = struct.Struct("<HHBB")  # height, width, bits per pixel (24: no palette), colours - 1
 _NO_PALETTE = 24
 _MOST_COLOURS = 256
 _LEVEL = 6
+MOST_PIXELS = 1 << 24
+"""A screen has fewer; a few bytes that say that they are a larger picture would ask for gigabytes."""
 
 _DIGITS = {
     bits: np.array([[byte >> shift & ((1 << bits) - 1) for shift in range(8 - bits, -1, -bits)] for byte in range(256)], np.uint8)
@@ -58,16 +62,20 @@ def decode_picture(data: bytes) -> np.ndarray:
     """The (H, W, 3) uint8 picture that `encode_picture` was given. Raises ValueError if `data` is none of its results."""
     try:
         height, width, bits, colours = _HEADER.unpack_from(data)
+        if not 0 < height * width <= MOST_PIXELS:
+            raise ValueError(f"it says that it is {height}x{width} pixels")
         if bits == _NO_PALETTE:
-            return np.frombuffer(zlib.decompress(data[_HEADER.size :]), np.uint8).reshape(height, width, 3)
+            size = height * width * 3
+            return np.frombuffer(inflate(data[_HEADER.size :], size), np.uint8).reshape(height, width, 3)
         palette_end = _HEADER.size + 4 * (colours + 1)
         palette = np.zeros((256, 4), np.uint8)  # all indices that a byte can hold, so that no data read outside it
         palette[: colours + 1] = np.frombuffer(data[_HEADER.size : palette_end], np.uint8).reshape(-1, 4)
-        packed = np.frombuffer(zlib.decompress(data[palette_end:]), np.uint8)
+        digits = _DIGITS[bits]
+        packed = np.frombuffer(inflate(data[palette_end:], -(-height * width * bits // 8)), np.uint8)
         # One look-up per byte fetches all its pixels at once, some ten times faster than one per pixel.
-        pixels_of = palette[_DIGITS[bits], :3].reshape(256, -1).view(f"V{3 * 8 // bits}").ravel()
+        pixels_of = palette[digits, :3].reshape(256, -1).view(f"V{3 * 8 // bits}").ravel()
         return pixels_of[packed].view(np.uint8)[: height * width * 3].reshape(height, width, 3)
-    except (KeyError, ValueError, struct.error, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, struct.error) as error:
         raise ValueError(f"not an encoded picture, or a damaged one ({error})") from error
 
 
@@ -92,5 +100,5 @@ def _palette(picture: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
 def _check(picture: np.ndarray) -> None:
     if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
         raise ValueError(f"a picture is {picture.dtype} {picture.shape}, wanted uint8 (height, width, 3)")
-    if not 0 < max(picture.shape[:2]) <= 0xFFFF or 0 in picture.shape:
-        raise ValueError(f"a picture has shape {picture.shape}, wanted sides of 1 to 65535")
+    if not 0 < max(picture.shape[:2]) <= 0xFFFF or 0 in picture.shape or picture.size > 3 * MOST_PIXELS:
+        raise ValueError(f"a picture has shape {picture.shape}, wanted sides of 1 to 65535, and at most {MOST_PIXELS:,} pixels")

@@ -1,17 +1,26 @@
-"""Opening SQLite files so that a foreign or broken one is told in one line."""
+"""Opening SQLite files so that a foreign, changed or broken one is told in one line."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from common.files import is_running
+
 _BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp(-wal|-shm|-journal)?")
+
+
+class SchemaError(ValueError):
+    """A file holds other things than it should; the text says which."""
 
 
 @contextlib.contextmanager
@@ -33,6 +42,11 @@ def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -
         if any(name.startswith(code) for code in _BUSY):
             raise error(f"{path}: another process is writing to it ({cause}); wait until it has ended, or end it") from cause
         raise error(f"{path}: can't be used ({cause}); are its disk and folder there, with space left, and writable?") from cause
+    except SchemaError as cause:
+        raise error(f"{path}: {cause}, so this program did not make it so; give another file") from cause
+    except OSError as cause:
+        reason = cause.strerror or str(cause)
+        raise error(f"{path}: can't be used ({reason}); are its disk and folder there, with space left, and writable?") from cause
 
 
 def create(path: Path, application_id: int, version: int, script: str) -> bool:
@@ -42,6 +56,7 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
     process made it at this moment. The folder is made if it is missing. Raises sqlite3.Error and OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    clear_unfinished(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
@@ -59,7 +74,16 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
             os.replace(temporary, path)
         return True
     finally:
-        temporary.unlink(missing_ok=True)
+        for ending in ("", "-wal", "-shm", "-journal"):
+            temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+
+
+def clear_unfinished(path: Path) -> None:
+    """Delete what processes that were killed while they made this file left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        match = _TEMPORARY.fullmatch(left.name)
+        if match and not is_running(int(match[1])):
+            left.unlink(missing_ok=True)
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
@@ -68,6 +92,8 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     It may be used by any thread, one at a time. `timeout` is how many seconds it waits for another process's writing.
     Raises sqlite3.Error.
     """
+    if write:
+        clear_unfinished(path)  # of one who was killed just after the file had got its name
     options = f"mode={'rw' if write else 'ro'}"
     # On a read-only disk SQLite can't make the two files beside a write-ahead log, and needs none: nobody else writes there.
     if not write and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
@@ -77,6 +103,7 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA trusted_schema = OFF")  # nothing in a stranger's file is run
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
         connection.close()
@@ -87,3 +114,30 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
 def header(connection: sqlite3.Connection) -> tuple[int, int]:
     """The file's application_id and user_version, which say whose it is and in which version. Raises sqlite3.Error."""
     return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+
+
+def check_schema(connection: sqlite3.Connection, script: str, optional: Iterable[str] = ()) -> None:
+    """Raise SchemaError unless the file holds the tables that `script` makes, any of those that the scripts in `optional` make, and
+    nothing else: no trigger that runs when a row is written, no view in a table's place, no other columns. Raises sqlite3.Error.
+    """
+    wanted, allowed = _schema_of(script), _schema_of("".join((script, *optional)))
+    found = _schema(connection)
+    for kind, name in found:
+        if (kind, name) not in allowed:
+            raise SchemaError(f"has a {kind} {name[:40]!r} that does not belong there")
+        if found[kind, name] != allowed[kind, name]:
+            raise SchemaError(f"its {kind} {name!r} is another than it should be")
+    if missing := [name for kind, name in wanted if (kind, name) not in found]:
+        raise SchemaError(f"lacks the table {missing[0]!r}")
+
+
+def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """Kind and name of all that a file holds -> its table, and the words that made it."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    return {(str(kind), str(name)): (table, sql) for kind, name, table, sql in rows}
+
+
+def _schema_of(script: str) -> dict[tuple[str, str], tuple[str, str | None]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script)
+        return _schema(connection)

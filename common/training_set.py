@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import torch
 
-from common.buffers import available_memory
 from common.dagger_data import DaggerData, Status
+from common.memory import available_memory
 from common.preprocessing import preprocess_uint8
 
 Sampling = Literal["uniform", "deduplicated", "sqrt", "balanced"]

@@ -178,13 +178,108 @@ def test_foreign_and_broken_files(tmp_path):
 
 @pytest.mark.parametrize(
     "values",
-    [(None, None, None, None), ("x", None, None, None), (1, None, None, "1 y"), (1, None, None, "2"), (1, "none", "", None)],
-)
+    [
+        (None, None, None, None), ("x", None, None, None), (1, None, None, "1 y"), (1, None, None, "2"), (1, "none", "", None),
+        (60, None, None, None), (-1, None, None, None), (1.5, None, None, None), (1, None, None, "1 60"), (1, None, None, b"1"),
+        (1, None, b"x", None), (None, b"none", None, None),
+    ],
+)  # fmt: skip
 def test_values_are_not_taken_on_trust(tmp_path, values):
-    with AnswerCache(tmp_path / "cache.sqlite") as cache:
+    with AnswerCache(tmp_path / "cache.sqlite", 8) as cache:
+        cache.put_many({key(1): CachedAnswer(7)})
         connection = sqlite3.connect(tmp_path / "cache.sqlite")
         connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (key(0), *values))
+        connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (key(2), *values))
         connection.commit()
         connection.close()
-        with pytest.raises(AnswerCacheError, match="cache.sqlite: is damaged"):
-            cache.get_many([key(0)])
+        with pytest.warns(RuntimeWarning, match="cache.sqlite: the answer .* can't be one to a question of 8 buttons") as warned:
+            assert cache.get_many(map(key, range(3))) == {key(1): CachedAnswer(7)}
+        assert len(warned) == 1
+        cache.put_many({key(0): CachedAnswer(3), key(1): CachedAnswer(4)})  # which the expert was asked for again
+        assert cache.get_many(map(key, range(2))) == {key(0): CachedAnswer(3), key(1): CachedAnswer(7)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON answers BEGIN UPDATE answers SET action = 0; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE more (a)",
+        "ALTER TABLE answers ADD COLUMN extra",
+    ],
+)
+def test_no_file_with_other_tables_is_opened(tmp_path, statement):
+    path = tmp_path / "cache.sqlite"
+    AnswerCache(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.close()
+    with pytest.raises(AnswerCacheError, match="cache.sqlite: .*; give another file"):
+        AnswerCache(path)
+
+
+def test_a_folder_that_can_not_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AnswerCacheError, match="cache.sqlite: can't be used"):
+        AnswerCache(tmp_path / "file" / "cache.sqlite")
+
+
+FULL = """
+import resource, signal, sys, warnings
+from pathlib import Path
+from agent.answer_cache import AnswerCache, CachedAnswer
+from tests.test_agent_answer_cache import key
+path, fill = Path(sys.argv[1]), len(sys.argv) > 2
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    with AnswerCache(path) as cache:
+        if fill:
+            try:
+                with (path.parent / "ballast").open("wb") as file:
+                    while True:
+                        file.write(bytes(4096))
+                        file.flush()
+            except OSError:
+                pass
+        else:  # a limit on files is met like a full disk
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        before = 0
+        for batch in range(200):
+            answers = {key(f"{batch} {number}"): CachedAnswer(number, optimal=(number, 9)) for number in range(8)}
+            kept = cache.put_many(answers)
+            found = cache.get_many(answers)
+            assert found == (answers if kept else {}), (batch, kept)
+            before += kept
+        assert before < 1600 and kept == 0 and len(cache) == before
+    assert not fill or AnswerCache(path.with_name("another.sqlite")).get_many([key(0)]) == {}  # and one that can't be made at all
+print(before, *(str(warning.message) for warning in caught), sep="\\n")
+"""
+
+
+def check_full(path, *fill):
+    child = subprocess.run(
+        [sys.executable, "-c", FULL, path, *fill], cwd=ROOT, text=True, capture_output=True, check=False, timeout=60
+    )
+    assert child.returncode == 0, child.stderr
+    before, *said = child.stdout.splitlines()
+    assert len(said) == 1 + len(fill)
+    assert said[0].startswith(f"{path}: can't be written any more (") and "answers are asked for and not kept" in said[0]
+    (path.parent / "ballast").unlink(missing_ok=True)
+    with AnswerCache(path) as cache:  # what was put before is whole, and the next run keeps answers again
+        assert len(cache) == int(before)
+        cache.put_many({key("new"): CachedAnswer(1)})
+        assert len(cache) == int(before) + 1
+
+
+def test_a_limit_on_files_is_met_without_the_cache(tmp_path):
+    check_full(tmp_path / "cache.sqlite")
+
+
+def test_a_full_disk_is_met_without_the_cache(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", tmp_path], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        check_full(tmp_path / "cache.sqlite", "fill")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

@@ -1,6 +1,12 @@
 """Checkpoints: what is saved comes back, with the safe loader, and what is broken or foreign is refused in words."""
 
+import contextlib
+import io
+import os
 import random
+import struct
+import warnings
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -85,6 +91,153 @@ def test_broken_files(tmp_path):
         load_checkpoint(path)
     torch.save({"model_state_dict": {}, "path": Path("x")}, path)
     with pytest.raises(CheckpointError, match="could run code"):
+        load_checkpoint(path)
+
+
+def equal(one, other):
+    """Whether two checkpoints hold the same, to the bit."""
+    if isinstance(one, torch.Tensor):
+        return type(other) is type(one) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict | list | tuple):
+        pairs = zip(one.items(), other.items(), strict=False) if isinstance(one, dict) else zip(one, other, strict=False)
+        return type(one) is type(other) and len(one) == len(other) and all(equal(a, b) for a, b in pairs)
+    return type(one) is type(other) and one == other
+
+
+def test_a_changed_byte_is_never_taken_for_another_checkpoint(tmp_path):
+    network = ImpalaCNN(8, 4, image_size=8, in_channels=1, channels=(2,))
+    path = save_checkpoint(
+        tmp_path / "x.pth", {"model_state_dict": network.state_dict(), "network": network_arguments(network), "milestone": "M"}
+    )
+    whole, content = path.read_bytes(), load_checkpoint(path)
+    rng, refused = random.Random(0), 0
+    folder = whole.index(b"PK\x01\x02") + 38  # an entry's attributes: torch reads no entry that is marked as a folder
+    changes = [(folder, 1 << 4), *((position, 1 << rng.randrange(8)) for position in rng.sample(range(len(whole)), 500))]
+    for position, bit in changes:
+        changed = bytearray(whole)
+        changed[position] ^= bit
+        path.write_bytes(changed)
+        try:
+            assert equal(load_checkpoint(path), content), position
+        except CheckpointError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            refused += 1
+    assert refused > 0.5 * len(changes)  # the rest are dates, and bytes between entries
+
+
+def test_a_shipped_student_with_a_flipped_bit_is_refused(tmp_path):
+    whole = Path("tallgrass/students/BADGE.pth").read_bytes()
+    path = tmp_path / "BADGE.pth"
+    rng = random.Random(1)
+    for _ in range(40):
+        changed = bytearray(whole)
+        changed[rng.randrange(4000, len(whole) - 4000)] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        with contextlib.suppress(CheckpointError):
+            assert equal(load_checkpoint(path), torch.load(io.BytesIO(whole)))
+
+
+def rewritten(path, packing=zipfile.ZIP_STORED, change=lambda name, content: content):
+    """The checkpoint with other entries in it, and right check sums."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", packing) as archive, warnings.catch_warnings(action="ignore"):
+        for name, content in entries.items():
+            archive.writestr(name, change(name, content))
+    return path
+
+
+def peak_memory(function):
+    """Bytes that this process has held at most while a function ran, above what it held before."""
+    Path("/proc/self/clear_refs").write_text("5")
+    values = []
+    for run in (lambda: None, function):
+        run()
+        status = Path("/proc/self/status").read_text()
+        values.append(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+    return values[1] - values[0]
+
+
+def shared_weights(hidden):
+    """A state dict of a huge network in a few bytes: all its weights are the same number."""
+    with torch.device("meta"):
+        network = ImpalaCNN(8, hidden, image_size=8, in_channels=1, channels=(2,))
+    weights = {name: torch.zeros(1).expand(tensor.shape) for name, tensor in network.state_dict().items()}
+    return {"model_state_dict": weights, "network": network_arguments(network)}
+
+
+def test_no_file_asks_for_more_memory_than_it_has_bytes(tmp_path):
+    path = tmp_path / "x.pth"
+
+    def refused(message):
+        def load():
+            with pytest.raises(CheckpointError, match=message):
+                build_network(load_checkpoint(path), path)
+
+        load()
+        assert peak_memory(load) < 50e6
+
+    torch.save({"model_state_dict": {"w": torch.zeros(60_000_000)}}, path)  # 240 MB that deflate to 240 kB
+    rewritten(path, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1e6
+    refused("packed in a way that is not used here")
+    torch.save(shared_weights(3_000_000), path)  # 1 GB
+    refused("larger than what is kept of it")
+    torch.save({"model_state_dict": {}, "x": bytearray(b"12")}, path)
+    refused("holds Python objects")
+    torch.save({"model_state_dict": {}, "x": torch.zeros(2).untyped_storage()}, path)
+    refused("holds Python objects")
+    torch.save({"model_state_dict": {}, "x": "x" * 20_000_000}, path)
+    refused("not a checkpoint of these scripts")
+    save_checkpoint(path, checkpoint()[1])
+    os.truncate(path, 2**42)  # a file with a hole takes no room on the disk
+    refused("too much for the .* GB of memory")
+    path.unlink()
+    os.mkfifo(path)
+    refused("no such checkpoint")
+
+
+def test_a_network_is_no_larger_than_its_weights(tmp_path):
+    _, content = checkpoint()
+    for change in ({"hidden_dim": 3_000_000}, {"hidden_dim": 10**30}, {"image_size": 60_000}, {"channels": [4] * 10_000}):
+        arguments = content["network"] | change
+
+        def build(arguments=arguments):
+            with pytest.raises(CheckpointError, match="x.pth: its weights don't fit its own network"):
+                build_network(content | {"network": arguments}, "x.pth")
+
+        build()
+        assert peak_memory(build) < 50e6
+    tiles = {"kind": "tiles", "blocks": 10**9}
+    with pytest.raises(CheckpointError, match="more layers than there are weights"):
+        build_network(content | {"network": tiles}, "x.pth")
+    same = torch.zeros(10_000_000)  # and one tensor that stands in for many
+    weights = {name: same[: tensor.numel()].view(tensor.shape) for name, tensor in ImpalaCNN(8, 1000).state_dict().items()}
+    with pytest.raises(CheckpointError, match="the same numbers"):
+        build_network({"model_state_dict": weights | {"more": same}, "network": {"hidden_dim": 1000, "action_dim": 8}}, "x.pth")
+    for wrong in (None, [], {"w": 3}):
+        with pytest.raises(CheckpointError, match="no dictionary of tensors"):
+            build_network(content | {"model_state_dict": wrong}, "x.pth")
+
+
+def test_zip_files_that_are_odd_are_refused(tmp_path):
+    path = save_checkpoint(tmp_path / "x.pth", checkpoint()[1])
+    whole = path.read_bytes()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "a") as archive:  # the weights of another, behind
+        archive.writestr(archive.namelist()[-1].upper(), b"")
+    with pytest.raises(CheckpointError, match="two entries of one name"):
+        load_checkpoint(path)
+    start = whole.rindex(b"PK\x05\x06")
+    first = struct.unpack_from("<I", whole, start + 16)[0]
+    assert whole[first : first + 4] == b"PK\x01\x02"
+    changed = bytearray(whole)
+    second = whole.index(b"PK\x01\x02", first + 4)
+    changed[second + 42 : second + 46] = changed[first + 42 : first + 46]  # where the second entry begins
+    path.write_bytes(changed)
+    with pytest.raises(CheckpointError, match="overlap"):
+        load_checkpoint(path)
+    torch.save({"model_state_dict": {}}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match="not a checkpoint, or broken"):
         load_checkpoint(path)
 
 

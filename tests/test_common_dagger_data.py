@@ -8,9 +8,12 @@ import random
 import signal
 import sqlite3
 import statistics
+import struct
 import subprocess
 import sys
 import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -436,6 +439,165 @@ def test_a_damaged_picture_is_told(tmp_path):
         assert data.frames([2]).shape == (1, 9, 7, 3)
         with pytest.raises(DaggerDataError, match="data.sqlite: a picture is damaged"):
             data.frames([2, 3])
+
+
+def changed(path, *statements):
+    """The file after somebody else's statements, which SQLite runs without looking at what the columns were declared as."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+STRANGE_THINGS = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON rows BEGIN UPDATE rows SET label = 0; END",
+    "view": "CREATE VIEW v AS SELECT 1",
+    "index": "CREATE INDEX i ON rows (label)",
+    "more": "CREATE TABLE more (a)",
+    "virtual": "CREATE VIRTUAL TABLE words USING fts5(a)",
+    "column": "ALTER TABLE rows ADD COLUMN extra INTEGER",
+    "generated": "ALTER TABLE episode_ends ADD COLUMN late AS (frame + 1)",
+    "default": "UPDATE sqlite_master SET sql = replace(sql, 'reward REAL', 'reward ANY') WHERE name = 'rows'",
+    "gone": "DROP TABLE episode_ends",
+}
+
+
+@pytest.mark.parametrize("mode", ["read", "open"])
+@pytest.mark.parametrize("name", STRANGE_THINGS)
+def test_no_file_with_other_tables_is_opened(tmp_path, name, mode):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        fill(data, 0)
+    changed(path, STRANGE_THINGS[name])
+    with pytest.raises(DaggerDataError, match="data.sqlite: (has a|its table|lacks the table) .*; give another file"):
+        DaggerData(path, mode)
+
+
+def test_a_view_in_a_tables_place_is_not_read(tmp_path):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        fill(data, 0)
+    columns = ", ".join(COLUMNS)
+    view = f"CREATE VIEW rows AS SELECT id, {columns} FROM old".replace("label,", "0 AS label,")
+    changed(path, "ALTER TABLE rows RENAME TO old", view)
+    with pytest.raises(DaggerDataError, match="that does not belong there"):
+        DaggerData(path, "read")
+
+
+WRONG_VALUES = [
+    ("rows", "label", 8), ("rows", "label", -1), ("rows", "label", "x"), ("rows", "label", 1.5), ("rows", "label", None),
+    ("rows", "action", 60), ("rows", "action", 70000), ("rows", "status", 3), ("rows", "status", 1), ("rows", "reason", 0),
+    ("rows", "optimal", 0), ("rows", "optimal", 1 << 8), ("rows", "optimal", 1 << 7), ("rows", "expert", 5),
+    ("rows", "expert", None),
+    ("rows", "previous", 5), ("rows", "previous", -1), ("rows", "frame", 999), ("rows", "frame", b"x"), ("rows", "frame", 0.5),
+    ("rows", "cached", 2), ("rows", "iteration", -2), ("rows", "iteration", 2**40), ("rows", "beta", 2.0), ("rows", "beta", "x"),
+    ("rows", "episode", 99), ("rows", "step", -1), ("rows", "step", 4), ("rows", "seed", "x"), ("rows", "world", 1.5),
+    ("rows", "prev_action", -2), ("rows", "snapshot", 7), ("rows", "reward", "x"), ("rows", "reward", 9e999), ("rows", "source", 2),
+    ("names", "name", b"x"), ("frame_keys", "sha256", b"x"), ("frame_keys", "sha256", "x" * 32), ("episode_ends", "frame", 99),
+    ("episode_ends", "frame", "x"), ("episode_ends", "terminated", 2), ("commits", "rows", "x"), ("commits", "episodes", -1),
+    ("meta", "value", "{"), ("meta", "value", "3"), ("meta", "value", b"[]"), ("meta", "value", "[" * 100_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "column", "value"), WRONG_VALUES)
+def test_values_are_not_taken_on_trust(tmp_path, table, column, value):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        first = noise(0)
+        data.append(step(t, 0, t, label=Label(t % 8, "expert", optimal=(t % 8, (t + 1) % 8))) for t in range(4))
+        data.end_episode(0, first, True)
+        data.commit(0)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")  # a stranger's file has what it wants in columns that are NOT NULL
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        key = {"meta": "key", "episode_ends": "episode"}.get(table, "id")
+        last = connection.execute(f"SELECT max({key}) FROM {table}").fetchone()[0]
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (value, last))
+        schema = create(tmp_path / "good.sqlite")
+        schema.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / "good.sqlite")) as good:
+            connection.execute("PRAGMA writable_schema = ON")
+            for name, sql in good.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+                connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (sql, name))
+    for mode in ("read", "open"):
+        with pytest.raises(DaggerDataError, match="data.sqlite: is damaged") as error:
+            DaggerData(path, mode)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_blobs_that_are_bombs_are_told(tmp_path):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        data.append(step(t, 0, t, snapshot=bytes([t])) for t in range(3))
+        data.commit(0)
+    bomb = zlib.compress(bytes(300_000_000), 9)  # in 300 kB
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table, number, blob in (
+            ("frames", 1, struct.pack("<HHBB", 65535, 65535, 24, 0) + bomb),
+            ("frames", 2, struct.pack("<HHBB", 9, 7, 24, 0) + bomb),
+            ("snapshots", 1, bomb),
+            ("snapshots", 2, "text"),
+        ):
+            connection.execute(f"UPDATE {table} SET data = ? WHERE id = ?", (blob, number))
+    with DaggerData(path, "read") as data:
+        tracemalloc.start()
+        for row in (1, 2):
+            with pytest.raises(DaggerDataError, match="a picture is damaged"):
+                data.frames([row])
+            with pytest.raises(DaggerDataError, match="a snapshot is damaged"):
+                data.snapshots([row])
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+        tracemalloc.stop()
+    changed(path, "UPDATE frames SET data = x'00' WHERE id = 0")
+    with pytest.raises(DaggerDataError, match="is damaged"):
+        DaggerData(path, "read")
+
+
+def test_a_picture_of_another_shape_or_none_is_told(tmp_path):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        fill(data, 0)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE frames SET data = ? WHERE id = 1", (encode_picture(noise(0, (8, 8))),))
+        connection.execute("DELETE FROM frames WHERE id = 2")
+    with DaggerData(path, "read") as data:
+        with pytest.raises(DaggerDataError, match=r"a picture is damaged \(it is \(8, 8, 3\), the first is \(9, 7, 3\)\)"):
+            data.frames([1])
+        with pytest.raises(DaggerDataError, match="has no picture 2"):
+            data.frames([2])
+
+
+def test_digest_of_an_earlier_commit(tmp_path):
+    with create(tmp_path / "data.sqlite") as data:
+        digests = {0: data.digest()}
+        for iteration in range(3):
+            fill(data, iteration)
+            digests[len(data)] = data.digest()
+        data.append([step(1, 90, 0, 3)])  # what is not committed doesn't count
+        assert data.digest() == digests[21]
+        assert {rows: data.digest(rows) for rows in (7, 0, 21, 14)} == {rows: digests[rows] for rows in (7, 0, 21, 14)}
+        with pytest.raises(DaggerDataError, match="no commit ended with 8 rows"):
+            data.digest(8)
+    with DaggerData(tmp_path / "data.sqlite", "read") as data:
+        assert {rows: data.digest(rows) for rows in digests} == digests and len(set(digests.values())) == 4
+    changed(tmp_path / "data.sqlite", "UPDATE rows SET label = (label + 1) % 8 WHERE id = 10")
+    with DaggerData(tmp_path / "data.sqlite", "read") as data:
+        assert [data.digest(rows) == digests[rows] for rows in digests] == [True, True, False, False]
+
+
+def test_what_a_killed_process_left_beside_it_is_cleared(tmp_path):
+    child = subprocess.Popen(["sleep", "0"])
+    child.wait()
+    path = tmp_path / "data.sqlite"
+    left = [f".data.sqlite.{child.pid}.7.tmp{ending}" for ending in ("", "-wal", "-shm", "-journal")]
+    kept = [f".data.sqlite.{os.getpid()}.7.tmp-wal", f".other.sqlite.{child.pid}.7.tmp", f".data.sqlite.{child.pid}.tmp.npz"]
+    for opened in (lambda: create(path), lambda: DaggerData(path, "open")):
+        for name in (*left, *kept):
+            (tmp_path / name).write_text("")
+        opened().close()
+        assert {entry.name for entry in tmp_path.iterdir()} == {"data.sqlite", *kept}
 
 
 WRITER = """

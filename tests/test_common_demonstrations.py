@@ -1,6 +1,11 @@
 """Demonstrations on disk: whole, numbered, checked, and never pickled."""
 
 import json
+import os
+import random
+import tracemalloc
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +134,168 @@ def test_broken_files(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(DemonstrationError, match="single array"):
         load_episode(path)
+
+
+def same(one, other):
+    """Whether two episodes are the same, to the bit."""
+    keys = ("observations", "actions", "rewards", "dones", "executed_actions")
+    pairs = [(getattr(one, key), getattr(other, key)) for key in keys]
+    return one.metadata == other.metadata and all(
+        (a is None) == (b is None) and (a is None or (a.dtype == b.dtype and np.array_equal(a, b))) for a, b in pairs
+    )
+
+
+def test_a_changed_byte_is_never_taken_for_another_episode(tmp_path):
+    one = episode(3, milestone="M", buttons=["A", "B", "START"])
+    one.executed_actions = np.array([2, 2, 2])
+    path = save_episode(tmp_path, one)
+    whole, content = path.read_bytes(), load_episode(path)
+    rng, refused = random.Random(0), 0
+    for _ in range(600):
+        changed = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 1, 2, 20])):
+            changed[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        for read in (load_episode, load_metadata, count_labelled):
+            try:
+                value = read(path)
+            except DemonstrationError as error:
+                assert str(error).startswith(f"{path}: ") and "\n" not in str(error) and len(str(error)) < 500
+                refused += 1
+            else:
+                assert same(value, content) if read is load_episode else value == (content.metadata if read is load_metadata else 3)
+    assert refused > 600
+
+
+def rewritten(path, change):
+    """The file with other entries in it, and right check sums. `change`: dict of name -> bytes, changed in place."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_odd_headers_are_one_line(tmp_path):
+    """Hundreds of headers with right check sums: a DemonstrationError each, or the episode."""
+    path = save_episode(tmp_path, episode(3, milestone="M"))
+    whole, content = path.read_bytes(), load_episode(path)
+    rng = random.Random(0)
+    words = [*"'(){},: \n\\[x0", "-1", "9" * 30, "1e9", "True", "None", "'|O'", "'<U9'", "'>i8'"]
+    for _ in range(300):
+
+        def change(entries):
+            name = rng.choice(sorted(entries))
+            data = bytearray(entries[name])
+            for _ in range(rng.randint(1, 3)):
+                place = rng.randrange(min(len(data), 128))
+                word = rng.choice(words).encode() if rng.random() < 0.7 else rng.randbytes(rng.randint(1, 4))
+                if rng.random() < 0.5:
+                    data[place : place + len(word)] = word
+                else:
+                    data[place:place] = word
+            entries[name] = bytes(data)
+
+        path.write_bytes(whole)
+        rewritten(path, change)
+        for read in (load_episode, load_metadata, count_steps):
+            try:
+                with warnings.catch_warnings(action="ignore"):  # numpy's, of headers that Python 2 wrote
+                    value = read(path)
+            except DemonstrationError as error:
+                assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            else:
+                assert read is not load_episode or value.observations.shape == content.observations.shape
+
+
+def test_another_name_for_what_was_pressed_is_refused(tmp_path):
+    one = episode(3)
+    one.executed_actions = np.array([2, 2, 2])
+    path = rewritten(
+        save_episode(tmp_path, one), lambda entries: entries.update({"executed_action5.npy": entries.pop("executed_actions.npy")})
+    )
+    for read in (load_episode, load_metadata, count_steps, count_labelled):
+        with pytest.raises(DemonstrationError, match="has 'executed_action5', which does not belong there"):
+            read(path)
+
+
+def array(shape, dtype="|u1", content=b"", order=False):
+    """An array's bytes, whatever its header says of them."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': {order}, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("observations", array((4, 60000, 60000, 3)), "more or fewer bytes"),
+        ("observations", array((4, 2**40, 2**40, 3)), "more or fewer bytes"),
+        ("observations", array((4, -12, -16, 3), content=bytes(2304)), "say that they are"),
+        ("observations", array((4, 0, 16, 3)), "observations are uint8"),
+        ("observations", array((30_000_001, 1, 1, 3), content=bytes(90_000_003)), "observations for 3 actions"),
+        ("rewards", array((10_000_000,), "<f8", bytes(80_000_000)), "rewards has shape"),
+        ("actions", array((3,), "<c16", bytes(48)), "say that they are complex128"),
+        ("actions", array((3,), "<M8[s]", bytes(24)), "say that they are"),
+        ("actions", array((3,), "|V8", bytes(24)), "say that they are"),
+        ("actions", array((3,), "|O", bytes(24)), "pickled"),
+        ("actions", array((3,), "<i8", bytes(24) + b"more"), "more or fewer bytes"),
+        ("actions", array((1, 3), "<i8", bytes(24)), "actions"),
+        ("dones", array((3,), "<U1", bytes(12)), "dones has shape"),
+        ("rewards", array((3,), "<f4", np.array([0, np.nan, 0], "<f4").tobytes()), "finite"),
+        ("episode_length", array((), "<i8", bytes(8)), "says that it has 0 steps"),
+        ("metadata", array((), "<i8", bytes(8)), "metadata is int64"),
+        ("metadata", array((2,), "<U1", bytes(8)), "metadata is <U1"),
+        ("metadata", array((), "<U1", b"\xff" * 4), "broken"),
+        ("metadata", array((), "<U200000", ("[" * 200_000).encode("utf-32-le")), "not JSON"),
+        ("metadata", b"", "no header of an array"),
+    ],
+)
+def test_arrays_are_not_taken_at_their_word(tmp_path, name, content, message):
+    path = rewritten(save_episode(tmp_path, episode(3)), lambda entries: entries.update({f"{name}.npy": content}))
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    with pytest.raises(DemonstrationError, match=message) as error:
+        load_episode(path)
+    assert tracemalloc.get_traced_memory()[1] < 40e6 and "\n" not in str(error.value) and len(str(error.value)) < 500
+    tracemalloc.stop()
+
+
+def test_pictures_that_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("common.npz_files.available_memory", lambda: 90_000_000)
+    screens = np.zeros((4, 2000, 2000, 3), np.uint8)
+    path = save_episode(tmp_path, Episode(screens, np.zeros(3, int), np.zeros(3), np.zeros(3, bool)))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DemonstrationError, match="observations take 0.0 GB, more than half of the 0.1 GB that are free"):
+        load_episode(path)
+
+
+@pytest.mark.parametrize("metadata", ["null", "[1]", "5", '"text"', '{"tier": 5}', '{"milestone": ["M"]}', '{"buttons": "AB"}',
+    '{"buttons": [1]}', '{"seed": "1"}', '{"seed": 1e300}', '{"seed": 9223372036854775808}', '{"world": true}', '{"worlds": {}}',
+    '{"game": []}', '{"rom_sha256": 1}', '{"recorder": 1}'])  # fmt: skip
+def test_metadata_of_another_type_is_one_line(tmp_path, metadata):
+    path = write(tmp_path / "episode_0001.npz", metadata=np.array(metadata))
+    for read in (load_metadata, load_episode, lambda path: select_episodes(path.parent)):
+        with pytest.raises(DemonstrationError, match="metadata"):
+            read(path)
+
+
+def test_big_endian_and_fortran_arrays_are_read(tmp_path):
+    one = episode(4)
+    path = write(
+        tmp_path / "episode_0001.npz",
+        observations=np.asfortranarray(one.observations), actions=one.actions.astype(">i4"), rewards=one.rewards.astype(">f8"),
+    )  # fmt: skip
+    back = load_episode(path)
+    assert np.array_equal(back.observations, one.observations) and back.actions.tolist() == one.actions.tolist()
+    assert back.actions.dtype == np.int64 and back.rewards.dtype == np.float32 and back.observations.flags.writeable
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "episode_0001.npz")
+    with pytest.raises(DemonstrationError, match="is no file"):
+        load_metadata(tmp_path / "episode_0001.npz")
 
 
 def test_an_episode_that_does_not_fit_together_is_not_saved(tmp_path):

@@ -1,11 +1,13 @@
 """dagger_pokemon.py as a user runs it, on the bundled game: small networks, short episodes, real experts and files."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -703,6 +705,45 @@ def test_begins_with_a_clone(learn):
         learn(exp_name="other", milestone="CLOCK_SET", init_from=clone)
     with pytest.raises(CheckpointError, match="has network"):
         learn(exp_name="other", init_from=clone, hidden_dim=8)
+
+
+def test_no_other_data_set_is_gone_on_with(learn):
+    learn()
+    learn(exp_name="other", seed=2)
+    last, data = "models/dagger_pokemon_last.pth", Path("models/dagger_pokemon_data.sqlite")
+    ours, theirs = data.read_bytes(), Path("models/other_data.sqlite").read_bytes()
+    with contextlib.closing(sqlite3.connect("models/other_data.sqlite", isolation_level=None)) as connection:
+        connection.execute("UPDATE rows SET label = (label + 1) % 8, optimal = NULL WHERE id = 0")
+    changed = Path("models/other_data.sqlite").read_bytes()
+    assert changed != theirs
+    for content in (theirs, changed):
+        data.write_bytes(content)
+        before = digest()
+        rows_there = torch.load(last)["progress"]["rows"]
+        message = "data.sqlite: (is not the data set of models/dagger_pokemon_last.pth|no commit ended with)"
+        with pytest.raises(DaggerDataError, match=message):
+            learn(last, n_iterations=3)
+        assert digest() == before and rows_there  # and nothing of it is lost
+    data.write_bytes(ours)
+    with contextlib.closing(sqlite3.connect(data, isolation_level=None)) as connection:
+        connection.execute("UPDATE rows SET label = (label + 1) % 8, optimal = NULL WHERE id = 0")
+    with pytest.raises(DaggerDataError, match="or was changed: its first .* rows are others; put the right file there"):
+        learn(last, n_iterations=3)
+    data.write_bytes(ours)
+    older = torch.load(last)
+    del older["data_digest"]  # checkpoints of before don't say
+    torch.save(older, last)
+    assert learn(last, n_iterations=3)["iteration"] == 3
+
+
+def test_cached_answers_that_can_t_be_ones_are_asked_for_again(learn):
+    asked = learn(answer_cache="answers.sqlite")["labels"]["asked"]
+    with contextlib.closing(sqlite3.connect("answers.sqlite", isolation_level=None)) as connection:
+        connection.execute("UPDATE answers SET action = 60, kind = NULL, optimal = NULL")
+    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* can't be one to a question of 8 buttons"):
+        again = learn(exp_name="again", answer_cache="answers.sqlite")["labels"]
+    assert again["asked"] == asked and digest("again") == digest()
+    assert learn(exp_name="third", answer_cache="answers.sqlite")["labels"]["asked"] == 0
 
 
 @pytest.mark.parametrize(("name", "count"), [("commit", 1), ("append", 20)])
