@@ -141,7 +141,7 @@ import torch
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import open_policy_oracle
+from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
 from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
@@ -275,7 +275,8 @@ def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choo
     with locked(states / ".lock", 3600, refusal, work.should_stop):
         return choose_starts(
             game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=states,
-            policy_dir=args.policy_dir, num_threads=work.threads, show_progress=False, should_stop=work.should_stop,
+            policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, num_threads=work.threads, show_progress=False,
+            should_stop=work.should_stop,
         )  # fmt: skip
 
 
@@ -334,7 +335,8 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
             return kept["facts"]
         if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
             raise MilestoneFailed(
-                f"its policy is another one than when DAgger began; --milestone {entry.id} --overwrite begins anew with it"
+                "its policy, or --unsafe-policies, is another than when DAgger began; "
+                f"--milestone {entry.id} --overwrite begins anew with it"
             )
     film = ("expert_eval_videos", "expert_eval")
     result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
@@ -501,7 +503,9 @@ def main(args: Args) -> int:
     if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
     check_flags(args, entries, game)
-    if not args.unsafe_policies:
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
+    else:
         probe(game)
     output = Path(args.output_dir)
     refusal = f"another pipeline works in {output}: wait for its end, stop it, or choose another --output-dir"

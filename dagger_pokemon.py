@@ -525,6 +525,8 @@ def find_starts(
             load_state=args.start_states,
             worlds=worlds,
             tier=tier,
+            policy_dir=args.policy_dir,
+            unsafe_policies=args.unsafe_policies,
         )
     except ValueError as error:
         raise FlagError(str(error)) from error

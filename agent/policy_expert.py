@@ -8,8 +8,8 @@ An expert that has no answer abstains. It never makes one up: a default button s
 teach the student nonsense at exactly the states that are hard.
 
 `PolicyExpert` runs a policy in this process, with all that this process may do: only for files that you trust, such as
-the game's own. For others there is `agent.sandbox.PolicyOracle`, which runs them in a locked process; both judge answers
-with the same functions of this module.
+the game's own. Others run in a locked process (`agent.sandbox.PolicyOracle`); both judge answers with the same functions of
+this module. `agent.policy_oracle` opens a file in the way that suits it.
 """
 
 from __future__ import annotations
@@ -267,6 +267,9 @@ class PolicyExpert:
     def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[ExpertAnswer]:
         """`label` for several states, in their order."""
         return [self.label(state) for state in states]
+
+    def close(self) -> None:
+        """Do nothing: here no process is to be ended, as there is in `agent.policy_oracle.SandboxedExpert`."""
 
     def _load(self) -> dict[str, Any]:
         try:

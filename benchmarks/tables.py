@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
@@ -152,7 +153,7 @@ def run_main(script: str, main: Callable[[], int]) -> NoReturn:
         sys.exit(130)
     except ScriptFailed as error:
         sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
-    except (ValueError, OSError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
+    except (ValueError, OSError, CheckpointError, SandboxError, StartStateError, EmulatorError, NotTallgrassV1) as error:
         sys.exit(f"{script}: {error}")
 
 

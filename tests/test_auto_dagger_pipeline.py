@@ -269,7 +269,7 @@ def test_another_policy_is_noticed():
     write_policy("GAME_RUNNING", "def run(state):\n    return 'start'\n")
     assert pipeline.main(Args(**(QUICK | more))) == 1
     record = PipelineRecords(OUTPUT).get("GAME_RUNNING")
-    assert "its policy is another one than when DAgger began; --milestone GAME_RUNNING --overwrite" in record.reason
+    assert "its policy, or --unsafe-policies, is another than when DAgger began; --milestone GAME_RUNNING" in record.reason
     assert pipeline.main(Args(**(QUICK | more | dict(overwrite=True)))) == 0
 
 
