@@ -144,7 +144,7 @@ from agent.policy_expert import PolicyError
 from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
 from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
-from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import save_json
 from common.flags import out_of_range
@@ -414,7 +414,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
 def run_name_of(checkpoint: Path) -> str | None:
     """The run that a checkpoint is of, where there is one, for the learning curve of a milestone that failed."""
     try:
-        return load_checkpoint(checkpoint).get("run_name")
+        return saved_run_name(load_checkpoint(checkpoint), checkpoint)
     except CheckpointError:
         return None
 
@@ -457,7 +457,7 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
             "labels": final["labels"]["labels"],
             "training_steps": final["global_step"],
             "student": str(best.relative_to(output)),
-            "run_name": content["run_name"],
+            "run_name": saved_run_name(content, best),
         }
         status, reason = "completed", None
     except REASONS as error:

@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags
+from common.flags import as_typed, not_given_again, parse_flags
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Args:
     overwrite: bool = False
     """Allow this run to replace the checkpoints and the data set of another one with the same name."""
     resume_from: str | None = None
-    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them."""
+    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them. Never taken
+    from a file, and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
 
     # Algorithm specific arguments
     milestone: str | None = None
@@ -226,7 +227,7 @@ from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.oracle import ExpertOracle
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import open_policy_oracle
+from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
@@ -243,6 +244,7 @@ from common.checkpoints import (
     package_versions,
     save_checkpoint,
     saved_fields,
+    saved_run_name,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
@@ -541,6 +543,8 @@ def main(args: Args) -> dict[str, Any]:
 def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     """`main`; what is to be closed goes into `opened`."""
     check_flags(args)
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
@@ -550,7 +554,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         check_fits(checkpoint, args.resume_from, algorithm="dagger")
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
-    run_name = new_run_name(args.exp_name, args.seed) if checkpoint is None else checkpoint["run_name"]
+    run_name = new_run_name(args.exp_name, args.seed) if checkpoint is None else saved_run_name(checkpoint, args.resume_from)
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
     check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
@@ -625,6 +629,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         experts = oracle.identity, checkpoint.get("expert")
+        if experts[1] not in (None, oracle.identity) and (missing := not_given_again(args)):
+            raise FlagError(
+                f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
+                "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
+            )
         if changes := what_changed(args, flags, experts, (threads, progress.threads)):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
