@@ -331,6 +331,10 @@ def test_other_settings_are_refused_and_overwritten_only_when_told():
     (OUTPUT / "pipeline_settings.json").write_text("{")
     with pytest.raises(PipelineError, match="can't be read"):
         pipeline_folder.claim(OUTPUT, settings, "third", False)
+    for name in ("../x", "/x", "", None):  # it names a folder in runs/
+        (OUTPUT / "pipeline_settings.json").write_text(json.dumps({"name": name, "settings": settings}))
+        with pytest.raises(PipelineError, match="can't be read .*which is no plain name"):
+            pipeline_folder.claim(OUTPUT, settings, "third", False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()
     for overwrite in (False, True):  # somebody's models are never thrown away
