@@ -504,7 +504,7 @@ def main(args: Args) -> int:
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
     check_flags(args, entries, game)
     if args.unsafe_policies:
-        print(UNSAFE_NOTICE)
+        print(UNSAFE_NOTICE, flush=True)
     else:
         probe(game)
     output = Path(args.output_dir)

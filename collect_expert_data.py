@@ -104,7 +104,7 @@ from rich.table import Table
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.human_player import play_by_hand
 from agent.policy_expert import PolicyError, PolicyExpert
-from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, open_policy
+from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.rollout import play_episode
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
@@ -463,7 +463,10 @@ def main(args: Args) -> int:
     ids = [None] if whole_game else choose_milestones(args, known, env.game.name)
     if not args.human:  # before anything is made: is there an expert for each?
         for milestone in ids:
-            open_policy((args.policy_dir, milestone), env, args.unsafe_policies).close()
+            expert = open_policy((args.policy_dir, milestone), env, args.unsafe_policies)
+            expert.close()
+            if not is_games_own(expert.path, env.game):
+                console.print(f"{milestone}: {where_it_runs(expert.path, args.unsafe_policies)}", markup=False)
     with only_recorder(args):
         interrupted = record(args, recorder, tallies, ids, console)
     print_tallies(tallies, args.expert_data_dir, console)

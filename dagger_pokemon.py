@@ -225,9 +225,9 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.oracle import ExpertOracle
+from agent.oracle import ExpertOracle, policy_path
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
+from agent.policy_oracle import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
@@ -382,10 +382,11 @@ def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> E
 
 def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
     """Whoever labels. Nothing after this knows what kind of expert it is."""
+    path = policy_path((args.policy_dir, milestone), game)
+    if not is_games_own(path, game):
+        print(f"labels by {where_it_runs(path, args.unsafe_policies)}", flush=True)
     limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
-    return open_policy_oracle(
-        (args.policy_dir, milestone), game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits
-    )
+    return open_policy_oracle(path, game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits)
 
 
 NOT_OF_THE_RUN = (
@@ -544,7 +545,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     """`main`; what is to be closed goes into `opened`."""
     check_flags(args)
     if args.unsafe_policies:
-        print(UNSAFE_NOTICE)
+        print(UNSAFE_NOTICE, flush=True)
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)

@@ -39,10 +39,20 @@ def open_policy(
 
     Raises PolicyError if it is missing or can't be loaded, SandboxError where the platform can't lock a process.
     """
-    path, own = policy_path(policy, env.game), env.game.policy_dir
-    if own is not None and path.parent.resolve() == own.resolve():
-        return PolicyExpert(own / path.name, env.game)
+    path = policy_path(policy, env.game)
+    if is_games_own(path, env.game):
+        return PolicyExpert(env.game.policy_dir / path.name, env.game)
     return PolicyExpert(path, env.game) if unsafe else SandboxedExpert(path, env)
+
+
+def is_games_own(policy: Path, game: Game) -> bool:
+    """Return whether a policy's file lies in the folder of the policies that come with the game."""
+    return game.policy_dir is not None and policy.parent.resolve() == game.policy_dir.resolve()
+
+
+def where_it_runs(policy: Path, unsafe: bool) -> str:
+    """Say for the user which policy that is not the game's own is used, and how."""
+    return f"{policy}, in {'this process, unguarded' if unsafe else 'a sandbox'}"
 
 
 class SandboxedExpert:
@@ -84,8 +94,8 @@ class SandboxedExpert:
     def label(self, state: Mapping[str, Any]) -> ExpertAnswer:
         """The button where the environment is now; `state` is the info of its last step or reset.
 
-        Raises PolicyError once the policy is given up, as its answers are found to depend on more than the state: whoever plays
-        on would press at random.
+        Raises PolicyError once the policy is given up, for example because its answers are found to depend on more than the
+        state. From then on it only abstains, and an episode would go on with random presses.
         """
         (answer,) = self._oracle.label_batch([Situation(self._env.snapshot(), state["prev_action"])])
         if self._oracle.stopped is not None:

@@ -100,10 +100,11 @@ def _taken_over(
         if "exp_name" in taken and not is_plain_name(args.exp_name):
             sys.exit(f"{script}: {path}: its exp_name is {args.exp_name!r}, which is no plain name; say --exp-name")
     if taken:
-        print(f"taken over from {path}: {as_typed(taken)}")
+        print(f"taken over from {path}: {as_typed(taken)}", flush=True)  # before what goes to standard error
     if missing and not evaluates:
         vars(args)[_NOT_GIVEN_AGAIN] = missing
-        print(f"not taken over, as it is never taken from a file: {as_typed(missing)}. Where it is still meant, give it again")
+        text = "not taken over, as it is never taken from a file"
+        print(f"{text}: {as_typed(missing)}. Where it is still meant, give it again", flush=True)
     return args
 
 

@@ -166,7 +166,8 @@ def open_in_process(path):
 
 
 def open_in_sandbox(path):
-    PolicyOracle(path, GAME).close()
+    with PolicyOracle(path, GAME) as oracle:
+        oracle.start()
 
 
 OPENED = pytest.mark.parametrize("opened", [open_in_process, open_in_sandbox])
@@ -176,8 +177,7 @@ def test_a_byte_order_mark_is_read(tmp_path):
     path = tmp_path / "CLOCK_SET.py"
     path.write_bytes(b"\xef\xbb\xbf" + returning("'up'").encode())
     assert PolicyExpert(path, GAME).label(STATE) == ExpertAnswer(4)
-    with PolicyOracle(path, GAME) as oracle:
-        oracle.start()
+    open_in_sandbox(path)
 
 
 IRREGULAR = {

@@ -156,6 +156,7 @@ def test_what_plays_experts_keeps_them_in_a_sandbox(canary, player):
     done = run(*command)
     assert "Traceback" not in done.stderr and done.returncode in (0, 1), done.stderr  # 1: a gate that so few episodes can't pass
     assert not canary.exists() and "--unsafe-policies" not in done.stdout
+    assert (f"{FIRST}: policies/{FIRST}.py, in a sandbox\n" in done.stdout) == (player == "collect")
     shutil.rmtree("expert_data", ignore_errors=True)
     done = run(*command, *(["--fresh"] if player in ("expert_table", "audit") else []), "--unsafe-policies")
     assert done.returncode in (0, 1), done.stderr

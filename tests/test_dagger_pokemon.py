@@ -786,6 +786,7 @@ def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, c
     said = capsys.readouterr().out
     assert "never taken from a file" not in said and "bit for bit" not in said
     assert ("--unsafe-policies: policy files run in this process" in said) == ("unsafe_policies" in flags)
+    assert (f"labels by policies/{MILESTONE}.py, in a sandbox\n" in said) == ("policy_dir" in flags)
     defaults = vars(dagger_pokemon.Args())
     learn(last, n_iterations=3, **{name: defaults[name] for name in flags})  # or the other one is meant, and that is said
     assert "the expert was policy:" in capsys.readouterr().out
