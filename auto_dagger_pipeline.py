@@ -142,10 +142,10 @@ import torch
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import open_policy_oracle
+from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
 from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
-from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import clear_temporaries, save_json
 from common.flags import out_of_range
@@ -279,7 +279,8 @@ def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choo
     with locked(states / ".lock", 3600, refusal, work.should_stop):
         return choose_starts(
             game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=states,
-            policy_dir=args.policy_dir, num_threads=work.threads, show_progress=False, should_stop=work.should_stop,
+            policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, num_threads=work.threads, show_progress=False,
+            should_stop=work.should_stop,
         )  # fmt: skip
 
 
@@ -338,7 +339,8 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
             return kept["facts"]
         if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
             raise MilestoneFailed(
-                f"its policy is another one than when DAgger began; --milestone {entry.id} --overwrite begins anew with it"
+                "its policy, or --unsafe-policies, is another than when DAgger began; "
+                f"--milestone {entry.id} --overwrite begins anew with it"
             )
     film = ("expert_eval_videos", "expert_eval")
     result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
@@ -417,7 +419,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
 def run_name_of(checkpoint: Path) -> str | None:
     """The run that a checkpoint is of, where there is one, for the learning curve of a milestone that failed."""
     try:
-        return load_checkpoint(checkpoint).get("run_name")
+        return saved_run_name(load_checkpoint(checkpoint), checkpoint)
     except CheckpointError:
         return None
 
@@ -460,7 +462,7 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
             "labels": final["labels"]["labels"],
             "training_steps": final["global_step"],
             "student": str(best.relative_to(output)),
-            "run_name": content["run_name"],
+            "run_name": saved_run_name(content, best),
         }
         status, reason = "completed", None
     except REASONS as error:
@@ -506,7 +508,9 @@ def main(args: Args) -> int:
     if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
     check_flags(args, entries, game)
-    if not args.unsafe_policies:
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE, flush=True)
+    else:
         probe(game)
     output = Path(args.output_dir)
     refusal = f"another pipeline works in {output}: wait for its end, stop it, or choose another --output-dir"

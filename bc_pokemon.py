@@ -52,7 +52,8 @@ class Args:
     overwrite: bool = False
     """Allow this run to replace the checkpoints of another one with the same name."""
     resume_from: str | None = None
-    """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them."""
+    """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them. Never taken from a file,
+    and to be given again: --track, --wandb-project-name, --wandb-entity."""
     eval_only: bool = False
     """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes, from held-out start
     states. --worlds, --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
@@ -187,6 +188,7 @@ from common.checkpoints import (
     package_versions,
     save_checkpoint,
     saved_fields,
+    saved_run_name,
 )
 from common.demonstrations import (
     DemonstrationError,
@@ -200,6 +202,7 @@ from common.evaluation import EvaluationStopped, Evaluator
 from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError, load_milestone_config
 from common.networks import PolicyNetwork, make_network
+from common.plain_names import is_plain_name
 from common.preprocessing import random_shift
 from common.run_logging import (
     ProgressReport,
@@ -210,7 +213,7 @@ from common.run_logging import (
     results_table,
     start_run,
 )
-from common.run_names import RUNS, RunError, checked_name, only_trainer, resumed_run, run_folder
+from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
 from common.utils import (
     StopRequest,
     seed_everything,
@@ -477,7 +480,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         learner.load_state_dict(checkpoint | checkpoint["training_state"])
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         if flags.get("exp_name") == args.exp_name:
-            run_name = checkpoint.get("run_name")
+            run_name = saved_run_name(checkpoint, args.resume_from)
         now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
@@ -487,12 +490,13 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     best_file = models["best"]
     if progress.best is not None:
         if run_name is None:  # under a new name: what was the best so far keeps the old one
-            best_file = Path(args.resume_from).with_name(f"{flags.get('exp_name')}_best.pth")
+            theirs = flags.get("exp_name")
+            best_file = Path(args.resume_from).with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
         if not best_file.is_file():
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
     new = run_name is None
-    name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name, args.resume_from)
+    name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name)
     run_name = opened.enter_context(name)
     evaluator, played = None, ""
     if plays:
@@ -735,7 +739,8 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     args.frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
-    videos = RUNS / checked_name(checkpoint.get("run_name", name), args.resume_from) / "videos"
+    run_name = checkpoint.get("run_name")
+    videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos"
     starts = evaluation_starts(args, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
     evaluator = make_evaluator(args, milestone, starts, buttons, device, videos)
     print(f"{args.resume_from}: {milestone or 'the whole game'}, evaluated {where_played(starts)}")
@@ -745,7 +750,7 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     print_table(results_table({"checkpoint": (record, args.resume_from)}))
     for film in evaluator.films:
         print(f"video: {film}")
-    return {"run_name": checkpoint.get("run_name"), "evaluation": record, "signal": None}
+    return {"run_name": run_name, "evaluation": record, "signal": None}
 
 
 if __name__ == "__main__":

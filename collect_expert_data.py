@@ -73,7 +73,11 @@ class Args:
     start_states_dir: str = ".milestone_trainer_cache/start_states"
     """folder of the recorded start states; made by playing the experts where missing"""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """folder of experts, {MILESTONE_ID}.py; a milestone without a file there is played by the game's own"""
+    """folder of experts, {MILESTONE_ID}.py, which play in a sandbox; a milestone without a file there is played by the game's own,
+    in this process
+    """
+    unsafe_policies: bool = False
+    """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
 
@@ -100,7 +104,9 @@ from rich.table import Table
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.human_player import play_by_hand
 from agent.policy_expert import PolicyError, PolicyExpert
+from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.rollout import play_episode
+from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
 from common.demonstrations import (
     NO_LABEL,
@@ -225,6 +231,7 @@ def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
         state_dir=args.state_dir,
         start_states_dir=args.start_states_dir,
         policy_dir=args.policy_dir,
+        unsafe_policies=args.unsafe_policies,
         num_threads=args.num_envs,
     )
 
@@ -276,8 +283,8 @@ def attempts_in_order(
 
     What is yielded is the attempt's number, the episode, and the reasons for which the expert abstained.
     """
-    players: SimpleQueue[tuple[PokemonEnv, PolicyExpert]] = SimpleQueue()
-    envs: list[PokemonEnv] = []
+    players: SimpleQueue[tuple[PokemonEnv, PolicyExpert | SandboxedExpert]] = SimpleQueue()
+    opened: list[PokemonEnv | PolicyExpert | SandboxedExpert] = []
 
     def play(attempt: int) -> tuple[int, Episode, Counter[str]]:
         env, expert = players.get()
@@ -296,8 +303,11 @@ def attempts_in_order(
     pending: deque[Future[tuple[int, Episode, Counter[str]]]] = deque()
     try:
         for _ in range(args.num_envs):
-            envs.append(PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings))
-            players.put((envs[-1], PolicyExpert((args.policy_dir, milestone), envs[-1].game)))
+            env = PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings)
+            opened.append(env)
+            expert = open_policy((args.policy_dir, milestone), env, args.unsafe_policies)
+            opened.append(expert)
+            players.put((env, expert))
         pending.extend(pool.submit(play, first + i) for i in range(args.num_envs))
         attempt = first + args.num_envs
         while True:
@@ -307,8 +317,8 @@ def attempts_in_order(
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
-        for env in envs:
-            env.close()
+        for one in opened:
+            one.close()
 
 
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
@@ -442,6 +452,8 @@ def main(args: Args) -> int:
     if args.human and args.noise:
         raise ValueError("--noise is for scripted experts: with --human it would press other buttons than the person does")
     console = plain_console(soft_wrap=True)
+    if args.unsafe_policies:
+        console.print(UNSAFE_NOTICE)
     env = PokemonEnv(args.rom_path)
     env.close()
     known = [milestone.id for milestone in env.milestones]
@@ -451,7 +463,10 @@ def main(args: Args) -> int:
     ids = [None] if whole_game else choose_milestones(args, known, env.game.name)
     if not args.human:  # before anything is made: is there an expert for each?
         for milestone in ids:
-            PolicyExpert((args.policy_dir, milestone), env.game)
+            expert = open_policy((args.policy_dir, milestone), env, args.unsafe_policies)
+            expert.close()
+            if not is_games_own(expert.path, env.game):
+                console.print(f"{milestone}: {where_it_runs(expert.path, args.unsafe_policies)}", markup=False)
     with only_recorder(args):
         interrupted = record(args, recorder, tallies, ids, console)
     print_tallies(tallies, args.expert_data_dir, console)
@@ -470,7 +485,7 @@ if __name__ == "__main__":
         sys.exit(main(args))
     except (
         DemonstrationError, EmulatorError, MilestoneAlreadyCompleted, MilestoneConfigError, PolicyError,
-        StartStateError, OSError, ValueError,
+        SandboxError, StartStateError, OSError, ValueError,
     ) as error:  # fmt: skip
         print(f"collect_expert_data.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags
+from common.flags import as_typed, not_given_again, parse_flags
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Args:
     overwrite: bool = False
     """Allow this run to replace the checkpoints and the data set of another one with the same name."""
     resume_from: str | None = None
-    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them."""
+    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them. Never taken
+    from a file, and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
 
     # Algorithm specific arguments
     milestone: str | None = None
@@ -223,9 +224,9 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.oracle import ExpertOracle
+from agent.oracle import ExpertOracle, policy_path
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import open_policy_oracle
+from agent.policy_oracle import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
@@ -242,6 +243,7 @@ from common.checkpoints import (
     package_versions,
     save_checkpoint,
     saved_fields,
+    saved_run_name,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
@@ -381,10 +383,11 @@ def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> E
 
 def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
     """Whoever labels. Nothing after this knows what kind of expert it is."""
+    path = policy_path((args.policy_dir, milestone), game)
+    if not is_games_own(path, game):
+        print(f"labels by {where_it_runs(path, args.unsafe_policies)}", flush=True)
     limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
-    return open_policy_oracle(
-        (args.policy_dir, milestone), game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits
-    )
+    return open_policy_oracle(path, game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits)
 
 
 NOT_OF_THE_RUN = (
@@ -526,6 +529,8 @@ def find_starts(
             load_state=args.start_states,
             worlds=worlds,
             tier=tier,
+            policy_dir=args.policy_dir,
+            unsafe_policies=args.unsafe_policies,
         )
     except ValueError as error:
         raise FlagError(str(error)) from error
@@ -540,6 +545,8 @@ def main(args: Args) -> dict[str, Any]:
 def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     """`main`; what is to be closed goes into `opened`."""
     check_flags(args)
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE, flush=True)
     device = select_device(args.cuda)
     threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
@@ -550,9 +557,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         check_fits(checkpoint, args.resume_from, algorithm="dagger")
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
+    known_name = None if checkpoint is None else saved_run_name(checkpoint, args.resume_from)
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
-    check_not_of_another_run(list(models.values()), None if checkpoint is None else checkpoint.get("run_name"), args.overwrite)
+    check_not_of_another_run(list(models.values()), known_name, args.overwrite)
     if checkpoint is None and data_file.exists() and not args.overwrite and holds_rows(data_file):
         goes_on = f"continue that run with --resume-from {models['last']}; " if models["last"].is_file() else ""
         raise DaggerDataError(
@@ -624,6 +632,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         experts = oracle.identity, checkpoint.get("expert")
+        if experts[1] not in (None, oracle.identity) and (missing := not_given_again(args)):
+            raise FlagError(
+                f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
+                "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
+            )
         if changes := what_changed(args, flags, experts, (threads, progress.threads)):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
@@ -638,10 +651,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if eval_handovers := make_handovers(args, game, milestone, eval_starts, n_handovers, "choose"):
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
-    if checkpoint is None:
-        run_name = opened.enter_context(run_folder(args.exp_name, args.seed))
-    else:
-        run_name = opened.enter_context(resumed_run(checkpoint.get("run_name"), args.resume_from))
+    name = run_folder(args.exp_name, args.seed) if known_name is None else resumed_run(known_name)
+    run_name = opened.enter_context(name)
     writer = start_run(
         run_name,
         args,

@@ -22,7 +22,7 @@ from types import TracebackType
 
 import numpy as np
 
-from agent.policy_expert import ExpertAnswer, PolicyExpert, find_policy
+from agent.policy_expert import ExpertAnswer, PolicyExpert, PolicySource, find_policy
 from pokemon_env.games.base import Game
 
 _GAME_SOURCE = Path(__file__).resolve().parent.parent / "pokemon_env"
@@ -81,7 +81,7 @@ class InProcessOracle(ExpertOracle):
 
     def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Game, with_optimal: bool = False):
         self.expert = PolicyExpert(policy, game)
-        self.identity = policy_identity(self.expert.path, game, f"in-process optimal={with_optimal}")
+        self.identity = policy_identity(self.expert.source, game, f"in-process optimal={with_optimal}")
         self._game = game
         self._with_optimal = with_optimal
 
@@ -117,7 +117,7 @@ def policy_path(policy: str | os.PathLike | tuple[str | os.PathLike | None, str]
     return Path(policy)
 
 
-def policy_identity(path: Path, game: Game, how: str) -> str:
+def policy_identity(policy: PolicySource, game: Game, how: str) -> str:
     """Where a policy's labels come from: "policy:{name}:{16 hex digits}".
 
     The digits hash all that decides an answer: the policy's text, the source of `pokemon_env` (states, tools, the worlds and
@@ -127,9 +127,9 @@ def policy_identity(path: Path, game: Game, how: str) -> str:
     sources = sorted(_GAME_SOURCE.rglob("*.py"))
     if game.policy_dir is not None:
         sources += sorted(game.policy_dir.parent.glob("*.gb"))
-    for source in (path, *sources):
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
-    return f"policy:{path.stem}:{digest.hexdigest()[:16]}"
+    for content in (policy.data, *(source.read_bytes() for source in sources)):
+        digest.update(hashlib.sha256(content).digest())
+    return f"policy:{policy.path.stem}:{digest.hexdigest()[:16]}"
 
 
 class SlowOracle(ExpertOracle):

@@ -8,14 +8,15 @@ An expert that has no answer abstains. It never makes one up: a default button s
 teach the student nonsense at exactly the states that are hard.
 
 `PolicyExpert` runs a policy in this process, with all that this process may do: only for files that you trust, such as
-the game's own. For others there is `agent.sandbox.PolicyOracle`, which runs them in a locked process; both judge answers
-with the same functions of this module.
+the game's own. Others run in a locked process (`agent.sandbox.PolicyOracle`); both judge answers with the same functions of
+this module. `agent.policy_oracle` opens a file in the way that suits it.
 """
 
 from __future__ import annotations
 
 import os
 import reprlib
+import stat
 import sys
 from collections import Counter, deque
 from collections.abc import Container, Mapping, Sequence
@@ -24,11 +25,16 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from common.plain_names import is_plain_name
+
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
 """Where a user's own policies lie; a milestone without a file there is played by the policy shipped with the game."""
 
 KEPT_MESSAGES = 1000
 """How many of the newest `log(...)` messages an expert keeps."""
+
+MAX_POLICY_BYTES = 1 << 20
+"""A longer file is refused, before it is read. The shipped ones have up to 5 kB."""
 
 
 class PolicyError(ValueError):
@@ -119,19 +125,94 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
         policy_dir: folder with the user's own policies, `DEFAULT_POLICY_DIR` if None. It need not exist.
         shipped_dir: folder with the game's policies, None if the game brings none.
 
-    Raises PolicyError that names the places where it looked.
+    Raises PolicyError that names the places where it looked, and one for something of that name that is no file: it is never
+    passed over.
     """
+    if not is_plain_name(milestone):
+        raise PolicyError(f"{milestone!r} is no milestone's name")
     folders = [Path(policy_dir) if policy_dir is not None else DEFAULT_POLICY_DIR]
     if shipped_dir is not None:
         folders.append(Path(shipped_dir))
     for folder in folders:
         path = folder / f"{milestone}.py"
-        if path.is_file():
-            return path
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            if folder.is_symlink() and not folder.exists():
+                raise PolicyError(f"{folder}: is a link to nothing; correct it, or name another --policy-dir") from None
+            continue
+        except NotADirectoryError:
+            raise PolicyError(f"{folder}: is no folder; name the folder of the policies with --policy-dir") from None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        # Whatever is there is meant. If it is no file, the next folder's must not be taken in its place.
+        _check_is_file(path)
+        return path
     places = " or ".join(str(folder / f"{milestone}.py") for folder in folders)
     raise PolicyError(
         f"no policy for milestone {milestone}: write {places} with a function run(state) that returns a button's name"
     )
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """A policy file as it was read, once: what is loaded, and what is hashed, are these bytes."""
+
+    path: Path
+    data: bytes
+    """The whole file."""
+    text: str
+    """`data` as UTF-8, without the byte order mark that some editors put in front."""
+
+
+def read_policy(path: str | os.PathLike) -> PolicySource:
+    """Read a policy file. Never waits, as for a writer of a FIFO, and reads no more than MAX_POLICY_BYTES.
+
+    Raises PolicyError if it is missing, no file, too large, or no text.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            _check_is_file(path, fd)  # it may be another one by now
+            data = file.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(data) > MAX_POLICY_BYTES:
+        raise _too_large(path)
+    try:
+        return PolicySource(path, data, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
+
+
+_KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+def _check_is_file(path: Path, fd: int | None = None) -> None:
+    """Raise PolicyError unless the path, or what was opened as `fd`, is a file of a policy's size."""
+    try:
+        found = os.stat(path if fd is None else fd)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise PolicyError(f"{path}: is a link to nothing; correct it, or remove it") from None
+        raise _unreadable(path, error) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "special file")
+        raise PolicyError(f"{path}: is a {kind}, but a policy is a Python file with run(state); rename it, or remove it")
+    if found.st_size > MAX_POLICY_BYTES:
+        raise _too_large(path)
+
+
+def _too_large(path: Path) -> PolicyError:
+    return PolicyError(f"{path}: is larger than {MAX_POLICY_BYTES:,} bytes; a policy is a short Python file with run(state)")
+
+
+def _unreadable(path: Path, error: Exception) -> PolicyError:
+    return PolicyError(f"{path}: can't be read ({error}); a policy is a Python file with run(state)")
 
 
 class PolicyExpert:
@@ -145,7 +226,7 @@ class PolicyExpert:
             shipped policies.
 
     Attributes:
-        path: the policy's file.
+        path, source: the policy's file, and what was read of it.
         answers, abstentions: how many states were labelled, and how many of them without an answer.
         abstention_kinds: Counter of `ExpertAnswer.kind`.
         messages: the newest `log(...)` messages.
@@ -159,7 +240,8 @@ class PolicyExpert:
         if isinstance(policy, tuple):
             policy_dir, milestone = policy
             policy = find_policy(milestone, policy_dir, getattr(game, "policy_dir", None))
-        self.path = Path(policy)
+        self.source = read_policy(policy)
+        self.path = self.source.path
         self.game = game
         self.messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
         self.answers = 0
@@ -186,13 +268,12 @@ class PolicyExpert:
         """`label` for several states, in their order."""
         return [self.label(state) for state in states]
 
+    def close(self) -> None:
+        """Do nothing: here no process is to be ended, as there is in `agent.policy_oracle.SandboxedExpert`."""
+
     def _load(self) -> dict[str, Any]:
         try:
-            source = self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PolicyError(f"{self.path}: can't be read ({error}); a policy is a Python file with run(state)") from error
-        try:
-            code: CodeType = compile(source, str(self.path), "exec")
+            code: CodeType = compile(self.source.text, str(self.path), "exec")
         except (SyntaxError, ValueError) as error:
             raise PolicyError(f"{self.path}: is not Python ({error}); correct it") from error
         namespace = policy_namespace(str(self.path), {"log": self._log, **self._tools()})

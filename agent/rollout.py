@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.policy_expert import ExpertAnswer, PolicyExpert
+from agent.policy_oracle import SandboxedExpert
 from common.demonstrations import NO_LABEL, Episode
 from common.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
@@ -15,7 +16,7 @@ from pokemon_env.gym_env import PokemonEnv
 
 def play_episode(
     env: PokemonEnv,
-    expert: PolicyExpert,
+    expert: PolicyExpert | SandboxedExpert,
     seed: int,
     start_state: Path | None,
     max_steps: int,
@@ -31,6 +32,7 @@ def play_episode(
 
     Args:
         env: with state in its infos.
+        expert: opened for `env` (`agent.policy_oracle.open_policy`).
         seed: for the game, for noise and random presses.
         start_state: a .state file; None leaves the start to the environment.
         on_abstention: called with the step and the expert's answer.

@@ -61,7 +61,7 @@ def ensure_handovers(
     policy = StatePolicy(lambda info: expert.label(info).action, len(game.buttons))
     paths = [folder / f"{number:03d}.state" for number in range(n_states)]
     settings = {key: settings[key] for key in ("tier", "worlds") if settings.get(key) is not None}
-    code = hashlib.sha256(policy_file.read_bytes()).hexdigest()
+    code = hashlib.sha256(expert.source.data).hexdigest()
     about = {"handover_to": milestone, "run_seed": seed, "expert": code, **settings}
     envs = make_vector_env(
         min(num_envs, n_states), rom_path=rom_path, target_milestone=previous, start_milestone=previous, **settings

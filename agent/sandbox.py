@@ -39,7 +39,7 @@ from typing import Any
 
 from agent import sandbox_lockdown
 from agent.oracle import ExpertOracle, Situation, add_optimal, policy_identity, policy_path
-from agent.policy_expert import ANSWER_KINDS, KEPT_MESSAGES, ExpertAnswer, PolicyError
+from agent.policy_expert import ANSWER_KINDS, KEPT_MESSAGES, ExpertAnswer, PolicyError, read_policy
 from agent.sandbox_worker import LOG_CHARACTERS, LOG_MESSAGES
 from pokemon_env.games import known_games
 from pokemon_env.games.base import Game
@@ -136,11 +136,8 @@ class PolicyOracle(ExpertOracle):
         except OSError as error:
             raise _refusal(str(error)) from error
         self.path = policy_path(policy, game)
-        try:
-            source = self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PolicyError(f"{self.path}: can't be read ({error}); a policy is a Python file with run(state)") from error
-        self.identity = policy_identity(self.path, game, f"sandbox 1 optimal={with_optimal}")
+        source = read_policy(self.path)
+        self.identity = policy_identity(source, game, f"sandbox 1 optimal={with_optimal}")
         self.concurrency = workers
         self.answers = 0
         self.abstentions = 0
@@ -159,7 +156,7 @@ class PolicyOracle(ExpertOracle):
             raise ValueError(f"the game {game.name!r} is none of pokemon_env/games/, where a sandbox looks for it.")
         self._lock = threading.Lock()
         limits = _Limits(call_seconds, load_seconds, memory_mb)
-        self._workers = [_Worker(self.path, source, game, limits) for _ in range(workers)]
+        self._workers = [_Worker(self.path, source.text, game, limits) for _ in range(workers)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)

@@ -20,21 +20,26 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
 
 from agent.policy_expert import PolicyError, PolicyExpert, find_policy
+from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, open_policy
+from agent.sandbox import SandboxError
 from common.evaluation import EvaluationStopped
 from common.files import exclusive_lock
 from common.run_logging import ProgressReport
 from common.seeding import episode_rng
+from pokemon_env.emulator import EmulatorError
 from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
 from pokemon_env.state_files import StateFileError, StateIdentity, find_states, read_state, sidecar_path
 
@@ -49,6 +54,10 @@ ATTEMPTS = 4
 
 SEEDS = {"first": 1, "train": 1_000_000, "heldout": 2_000_000}
 """Seed of each set's first run; the others follow by ones, repeated attempts of a run by ten thousands."""
+
+
+OpenExpert = Callable[[str, PokemonEnv], PolicyExpert | SandboxedExpert]
+"""Opens a milestone's expert, to play in an environment."""
 
 
 class StartStateError(RuntimeError):
@@ -82,6 +91,7 @@ def ensure_start_states(
     state_dir: str | os.PathLike = DEFAULT_STATE_DIR,
     start_states_dir: str | os.PathLike = DEFAULT_START_STATES_DIR,
     policy_dir: str | os.PathLike | None = None,
+    unsafe_policies: bool = False,
     num_threads: int = 2,
     show_progress: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
@@ -94,16 +104,18 @@ def ensure_start_states(
         n_train, n_heldout: how many there shall be in each set at least.
         state_dir, start_states_dir: where the files lie.
         policy_dir: experts for milestones that the game brings no policy for.
+        unsafe_policies: those run in this process instead of a sandbox. The game's own do in any case.
         num_threads: how many runs are played at once.
         show_progress: whether a bar tells how far it is, if anything is to be made.
         should_stop: asked at every step; when it says so, EvaluationStopped is raised.
 
     States that are there and can be used stay as they are. Two processes that call this at once don't disturb each other: the
     second waits, and finds the files made.
-    Raises ValueError for an unknown milestone, StartStateError if an expert doesn't get there, and the errors of
-    PokemonEnv.
+    Raises ValueError for an unknown milestone, StartStateError if an expert is missing, can't be run here or doesn't get there,
+    PolicyError for one that is given up, and the errors of PokemonEnv.
     """
-    maker = _Maker(Path(rom_path), Path(state_dir), Path(start_states_dir), policy_dir, should_stop)
+    open_expert = partial(_open_expert, policy_dir, unsafe_policies)
+    maker = _Maker(Path(rom_path), Path(state_dir), Path(start_states_dir), open_expert, should_stop)
     place = maker.place_of(milestone)
     if place == 0:
         return StartStates(milestone, None, None, None)
@@ -127,10 +139,10 @@ class _Maker:
         rom_path: Path,
         state_dir: Path,
         start_states_dir: Path,
-        policy_dir: str | os.PathLike | None,
+        open_expert: OpenExpert,
         should_stop: Callable[[], bool],
     ):
-        self.rom_path, self.policy_dir, self.should_stop = rom_path, policy_dir, should_stop
+        self.rom_path, self.open_expert, self.should_stop = rom_path, open_expert, should_stop
         env = PokemonEnv(rom_path)
         self.game = env.game
         self.state_dir, self.start_states_dir = state_dir, start_states_dir / env.game.id
@@ -200,7 +212,7 @@ class _Maker:
         pool = ThreadPoolExecutor(num_threads)
         try:
             for _ in range(min(num_threads, len(runs))):
-                made.append(_Player(self.rom_path, self.ids[:n_milestones], self.policy_dir, self.should_stop))
+                made.append(_Player(self.rom_path, self.ids[:n_milestones], self.open_expert, self.should_stop))
                 players.put(made[-1])
             futures = [pool.submit(play, run) for run in runs]
             with ProgressReport("start states", len(runs)) if show_progress and runs else nullcontext() as report:
@@ -240,20 +252,15 @@ class _Maker:
 class _Player:
     """One environment with the experts of the first milestones."""
 
-    def __init__(self, rom_path: Path, ids: Sequence[str], policy_dir: str | os.PathLike | None, should_stop: Callable[[], bool]):
+    def __init__(self, rom_path: Path, ids: Sequence[str], open_expert: OpenExpert, should_stop: Callable[[], bool]):
         self.env, self.should_stop = PokemonEnv(rom_path), should_stop
-        self.experts = {name: PolicyExpert(self._policy(name, policy_dir), self.env.game) for name in ids}
-
-    def _policy(self, milestone: str, policy_dir: str | os.PathLike | None) -> Path:
-        """The game's own policy, so that a user's half-finished one can't spoil the states; theirs where the game has
-        none.
-        """
+        self.experts: dict[str, PolicyExpert | SandboxedExpert] = {}
         try:
-            if self.env.game.policy_dir is None:
-                return find_policy(milestone, policy_dir)
-            return find_policy(milestone, self.env.game.policy_dir, policy_dir)
-        except PolicyError as error:
-            raise StartStateError(f"no start states: {error}") from error
+            for name in ids:
+                self.experts[name] = open_expert(name, self.env)
+        except BaseException:
+            self.close()
+            raise
 
     def play(self, seed: int, files: dict[str, Path], noisy: bool, details: dict[str, object]) -> None:
         """Play from power-on; save the state in which each milestone of `files` ends.
@@ -302,6 +309,23 @@ class _Player:
 
     def close(self) -> None:
         self.env.close()
+        for expert in self.experts.values():
+            expert.close()
+
+
+def _open_expert(
+    policy_dir: str | os.PathLike | None, unsafe: bool, milestone: str, env: PokemonEnv
+) -> PolicyExpert | SandboxedExpert:
+    """The game's own expert, so that a user's half-finished one can't spoil the states; theirs where the game has none."""
+    own = env.game.policy_dir
+    try:
+        path = find_policy(milestone, policy_dir) if own is None else find_policy(milestone, own, policy_dir)
+        return open_policy(path, env, unsafe)
+    except PolicyError as error:
+        raise StartStateError(f"no start states: {error}") from error
+    except SandboxError as error:
+        hint = "`python -m agent.start_states` takes that flag, too, and what it makes serves the other scripts"
+        raise StartStateError(f"no start states: {error} {hint}") from error
 
 
 @contextmanager
@@ -336,10 +360,14 @@ def main() -> int:
         """folder of the two sets"""
         policy_dir: Path | None = None
         """experts for milestones that the game brings no policy for"""
+        unsafe_policies: bool = False
+        """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
         num_threads: int = 2
         """runs that are played at once"""
 
     args = tyro.cli(Args, description=main.__doc__)
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
     env = PokemonEnv(args.rom_path)
     ids = [milestone.id for milestone in env.milestones]
     env.close()
@@ -353,4 +381,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except (EmulatorError, StartStateError, OSError, ValueError) as error:
+        sys.exit(f"start_states: {error}")

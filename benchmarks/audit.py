@@ -42,7 +42,9 @@ class Args:
     rom_path: Path = Path("tallgrass/tallgrass.gb")
     """the game"""
     policy_dir: Path = Path(".milestone_trainer_cache/successful_policies")
-    """policies that stand in for the game's own"""
+    """policies that stand in for the game's own; they play in a sandbox"""
+    unsafe_policies: bool = False
+    """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
     milestone_config: Path = Path("milestone_config.json")
     """the milestones' limits, by which the experts are measured"""
     bc_results: Path = Path("results/reference/bc_gate.json")
@@ -63,6 +65,7 @@ if __name__ == "__main__":
 
 import json
 
+from agent.policy_oracle import UNSAFE_NOTICE
 from benchmarks.audit_cells import AUDITS, EXPERT, IDENTICAL, Cell, Settings, cell_key, play_cell, use_one_thread
 from benchmarks.tables import check_at_least_one, known_rows, run_in_parallel, run_main
 from common.files import save_json, save_text
@@ -221,7 +224,9 @@ def main(args: Args) -> int:
     if missing := [name for name in milestones if name not in config]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it")
     scored = [name for name in milestones if name in SCORED]
-    settings = Settings(args.episodes, args.demonstrations, args.noise, args.rom_path, args.policy_dir)
+    settings = Settings(args.episodes, args.demonstrations, args.noise, args.rom_path, args.policy_dir, args.unsafe_policies)
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
     bc = known_rows(args.bc_results)
     cells = {
         audit: [Cell(name, tier, audit) for tier in args.tiers for name in milestones if (audit, tier) not in NOT_AUDITED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from agent.episode_starts import EpisodeStarts, Purpose, choose_starts
 from agent.policy_expert import PolicyExpert, find_policy
+from agent.policy_oracle import SandboxedExpert, open_policy
 from agent.rollout import play_episode
 from benchmarks.audit_policies import NearestNeighbour, OneButton, OptimalPictures, Replay, WatchedExpert
 from benchmarks.tables import fingerprint, source_files
@@ -69,6 +71,7 @@ class Settings:
     """Probability of a random press in half of the episodes whose pictures are compared."""
     rom_path: Path
     policy_dir: Path
+    unsafe_policies: bool = False
 
 
 def cell_key(cell: Cell, settings: Settings, game: Game, max_steps: int, expert_steps: float | None) -> str:
@@ -101,8 +104,8 @@ def play_cell(
     """
     starts = _starts(cell, settings, game, "test")
     if cell.audit == EXPERT:
-        with _env(cell, settings, starts) as env:
-            policy = WatchedExpert(_expert(cell, settings, game))
+        with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
+            policy = WatchedExpert(expert)
             episodes = seeded_episodes(settings.episodes, TEST_SEED, starts.files)
             result = evaluate(env, policy, episodes, PATIENCE * max_steps, should_stop=should_stop, optimal_steps=_shortest(cell))
         steps = result.mean_success_length if result.successes else None
@@ -152,9 +155,9 @@ def _compare_pictures(
     with disjoint optimal actions."""
     starts = _starts(cell, settings, game, "test")
     pictures = OptimalPictures()
-    with _env(cell, settings, starts) as env:
+    with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
         for noise in (0.0, settings.noise):
-            policy = WatchedExpert(_expert(cell, settings, game), noise, pictures)
+            policy = WatchedExpert(expert, noise, pictures)
             episodes = seeded_episodes(settings.episodes, PICTURE_SEED, starts.files)
             evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
     return {
@@ -178,9 +181,8 @@ def _trivial_policy(cell: Cell, settings: Settings, game: Game, max_steps: int, 
 def _demonstrate(cell: Cell, settings: Settings, game: Game, max_steps: int, should_stop: Callable[[], bool]) -> list[Episode]:
     """Successful demonstrations without noise, in the training worlds on tier T2."""
     starts = _starts(cell, settings, game, "train")
-    expert = _expert(cell, settings, game)
     demonstrations: list[Episode] = []
-    with _env(cell, settings, starts) as env:
+    with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
         for number in range(2 * settings.demonstrations):
             if should_stop():
                 raise EvaluationStopped
@@ -204,8 +206,8 @@ def _env(cell: Cell, settings: Settings, starts: EpisodeStarts) -> PokemonEnv:
     return PokemonEnv(settings.rom_path, target_milestone=cell.milestone, **starts.settings)
 
 
-def _expert(cell: Cell, settings: Settings, game: Game) -> PolicyExpert:
-    return PolicyExpert((settings.policy_dir, cell.milestone), game)
+def _expert(cell: Cell, settings: Settings, env: PokemonEnv) -> PolicyExpert | SandboxedExpert:
+    return open_policy((settings.policy_dir, cell.milestone), env, settings.unsafe_policies)
 
 
 def _shortest(cell: Cell) -> Callable[[Any], int | None]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from agent.policy_expert import PolicyExpert
+from agent.policy_oracle import SandboxedExpert
 from common.demonstrations import Episode
 from common.evaluation import Policy
 from common.preprocessing import preprocess_uint8
@@ -93,14 +94,14 @@ class WatchedExpert(Policy):
     """The scripted expert, some of whose presses may be replaced by random ones, and a record of what it met.
 
     Args:
-        expert: whom to ask. Where it abstains, a random button is pressed.
+        expert: whom to ask, opened for the one environment that is played. Where it abstains, a random button is pressed.
         noise: probability of a random press.
         pictures: where to count the pictures met, with their optimal actions; None for nowhere.
     """
 
     def __init__(
         self,
-        expert: PolicyExpert,
+        expert: PolicyExpert | SandboxedExpert,
         noise: float = 0.0,
         pictures: OptimalPictures | None = None,
     ):

@@ -77,7 +77,7 @@ def check_milestones(names: Sequence[str]) -> None:
 def cloning_sources(milestone: str) -> list[Path]:
     """The files that what is learned of a milestone depends on, for its fingerprint."""
     scripts = source_files("*_pokemon.py", "collect_expert_data.py", "benchmarks/cloning.py", *PLAY_SOURCES)
-    return [BUNDLED_ROM, find_policy(milestone, shipped_dir=GAME.policy_dir), *scripts]
+    return [BUNDLED_ROM, find_policy(milestone, GAME.policy_dir), *scripts]
 
 
 def run_script(script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never) -> None:
@@ -104,6 +104,7 @@ def collect(
         return
     flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
     flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), *budget.game_flags()]
+    flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
     run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop)
 
 
@@ -243,7 +244,7 @@ def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministi
     if name == "random":
         return RandomPolicy(n_actions)
     if name == "expert":
-        expert = PolicyExpert((None, milestone), GAME)
+        expert = PolicyExpert((GAME.policy_dir, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
     content = load_checkpoint(checkpoint)
     stack = content.get("frame_stack", 1)

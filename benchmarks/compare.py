@@ -184,7 +184,7 @@ def training_key(args: Args, tier: str, milestone: str) -> str:
     """The fingerprint of what a milestone's demonstrations and networks depend on, as in `benchmarks.reference`: not of the
     scripts' text."""
     settings = [tier, milestone, args.noise, args.query_rate, ITERATIONS, BATCH_SIZE, LEARNING_RATE, VIEWS]
-    policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
+    policy = find_policy(milestone, GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,9 @@ class Args:
     rom_path: str = "tallgrass/tallgrass.gb"
     """the game"""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """policies that stand in for the game's own"""
+    """policies that stand in for the game's own; they play in a sandbox"""
+    unsafe_policies: bool = False
+    """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
     tier: Literal["T0", "T1", "T2", "T3"] = "T1"
@@ -68,7 +71,8 @@ import gymnasium
 import numpy as np
 
 from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.policy_expert import PolicyExpert
+from agent.policy_expert import find_policy
+from agent.policy_oracle import UNSAFE_NOTICE, open_policy
 from benchmarks.tables import (
     PLAY_SOURCES,
     check_at_least_one,
@@ -112,8 +116,10 @@ class RandomPressStart(gymnasium.Wrapper):
 
 def play(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The record of one milestone: both sets of episodes. Raises EvaluationStopped when `should_stop` says so."""
-    with PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env:
-        expert = PolicyExpert((args.policy_dir, milestone), env.game)
+    with (
+        PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env,
+        closing(open_policy((args.policy_dir, milestone), env, args.unsafe_policies)) as expert,
+    ):
         policy = StatePolicy(lambda state: expert.label(state).action, len(env.buttons))
         episodes = seeded_episodes(args.episodes, args.seed, starts.files)
         begun = evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
@@ -146,9 +152,8 @@ def suggested_limit(*parts: dict[str, Any]) -> int | None:
 def current_key(args: Args, game: Game, milestone: str, max_steps: int) -> str:
     """The fingerprint of what a milestone's record depends on."""
     settings = {key: asdict(args)[key] for key in ("episodes", "random_starts", "max_random_presses", "seed", "tier", "worlds")}
-    folders = [Path(args.policy_dir), *([game.policy_dir] if game.policy_dir else [])]
-    policy = [folder / f"{milestone}.py" for folder in folders if (folder / f"{milestone}.py").is_file()][:1]
-    return fingerprint([milestone, max_steps, settings], [args.rom_path, *policy, *source_files(*PLAY_SOURCES)])
+    policy = find_policy(milestone, args.policy_dir, game.policy_dir)
+    return fingerprint([milestone, max_steps, settings], [args.rom_path, policy, *source_files(*PLAY_SOURCES)])
 
 
 def gates(args: Args, records: list[dict[str, Any]]) -> list[str]:
@@ -196,6 +201,8 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 
 
 def main(args: Args) -> int:
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
     config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]
@@ -207,8 +214,8 @@ def main(args: Args) -> int:
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
     check_at_least_one(args, "episodes", "random_starts", "num_envs")
-    for name in chosen:
-        PolicyExpert((args.policy_dir, name), game)  # a missing or broken one is told before anything is played
+    for name in chosen:  # a missing or broken one is told before anything is played
+        open_policy((args.policy_dir, name), env, args.unsafe_policies).close()
 
     output = Path(args.output_dir)
     known = known_rows(output / f"expert_table_{args.tier}.json")

@@ -167,7 +167,7 @@ def main(args: Args) -> int:
     set_threads(args.num_threads)
     output = Path(args.output_dir)
     recorded = [args.milestone, args.worlds, args.noise, args.seed]
-    policy = find_policy(args.milestone, shipped_dir=GAME.policy_dir)
+    policy = find_policy(args.milestone, GAME.policy_dir)
     own_folder(output / args.milestone, MARKER, fingerprint(recorded, [BUNDLED_ROM, policy, *source_files(*PLAY_SOURCES)]))
     data = output / args.milestone / "expert_data"
     flags = [
@@ -181,6 +181,8 @@ def main(args: Args) -> int:
         str(args.n_labels),
         "--noise",
         str(args.noise),
+        "--policy-dir",
+        str(GAME.policy_dir),
     ]
     run_script("collect_expert_data.py", *flags, "--expert-data-dir", str(data), "--seed", str(args.seed), *game_flags())
     screen_shape = load_episode(episode_files(data)[0]).observations.shape[1:]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +39,9 @@ class Args:
     rom_path: str = "tallgrass/tallgrass.gb"
     """the game"""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """policies that stand in for the game's own"""
+    """policies that stand in for the game's own; they play in a sandbox"""
+    unsafe_policies: bool = False
+    """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
     tier: Literal["T0", "T1", "T2", "T3"] = "T1"
@@ -60,7 +63,7 @@ import numpy as np
 from PIL import Image
 
 from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.policy_expert import PolicyExpert
+from agent.policy_oracle import UNSAFE_NOTICE, open_policy
 from agent.rollout import play_episode
 from benchmarks.tables import run_in_parallel, run_main
 from common.evaluation import EvaluationStopped
@@ -109,18 +112,19 @@ class LabelledPictures:
 
 def look_at(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Play a milestone's episodes and count. Raises EvaluationStopped when `should_stop` says so."""
-    env = PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings)
-    expert = PolicyExpert((args.policy_dir, milestone), env.game)
     pictures = LabelledPictures()
-    for noise in (0.0, args.noise):
-        for i in range(args.episodes):
-            if should_stop():
-                raise EvaluationStopped
-            episode = play_episode(env, expert, args.seed + i, starts.files[i % len(starts.files)], max_steps, noise)
-            for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
-                if label >= 0:
-                    pictures.add(screen, int(label))
-    env.close()
+    with (
+        PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env,
+        closing(open_policy((args.policy_dir, milestone), env, args.unsafe_policies)) as expert,
+    ):
+        for noise in (0.0, args.noise):
+            for i in range(args.episodes):
+                if should_stop():
+                    raise EvaluationStopped
+                episode = play_episode(env, expert, args.seed + i, starts.files[i % len(starts.files)], max_steps, noise)
+                for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
+                    if label >= 0:
+                        pictures.add(screen, int(label))
     folder = Path(args.output_dir) / f"realisability_{args.tier}"
     for old in folder.glob(f"{milestone}_*.png"):
         old.unlink()
@@ -169,6 +173,8 @@ def main(args: Args) -> int:
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]
     env.close()
+    if args.unsafe_policies:
+        print(UNSAFE_NOTICE)
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]

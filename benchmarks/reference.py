@@ -127,7 +127,7 @@ def training_key(args: Args, milestone: str) -> str:
     Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
     """
     settings = [milestone, args.tier, args.noise]
-    policy = find_policy(milestone, shipped_dir=GAME.policy_dir)
+    policy = find_policy(milestone, GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
 

@@ -55,7 +55,7 @@ def expert_presses(milestone: str, steps: int) -> list[int]:
         answer = expert.label(info)
         presses.append(0 if answer.action is None else answer.action)
 
-    expert = PolicyExpert((None, milestone), GAME)
+    expert = PolicyExpert((GAME.policy_dir, milestone), GAME)
     with make_env(milestone, state_in_info=True) as env:
         rollout(env, presses, steps, ask)
     return presses
@@ -101,12 +101,12 @@ def measure(milestone: str, args: Args) -> tuple[list[float], list[float]]:
     Raises RuntimeError if their labels differ.
     """
     presses = expert_presses(milestone, args.steps)
-    expert = PolicyExpert((None, milestone), GAME)
+    expert = PolicyExpert((GAME.policy_dir, milestone), GAME)
     seconds: list[list[float]] = []
     with (
         make_env(milestone, state_in_info=True) as telling,
         make_env(milestone, state_in_info=False) as silent,
-        PolicyOracle((None, milestone), GAME, workers=args.workers) as oracle,
+        PolicyOracle((GAME.policy_dir, milestone), GAME, workers=args.workers) as oracle,
     ):
         oracle.start()
         for _ in range(args.rounds):

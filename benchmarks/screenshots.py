@@ -74,7 +74,7 @@ def main(args: Args) -> int:
     picture, state = env.reset(seed=args.seed)
     pictures: dict[str, np.ndarray] = {}
     for milestone in env.milestones:
-        expert = PolicyExpert((None, milestone.id), env.game)
+        expert = PolicyExpert((env.game.policy_dir, milestone.id), env.game)
         while not state["milestones"][milestone.id]["completed"]:
             for name in wanted(state):
                 pictures.setdefault(name, picture)

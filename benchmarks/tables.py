@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
@@ -163,7 +164,9 @@ def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | N
         sys.exit(130)
     except ScriptFailed as error:
         sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
-    except (ValueError, OSError, AlreadyLockedError, CheckpointError, StartStateError, EmulatorError, NotTallgrassV1) as error:
+    except (
+        ValueError, OSError, AlreadyLockedError, CheckpointError, EmulatorError, NotTallgrassV1, SandboxError, StartStateError
+    ) as error:  # fmt: skip
         sys.exit(f"{script}: {error}")
 
 

@@ -36,6 +36,7 @@ from common.archives import open_archive, told_damage
 from common.files import atomic_write
 from common.memory import available_memory
 from common.networks import NETWORKS, PolicyNetwork
+from common.plain_names import is_plain_name
 
 _GLOBALS = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch Size", "torch device",
@@ -239,6 +240,21 @@ def saved_fields(
                 f"{path}: in its {key!r}, {name} is {_short(repr(value))}, wanted {wanted}; use another checkpoint"
             )
     return {name: value for name, value in found.items() if _is_of_type(value, types[name])}
+
+
+def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> str:
+    """The name of the run that a checkpoint is of. It names folders, so it has to be a plain name.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+
+    Raises CheckpointError if it is missing or no plain name.
+    """
+    name = checkpoint.get("run_name")
+    if not is_plain_name(name):
+        raise CheckpointError(f"{path}: its run_name is {_short(ascii(name))}, which is no plain name; use another checkpoint")
+    return name
 
 
 def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted: Any) -> None:

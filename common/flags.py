@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from common.plain_names import is_plain_name
 from common.run_names import name_complaint
 
 T = TypeVar("T")
+
+NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "track", "wandb_project_name", "wandb_entity")
+"""Flags that a checkpoint, which may be a stranger's, never stands in for: they choose the code that runs, take its sandbox away,
+spend money, or say to whom something is sent."""
+WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
+"""Flags that name what is written. A checkpoint's are taken over only if they lie where its run can be expected to write."""
 
 
 def parse_flags(
@@ -29,6 +39,10 @@ def parse_flags(
     """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given. Ends the
     process with one line if a flag or the checkpoint can't be used.
 
+    What is taken over is printed. NEVER_FROM_FILE is not: what of it the run was begun with and was not given again is printed,
+    too, and `not_given_again` tells it. Nor is a path of WRITTEN that leads elsewhere than below the working folder or the
+    checkpoint's, or into a hidden folder.
+
     Args:
         kind: a dataclass with the fields `exp_name`, `resume_from`, `start_states`, `worlds`, `tier`.
         script: its file's name, for messages.
@@ -39,29 +53,96 @@ def parse_flags(
         algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
     """
     args = tyro.cli(kind, description=description)
-    evaluates = getattr(args, "eval_only", False)
     if args.resume_from is not None:
-        from common.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_fields
-
-        try:
-            checkpoint = load_checkpoint(args.resume_from)
-            if not evaluates:
-                check_fits(checkpoint, args.resume_from, algorithm=algorithm)
-            ours = checkpoint.get("algorithm") in (None, algorithm)
-            saved = saved_fields(checkpoint, args.resume_from, "args", kind, strict=ours)
-        except CheckpointError as error:
-            sys.exit(f"{script}: {error}")
-        for name in (*not_resumed, *(not_evaluated if evaluates else ())):
-            saved.pop(name, None)
-        if args.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
-            saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
-        args = tyro.cli(kind, description=description, default=kind(**saved))
+        evaluates = getattr(args, "eval_only", False)
+        args = _taken_over(args, script, description, not_resumed, not_evaluated if evaluates else (), algorithm, evaluates)
     if complaint := name_complaint(args.exp_name):
         sys.exit(f"{script}: --exp-name: {complaint}")
     for name, value in asdict(args).items():
         if (complaint := out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
             sys.exit(f"{script}: {complaint}")
     return args
+
+
+def _taken_over(
+    said: T,
+    script: str,
+    description: str | None,
+    not_resumed: Sequence[str],
+    not_evaluated: Sequence[str],
+    algorithm: str | None,
+    evaluates: bool,
+) -> T:
+    """The flags with a checkpoint's in the place of those that were not said; see `parse_flags`."""
+    from common.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_fields
+
+    kind, path = type(said), said.resume_from
+    try:
+        checkpoint = load_checkpoint(path)
+        if not evaluates:
+            check_fits(checkpoint, path, algorithm=algorithm)
+        saved = saved_fields(checkpoint, path, "args", kind, strict=checkpoint.get("algorithm") in (None, algorithm))
+    except CheckpointError as error:
+        sys.exit(f"{script}: {error}")
+    for name in (*not_resumed, *not_evaluated):
+        saved.pop(name, None)
+    if said.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
+        saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
+    args = tyro.cli(kind, description=description, default=kind(**saved))
+    # A flag that was said has the same value in both; another differs where the checkpoint's is not the default.
+    taken = {name: value for name, value in asdict(args).items() if value != getattr(said, name)}
+    missing = {name: taken.pop(name) for name in NEVER_FROM_FILE if name in taken}
+    args = replace(args, **{name: getattr(said, name) for name in missing})
+    if not evaluates:  # which writes nothing there
+        for name in WRITTEN:
+            if name in taken and not _is_in_place(taken[name], Path(path)):
+                sys.exit(
+                    f"{script}: {path}: its run wrote to {as_typed({name: taken[name]})}, which lies neither below this folder nor "
+                    "below the checkpoint's, or is hidden; say that flag again to have it written there"
+                )
+        if "exp_name" in taken and not is_plain_name(args.exp_name):
+            sys.exit(f"{script}: {path}: its exp_name is {args.exp_name!r}, which is no plain name; say --exp-name")
+    if taken:
+        print(f"taken over from {path}: {as_typed(taken)}", flush=True)  # before what goes to standard error
+    if missing and not evaluates:
+        vars(args)[_NOT_GIVEN_AGAIN] = missing
+        text = "not taken over, as it is never taken from a file"
+        print(f"{text}: {as_typed(missing)}. Where it is still meant, give it again", flush=True)
+    return args
+
+
+_NOT_GIVEN_AGAIN = "_not_given_again"
+
+
+def not_given_again(args: Any) -> dict[str, Any]:
+    """What of NEVER_FROM_FILE the run of --resume-from was begun with, and the command line did not say again."""
+    return vars(args).get(_NOT_GIVEN_AGAIN, {})
+
+
+def as_typed(values: Mapping[str, Any]) -> str:
+    """Fields of a dataclass of flags as they are typed in a shell. What can't be printed is escaped."""
+    words = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            text = str(value)
+            words.append(f"--{flag} {shlex.quote(text) if text.isprintable() else ascii(text)}")
+    return " ".join(words)
+
+
+def _is_in_place(path: str | None, checkpoint: Path) -> bool:
+    """Whether a path that a checkpoint names for writing is none, or lies below the working folder or the checkpoint's."""
+    if not path:
+        return True
+    if not path.isprintable():
+        return False
+    place = Path(os.path.realpath(path))
+    return any(
+        place.is_relative_to(folder) and not any(part.startswith(".") for part in place.relative_to(folder).parts)
+        for folder in map(os.path.realpath, (Path.cwd(), checkpoint.parent))
+    )
 
 
 def out_of_range(name: str, value: Any, least: float, most: float) -> str | None:

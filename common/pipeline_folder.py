@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from common.evaluation import EvaluationStopped
 from common.files import AlreadyLockedError, exclusive_lock, save_json
+from common.plain_names import is_plain_name
 from common.script_runs import never
 
 FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
@@ -62,6 +63,8 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
             before, name = dict(saved["settings"]), saved["name"]
+            if not is_plain_name(name):  # it names folders
+                raise ValueError(f"its name is {name!r}, which is no plain name")
         except (ValueError, KeyError, TypeError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.files import atomic_write, save_json
+from common.plain_names import is_plain_name
 
 Status = Literal["completed", "failed", "skipped"]
 
@@ -128,4 +129,9 @@ def _record(row: Mapping[str, Any]) -> Record:
     record = Record(**{name: value for name, value in row.items() if name in known})
     if record.status not in ("completed", "failed", "skipped"):
         raise ValueError(f"{record.milestone_id} has the status {record.status!r}")
+    if bad := [name for name in (record.milestone_id, record.run_name) if name is not None and not is_plain_name(name)]:
+        raise ValueError(f"{bad[0]!r} is no plain name")
+    for path in (record.student, *record.videos):
+        if path is not None and not all(is_plain_name(part) for part in path.split("/")):
+            raise ValueError(f"{record.milestone_id} names {path!r}, which is no file below this folder")
     return Record(**asdict(record) | {"videos": tuple(record.videos)})

@@ -20,22 +20,15 @@ class RunError(ValueError):
     """The run can't begin; the text says why, and what to do."""
 
 
-def name_complaint(name: str, most_bytes: int = MOST_BYTES) -> str | None:
-    """Why an experiment or a run can't have this name, which is a part of file names; None if it can."""
+def name_complaint(name: str) -> str | None:
+    """Why an experiment can't have this name, which is a part of file names; None if it can."""
     if not name or name.startswith(".") or not name.isprintable():
         return f"{name!r} is no name for files: use letters, digits, - and _"
     if separators := sorted({"/", "\\"} & set(name)):
         return f"{name!r} has a {separators[0]}, but is a part of file names: for a folder of checkpoints there is --model-dir"
-    if len(os.fsencode(name)) > most_bytes:
-        return f"{name[:20]!r}... has {len(os.fsencode(name))} bytes, but must have at most {most_bytes}"
+    if len(os.fsencode(name)) > MOST_BYTES:
+        return f"{name[:20]!r}... has {len(os.fsencode(name))} bytes, but must have at most {MOST_BYTES}"
     return None
-
-
-def checked_name(run_name: object, checkpoint: str | os.PathLike) -> str:
-    """The name of a run, as a checkpoint says it. Raises RunError if it is none: it becomes a path."""
-    if not isinstance(run_name, str) or name_complaint(run_name, most_bytes=255):
-        raise RunError(f"{checkpoint}: its run_name {run_name!r} is no name of a folder; use another checkpoint")
-    return run_name
 
 
 @contextlib.contextmanager
@@ -89,14 +82,13 @@ def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]
 
 
 @contextlib.contextmanager
-def resumed_run(run_name: object, checkpoint: str | os.PathLike, runs_dir: Path = RUNS) -> Iterator[str]:
-    """Yield the name of the run that a checkpoint is of, and whose folder its logs go on in.
+def resumed_run(run_name: str, runs_dir: Path = RUNS) -> Iterator[str]:
+    """Yield the name of a run (a plain one: it becomes a path) whose folder its logs go on in.
 
-    Raises RunError if it is no name (it becomes a path), if the folder can't be written, or another process goes on there.
+    Raises RunError if the folder can't be written, or another process goes on there.
     """
-    name = checked_name(run_name, checkpoint)
-    with _only_writer(runs_dir / name):
-        yield name
+    with _only_writer(runs_dir / run_name):
+        yield run_name
 
 
 @contextlib.contextmanager

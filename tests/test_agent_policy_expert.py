@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+
 import pytest
 
-from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert, find_policy
+from agent.oracle import InProcessOracle
+from agent.policy_expert import MAX_POLICY_BYTES, ExpertAnswer, PolicyError, PolicyExpert, find_policy
+from agent.sandbox import PolicyOracle
 from pokemon_env.games.base import GBA_BUTTONS, Game
 from pokemon_env.games.tallgrass import GAME
 
@@ -150,3 +156,107 @@ def test_a_missing_policy_is_an_error_that_says_where_it_was_looked_for(tmp_path
         find_policy("NO_SUCH", tmp_path, None)
     with pytest.raises(PolicyError, match=r"no_such\.py"):
         PolicyExpert(tmp_path / "no_such.py", GAME)
+
+
+# What a policy's file may be
+
+
+def open_in_process(path):
+    return PolicyExpert(path, GAME)
+
+
+def open_in_sandbox(path):
+    with PolicyOracle(path, GAME) as oracle:
+        oracle.start()
+
+
+OPENED = pytest.mark.parametrize("opened", [open_in_process, open_in_sandbox])
+
+
+def test_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "CLOCK_SET.py"
+    path.write_bytes(b"\xef\xbb\xbf" + returning("'up'").encode())
+    assert PolicyExpert(path, GAME).label(STATE) == ExpertAnswer(4)
+    open_in_sandbox(path)
+
+
+IRREGULAR = {
+    "folder": (lambda path: path.mkdir(), "is a folder"),
+    "FIFO": (lambda path: os.mkfifo(path), "is a FIFO"),  # reading one waits for a writer, for ever
+    "dangling link": (lambda path: path.symlink_to("nowhere"), "is a link to nothing"),
+    "link in a circle": (lambda path: path.symlink_to(path.name), "can't be read"),
+    "link to a folder": (lambda path: path.symlink_to("."), "is a folder"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device"),
+    "socket": (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "is a socket"),
+}
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_what_is_no_file_is_an_error_and_not_the_games_own_policy(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # the name of a socket may not be long
+    make, words = IRREGULAR[kind]
+    path = tmp_path / "CLOCK_SET.py"
+    make(path.relative_to(tmp_path))
+    with pytest.raises(PolicyError, match=f"{path}: {words}"):
+        PolicyExpert((tmp_path, "CLOCK_SET"), GAME)
+    for opened in (open_in_process, open_in_sandbox):
+        with pytest.raises(PolicyError, match=f"{path}: {words}"):
+            opened(path)
+
+
+def test_a_policy_dir_that_cannot_be_looked_into_is_an_error(tmp_path):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("")
+    link.symlink_to("nowhere")
+    for folder, words in ((file, "is no folder"), (link, "is a link to nothing")):
+        with pytest.raises(PolicyError, match=f"{folder}: {words}"):
+            find_policy("CLOCK_SET", folder, GAME.policy_dir)
+
+
+@pytest.mark.parametrize("name", ["../CLOCK_SET", "/etc/passwd", "", ".", "A\0", "x" * 300, "A/B"])
+def test_a_milestone_is_no_path(tmp_path, name):
+    with pytest.raises(PolicyError, match="no milestone's name"):
+        find_policy(name, tmp_path, GAME.policy_dir)
+
+
+@OPENED
+def test_a_policy_has_at_most_a_mebibyte(tmp_path, opened):
+    path, source = tmp_path / "CLOCK_SET.py", returning("'up'").encode()
+    path.write_bytes(source + b"#" * (MAX_POLICY_BYTES - len(source)))
+    opened(path)
+    with path.open("ab") as file:
+        file.write(b"#")
+    with pytest.raises(PolicyError, match=r"CLOCK_SET\.py: is larger than 1,048,576 bytes"):
+        opened(path)
+
+
+@OPENED
+def test_a_sparse_giant_is_not_read(tmp_path, opened):
+    path = tmp_path / "CLOCK_SET.py"
+    with path.open("wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(PolicyError, match="is larger than"):
+        opened(path)
+
+
+@pytest.mark.parametrize("kind", [InProcessOracle, PolicyOracle])
+def test_the_identity_is_that_of_the_text_that_answers(tmp_path, kind):
+    """A file that is replaced when it has been read once is not known under the new one's name."""
+    path, other = tmp_path / "CLOCK_SET.py", tmp_path / "other"
+    path.write_text(returning("'up'"))
+    other.write_text(returning("'down'"))
+    with kind(path, GAME) as oracle:
+        wanted = oracle.identity
+    opened = []
+
+    def before_each_open(event, args):
+        if event == "open" and other.exists() and str(args[0]) == str(path):
+            opened.append(event)
+            if len(opened) == 2:
+                os.replace(other, path)
+
+    sys.addaudithook(before_each_open)  # for good, but idle once `other` is gone
+    with kind(path, GAME) as oracle:
+        assert oracle.identity == wanted
+    other.unlink(missing_ok=True)
+    assert opened

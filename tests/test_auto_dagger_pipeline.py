@@ -271,7 +271,7 @@ def test_another_policy_is_noticed():
     write_policy("GAME_RUNNING", "def run(state):\n    return 'start'\n")
     assert pipeline.main(Args(**(QUICK | more))) == 1
     record = PipelineRecords(OUTPUT).get("GAME_RUNNING")
-    assert "its policy is another one than when DAgger began; --milestone GAME_RUNNING --overwrite" in record.reason
+    assert "its policy, or --unsafe-policies, is another than when DAgger began; --milestone GAME_RUNNING" in record.reason
     assert pipeline.main(Args(**(QUICK | more | dict(overwrite=True)))) == 0
 
 
@@ -337,6 +337,10 @@ def test_other_settings_are_refused_and_overwritten_only_when_told():
     (OUTPUT / "pipeline_settings.json").write_text("{")
     with pytest.raises(PipelineError, match="can't be read"):
         goes_on(OUTPUT, settings, False)
+    for name in ("../x", "/x", "", None):  # it names a folder in runs/
+        (OUTPUT / "pipeline_settings.json").write_text(json.dumps({"name": name, "settings": settings}))
+        with pytest.raises(PipelineError, match="can't be read .*which is no plain name"):
+            goes_on(OUTPUT, settings, False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()
     for overwrite in (False, True):  # somebody's models are never thrown away

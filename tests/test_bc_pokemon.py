@@ -676,6 +676,18 @@ def test_where_it_is_evaluated_is_said(play, monkeypatch, capsys, demonstrated, 
     assert "evaluated" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["../../up", "/up", ""])
+def test_the_name_in_a_checkpoint_is_no_path(play, folder, name):
+    play()
+    last, stranger = folder / "models" / "bc_pokemon_last.pth", folder / "models" / "stranger.pth"
+    torch.save(torch.load(last) | {"run_name": name and name.replace("/up", f"{folder}/up" if name[0] == "/" else "/up")}, stranger)
+    play(eval_only=True, resume_from="models/stranger.pth", eval_episodes=1)
+    assert len(list((folder / "runs" / "stranger" / "videos").glob("*.mp4"))) == 1
+    with pytest.raises(CheckpointError, match=r"stranger.pth: its run_name is .*, which is no plain name"):
+        play(resume_from="models/stranger.pth", total_steps=12)
+    assert not list(folder.parent.rglob("up"))
+
+
 def test_a_checkpoint_is_not_played_with_another_rom(play, folder, rom_titled):
     play(eval_episodes=0)
     with pytest.raises(CheckpointError, match="bc_pokemon_last.pth: has rom_sha256 .* another build"):

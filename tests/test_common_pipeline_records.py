@@ -51,6 +51,26 @@ def test_records_are_read_back_and_replaced(tmp_path):
     assert len(PipelineRecords(tmp_path)) == 0 and rows(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"run_name": "../x"},
+        {"milestone_id": "/x"},
+        {"student": "../../x.pth"},
+        {"student": "/x.pth"},
+        {"videos": ["a/../../x.mp4"]},
+        {"videos": ["/x.mp4"]},
+        {"videos": [7]},
+    ],
+)
+def test_names_in_records_lead_nowhere_else(tmp_path, forged):
+    PipelineRecords(tmp_path).put(Record("A", 0, now(), "completed", **COMPLETED))
+    path = tmp_path / "pipeline_results.json"
+    path.write_text(json.dumps([row | forged for row in json.loads(path.read_text())]))
+    with pytest.raises(PipelineRecordsError, match=r"pipeline_results.json can't be read \("):
+        PipelineRecords(tmp_path)
+
+
 def test_columns_of_a_later_version_are_left_out(tmp_path):
     PipelineRecords(tmp_path).put(Record("A", 0, now(), "skipped"))
     path = tmp_path / "pipeline_results.json"

@@ -827,7 +827,7 @@ def test_an_expert_that_never_answers(learn):
         learn(policy_dir=policies)
     assert "\n" not in str(ending.value) and iterations() == {}
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text())  # corrected, it goes on
-    learn("models/dagger_pokemon_last.pth")
+    learn("models/dagger_pokemon_last.pth", policy_dir=policies)
     learn(exp_name="whole", policy_dir=policies)
     assert digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
 
@@ -850,6 +850,57 @@ def test_in_this_process_or_in_a_sandbox_is_the_same(learn):
     learn(exp_name="locked")
     learn(exp_name="unsafe", unsafe_policies=True)
     assert same_weights("locked", "unsafe")
+
+
+OWN = "def run(state):\n    return 'up' if state['prev_action'] == 'a' else 'a'\n"
+
+
+@pytest.mark.parametrize("flags", [dict(policy_dir="policies"), dict(unsafe_policies=True)], ids=["policy_dir", "unsafe_policies"])
+def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, capsys, flags):
+    write_policy(OWN)
+    last = "models/dagger_pokemon_last.pth"
+    learn(**flags, exp_name="whole", n_iterations=2)
+    learn(**flags, n_iterations=1)
+    before = Path(last).read_bytes()
+    with pytest.raises(dagger_pokemon.FlagError, match=f"its run was begun with {as_flags(**flags)[0]}.*another expert") as told:
+        learn(last, n_iterations=2)
+    assert "\n" not in str(told.value) and Path(last).read_bytes() == before
+    capsys.readouterr()
+    learn(last, n_iterations=2, **flags)
+    assert digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
+    said = capsys.readouterr().out
+    assert "never taken from a file" not in said and "bit for bit" not in said
+    assert ("--unsafe-policies: policy files run in this process" in said) == ("unsafe_policies" in flags)
+    assert (f"labels by policies/{MILESTONE}.py, in a sandbox\n" in said) == ("policy_dir" in flags)
+    defaults = vars(dagger_pokemon.Args())
+    learn(last, n_iterations=3, **{name: defaults[name] for name in flags})  # or the other one is meant, and that is said
+    assert "the expert was policy:" in capsys.readouterr().out
+
+
+def test_the_same_policy_from_another_folder_need_not_be_said_again(learn):
+    policies = write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text())
+    learn(policy_dir=policies, exp_name="whole")
+    learn(policy_dir=policies, n_iterations=1)
+    learn("models/dagger_pokemon_last.pth", n_iterations=2)
+    assert digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
+
+
+def test_a_strangers_checkpoint_runs_no_code_and_names_no_folder(learn, tmp_path):
+    canary = tmp_path / "canary"
+    write_policy(f"open({str(canary)!r}, 'w')\n{OWN}")
+    learn(n_iterations=1)
+    last = "models/dagger_pokemon_last.pth"
+    content = torch.load(last)
+    content["args"] |= {"policy_dir": "policies", "unsafe_policies": True}
+    torch.save(content, last)
+    learn(last, n_iterations=2)  # the expert is the one that it was
+    assert not canary.exists()
+    files = sorted(tmp_path.rglob("*"))
+    for name in ("../x", str(tmp_path / "x"), "", None):
+        torch.save(content | {"run_name": name}, last)
+        with pytest.raises(CheckpointError, match="its run_name is .*, which is no plain name"):
+            learn(last, n_iterations=3)
+    assert sorted(tmp_path.rglob("*")) == files
 
 
 # The economy of labels

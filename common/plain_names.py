@@ -1,0 +1,18 @@
+"""Names that are read from files, and may become part of a path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LONGEST_NAME = 200
+"""In bytes: file systems take 255, and endings are put behind it."""
+
+
+def is_plain_name(name: Any) -> bool:
+    """Return whether `name` names one file or folder inside another, and nothing else.
+
+    That is printable text of 1 to LONGEST_NAME bytes that holds no slash and does not begin with a dot.
+    """
+    if not isinstance(name, str) or not name.isprintable() or "/" in name or name.startswith("."):
+        return False
+    return 0 < len(name.encode()) <= LONGEST_NAME
