@@ -224,7 +224,7 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.oracle import ExpertOracle
+from agent.oracle import ExpertOracle, LabelsWithdrawn
 from agent.policy_expert import PolicyError
 from agent.policy_oracle import open_policy_oracle
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
@@ -643,7 +643,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
+    if oracle.identity in data.withdrawn:
+        raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     data.truncate(progress.rows)
+    labeller.counts.withdrawn = n_withdrawn(data)
     training = TrainingSet(
         data,
         network.preprocess,
@@ -746,6 +749,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         training.refresh()
                         answered = labeller.counts.answered
                         asked = label(args, data, rollout.ids, learner, training, labeller, stop)
+                        labeller.check()
                         if len(asked) and labeller.counts.answered == answered:
                             report.print(f"iteration {iteration}: the expert answered none of {len(asked):,} questions")
                         training.refresh()
@@ -800,6 +804,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             labeller.load_state_dict(labels_before)
         finished = False
         save(models["last"])
+    except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
+        data.withdraw(oracle.identity, str(error))
+        raise LabelsWithdrawn(
+            f"{error}. Its labels in {data_file} are withdrawn, nothing is trained on them any more. Correct the policy, and go on "
+            f"with --resume-from {models['last']}"
+        ) from error
     finally:
         stop.restore()
         finish_run(writer, args.track)
@@ -813,6 +823,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     print_table(results_table({name: row for name, row in rows.items() if row[0]}))
     print(f"data set: {data_file}; {labeller.counts}")
     return results | {"signal": None}
+
+
+def n_withdrawn(data: DaggerData) -> int:
+    """The rows whose label was withdrawn."""
+    return int((data.columns(["status"])["status"] == Status.WITHDRAWN).sum())
 
 
 def open_data(

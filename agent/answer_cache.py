@@ -2,6 +2,7 @@
 
 An answer is found again only for exactly the same question: `answer_key` hashes who is asked and all that he sees. Many
 processes may use one file at once. What was put in is there as soon as `put_many` has returned, whatever is killed then.
+Nothing is ever deleted: the answers of an expert that was found out (`withdraw`) stay, and are not found any more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from common.sqlite_files import connect, create, header, told_errors
+from common.sqlite_files import add_withdrawn, connect, create, header, told_errors, withdrawn_experts
 
 APPLICATION_ID = 0x54474143
 """What the header of such a file says in its application_id: "TGAC"."""
@@ -97,11 +98,18 @@ class AnswerCache:
                 self._connection.close()
                 raise
 
-    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, CachedAnswer]:
-        """The answers to those of the questions that are known."""
+    def get_many(self, keys: Iterable[bytes], expert: str | None = None) -> dict[bytes, CachedAnswer]:
+        """The answers to those of the questions that are known.
+
+        Args:
+            keys: the questions' `answer_key`s.
+            expert: who is asked in all of them; none are known if its answers were withdrawn, by whatever process.
+        """
         keys = list(dict.fromkeys(keys))
         found: dict[bytes, CachedAnswer] = {}
         with self._lock, self._errors():
+            if expert is not None and expert in withdrawn_experts(self._connection):
+                return found
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ", ".join("?" * len(chunk))
@@ -135,6 +143,11 @@ class AnswerCache:
                 self._connection.execute("ROLLBACK")
                 raise
         return new
+
+    def withdraw(self, expert: str, reason: str) -> None:
+        """Remember that no answer of this expert can be trusted, in words why."""
+        with self._lock, self._errors():
+            add_withdrawn(self._connection, expert, reason)
 
     def __len__(self) -> int:
         """Answers that are kept."""

@@ -2,7 +2,8 @@
 
 It is one SQLite file. What belongs to an iteration becomes visible at once, with `commit`; what a process that was killed
 had appended after its last commit is gone, and the file can be read. Rows are only ever added behind those that are there,
-and a committed row never changes, so an iteration writes no more to a large file than to a small one.
+and a committed row never changes, so an iteration writes no more to a large file than to a small one. Labels of an expert that
+was found out are withdrawn: their rows stay, and whoever reads them finds `Status.WITHDRAWN` and no label.
 
 Tables (what the columns of `rows` mean is said at `Row` and `Label`):
 
@@ -13,6 +14,7 @@ Tables (what the columns of `rows` mean is said at `Row` and `Label`):
     episode_ends   the picture after an episode's last step, which no row has
     commits        iteration, and how many rows, frames, ... there were with it
     meta           milestone, buttons, ... as JSON
+    withdrawn      experts whose labels don't count, with the reason; made when there is one
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import numpy as np
 from common.blob_table import BlobTable
 from common.demonstrations import NO_LABEL, load_episode
 from common.picture_codec import decode_picture, encode_picture, picture_key
-from common.sqlite_files import connect, create, header, told_errors
+from common.sqlite_files import add_withdrawn, connect, create, header, told_errors, withdrawn_experts
 
 APPLICATION_ID = 0x54474444
 """What the header of such a file says in its application_id: "TGDD"."""
@@ -94,6 +96,8 @@ class Status(IntEnum):
     VALID = 0
     ABSTAINED = 1
     NOT_ASKED = 2
+    WITHDRAWN = 3
+    """Its expert was found out. Never in the file's `rows`; `DaggerData.columns` says it."""
 
 
 class Source(IntEnum):
@@ -383,7 +387,24 @@ class DaggerData:
             self._connection.execute("BEGIN IMMEDIATE")
             self._reset()
 
+    def withdraw(self, expert: str, reason: str) -> None:
+        """Let no label of this expert count any more, those that are committed included; lasting at once.
+
+        Rows that are not committed are dropped.
+        """
+        self.discard()
+        with self._errors():
+            add_withdrawn(self._connection, expert, reason)
+            self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+
     # Reading
+
+    @property
+    def withdrawn(self) -> dict[str, str]:
+        """expert -> why its labels were withdrawn."""
+        with self._errors():
+            return withdrawn_experts(self._connection)
 
     def __len__(self) -> int:
         """Rows, with a writer's own that are not committed."""
@@ -422,6 +443,8 @@ class DaggerData:
     def columns(self, names: Iterable[str], start: int = 0) -> dict[str, np.ndarray]:
         """Columns of the rows from id `start` on, each (n,) with the dtype in `COLUMNS`; a million rows take some MB each.
 
+        A row whose label was withdrawn has `Status.WITHDRAWN`, and no label, optimal set or reason.
+
         Raises ValueError for a name that is none.
         """
         names = list(names)
@@ -429,7 +452,13 @@ class DaggerData:
             raise ValueError(f"no columns {unknown}; there are {', '.join(COLUMNS)}")
         n = len(self)
         arrays = {name: np.empty(max(n - start, 0), COLUMNS[name]) for name in names}
-        wanted = ", ".join(f"ifnull({name}, {0 if name == 'optimal' else -1})" for name in names)
+        columns = {name: f"ifnull({name}, {0 if name == 'optimal' else -1})" for name in names}
+        if self.withdrawn:
+            theirs = "expert IN (SELECT names.id FROM names JOIN withdrawn ON names.name = withdrawn.expert)"
+            for name, value in (("status", int(Status.WITHDRAWN)), ("label", -1), ("optimal", 0), ("reason", -1)):
+                if name in columns:
+                    columns[name] = f"CASE WHEN {theirs} THEN {value} ELSE {columns[name]} END"
+        wanted = ", ".join(columns[name] for name in names)
         with self._errors():
             cursor = self._connection.execute(
                 f"SELECT {wanted or 1} FROM rows WHERE id >= ? AND id < ? ORDER BY id", (int(start), n)
@@ -497,7 +526,8 @@ class DaggerData:
     def digest(self) -> str:
         """SHA-256 of all that can be learnt from: two runs that did the same have the same, whatever was killed between.
 
-        For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Of a file
+        For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Experts whose
+        labels were withdrawn do, but not when that was. Of a file
         that another process is writing to, it tells nothing.
         """
         digest = hashlib.sha256(json.dumps([self.milestone, self.buttons, self.facts], sort_keys=True).encode())
@@ -510,6 +540,8 @@ class DaggerData:
             ("SELECT episode, frame, terminated FROM episode_ends ORDER BY episode", ()),
             ("SELECT iteration, rows FROM commits ORDER BY id", ()),
         )
+        if self.withdrawn:
+            queries += (("SELECT DISTINCT expert FROM withdrawn ORDER BY expert", ()),)
         with self._errors():
             for query, values in queries:
                 for row in self._connection.execute(query, values):

@@ -139,9 +139,9 @@ HOSTILE = {
     "forges answers to all questions": (
         doing(
             "import json",
-            "f = next(f for f in frames() if 'token' in f.f_locals)",
-            "for n in range(9):",
-            "    x = json.dumps({'token': f.f_locals['token'], 'number': n, 'word': 'up'}).encode()",
+            "f = next(f for f in frames() if 'tokens' in f.f_locals)",
+            "for token in f.f_locals['tokens']:",
+            "    x = json.dumps({'token': token, 'word': 'up'}).encode()",
             f"    {OS}['write'](pipe(), len(x).to_bytes(4, 'little') + x)",
             before=PIPE,
         ),
@@ -151,7 +151,7 @@ HOSTILE = {
         doing(
             "import json",
             "f = next(f for f in frames() if 'token' in f.f_locals)",
-            "x = json.dumps({'token': f.f_locals['token'], 'number': f.f_locals['number'], 'word': 99}).encode()",
+            "x = json.dumps({'token': f.f_locals['token'], 'word': 99}).encode()",
             f"{OS}['write'](pipe(), len(x).to_bytes(4, 'little') + x)",
             before=PIPE,
         ),
@@ -413,12 +413,12 @@ def test_one_bad_state_spoils_no_other(oracle_of, situations):
     assert "exit status 3" in answers[3].reason and "0.4 s" in answers[1].reason
 
 
-def test_after_some_deaths_in_a_row_it_is_not_asked_any_more(oracle_of, situations, caplog):
+def test_after_some_deaths_it_is_not_asked_any_more(oracle_of, situations, caplog):
     oracle = oracle_of(doing(f"{OS}['_exit'](0)"), **QUICK | {"max_deaths": 3})
     kinds = [answer.kind for answer in oracle.label_batch(situations)]
     assert kinds == ["died"] * 3 + ["stopped"] * (len(situations) - 3)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1 and len(caplog.records) == 2
-    assert "3 times in a row" in oracle.stopped
+    assert "3 times in its last 3 questions" in oracle.stopped
 
 
 def test_a_million_failures_are_few_lines(oracle_of, situations, caplog):
