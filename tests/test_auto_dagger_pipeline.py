@@ -362,3 +362,16 @@ def test_a_start_behind_the_milestone_fails_that_milestone_and_a_missing_one_is_
     assert pipeline.main(Args(**(quick | recorded), output_dir="another")) == 1
     (record,) = PipelineRecords(Path("another"))
     assert record.status == "failed" and "already" in record.reason
+
+
+@pytest.mark.slow
+def test_an_expert_that_is_found_out_fails_its_milestone_and_the_others_go_on():
+    own = (ROOT / "tallgrass" / "policies" / "PLAYER_NAME_SET.py").read_text()
+    own += "import random\ndecide = run\ndef run(state):\n"
+    write_policy("PLAYER_NAME_SET", own + "    return None if random.Random().random() < 0.3 else decide(state)\n")
+    more = dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), record_video=False, eval_episodes=1, min_success_rate=0.0)
+    output = run(expected=1, **more)
+    assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "failed", "INTRO_CUTSCENE_COMPLETE": "skipped"}
+    reason = PipelineRecords(OUTPUT).get("PLAYER_NAME_SET").reason
+    assert "its answers depend on more than the state" in reason and "\n" not in reason
+    assert "PLAYER_NAME_SET: failed" in output
