@@ -17,7 +17,7 @@ drawn from the system's generator so that no policy can tell which. If the answe
 labels are withdrawn (`ExpertOracle.withdrawn`). Chances that a policy is found, of whose answers so many differ when asked again:
 
     1 in 10: 0.99996 within its first 96 answers
-    1 in 100: 0.62 within those, 0.97 within 2,500
+    1 in 100: 0.62 within those, 0.98 within 2,500
     1 in 1,000: 0.09 within those, 0.50 within 5,000
 
 An answer that depends on something that never changes within a process and its successor on the same machine is not found.
