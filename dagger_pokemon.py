@@ -224,7 +224,7 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.expert_evaluation import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.oracle import ExpertOracle, policy_path
+from agent.oracle import ExpertOracle, LabelsWithdrawn, policy_path
 from agent.policy_expert import PolicyError
 from agent.policy_oracle import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
@@ -669,7 +669,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             f"{data_file}: is not the data set of {args.resume_from}, or was changed: its first {progress.rows} rows are others; "
             "put the right file there, or start anew without --resume-from"
         )
+    if oracle.identity in data.withdrawn:
+        raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     data.truncate(progress.rows)
+    labeller.counts.withdrawn = n_withdrawn(data)
     training = TrainingSet(
         data,
         network.preprocess,
@@ -716,7 +719,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         }
         if record is None:
             progress.rows, progress.labels = data.n_committed, labeller.state_dict()
-            content["data_digest"] = data.digest()
+            content["data_digest"] = data.digest(data.n_committed)
             content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
         save_checkpoint(path, content)
@@ -766,6 +769,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         training.refresh()
                         answered = labeller.counts.answered
                         asked = label(args, data, rollout.ids, learner, training, labeller, stop)
+                        labeller.check()
                         if len(asked) and labeller.counts.answered == answered:
                             report.print(f"iteration {iteration}: the expert answered none of {len(asked):,} questions")
                         training.refresh()
@@ -822,6 +826,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             labeller.load_state_dict(labels_before)
         finished = False
         save(models["last"])
+    except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
+        data.withdraw(oracle.identity, str(error))
+        raise LabelsWithdrawn(
+            f"{error}. Its labels in {data_file} are withdrawn, nothing is trained on them any more. Correct the policy, and go on "
+            f"with --resume-from {models['last']}"
+        ) from error
     finally:
         stop.restore()
     results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
@@ -840,6 +850,11 @@ def holds_rows(data_file: Path) -> bool:
     """Whether a data set is of a run that began; without a row it is what a failed start left, and in nobody's way."""
     with DaggerData(data_file, "read") as data:
         return len(data) > 0
+
+
+def n_withdrawn(data: DaggerData) -> int:
+    """The rows whose label was withdrawn."""
+    return int((data.columns(["status"])["status"] == Status.WITHDRAWN).sum())
 
 
 def open_data(

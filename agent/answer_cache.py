@@ -2,6 +2,7 @@
 
 An answer is found again only for exactly the same question: `answer_key` hashes who is asked and all that he sees. Many
 processes may use one file at once. What was put in is there as soon as `put_many` has returned, whatever is killed then.
+Nothing is ever deleted: the answers of an expert that was found out (`withdraw`) stay, and are not found any more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from types import TracebackType
 from typing import Any
 
 from common.dagger_data import MOST_BUTTONS
-from common.sqlite_files import check_schema, connect, create, header, told_errors
+from common.sqlite_files import (
+    WITHDRAWN_TABLE,
+    add_withdrawn,
+    check_schema,
+    connect,
+    create,
+    header,
+    told_errors,
+    withdrawn_experts,
+)
 
 APPLICATION_ID = 0x54474143
 """What the header of such a file says in its application_id: "TGAC"."""
@@ -116,18 +126,25 @@ class AnswerCache:
                 raise AnswerCacheError(
                     f"{self.path}: has schema version {version}, this program uses {SCHEMA_VERSION}; give another file"
                 )
-            check_schema(connection, _SCHEMA)
+            check_schema(connection, _SCHEMA, optional=[WITHDRAWN_TABLE])
             connection.execute("SELECT key FROM answers ORDER BY key DESC LIMIT 1").fetchone()
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, CachedAnswer]:
-        """The answers to those of the questions that are known."""
+    def get_many(self, keys: Iterable[bytes], expert: str | None = None) -> dict[bytes, CachedAnswer]:
+        """The answers to those of the questions that are known.
+
+        Args:
+            keys: the questions' `answer_key`s.
+            expert: who is asked in all of them; none are known if its answers were withdrawn, by whatever process.
+        """
         keys = list(dict.fromkeys(keys))
         found: dict[bytes, CachedAnswer] = {}
         with self._lock, self._errors():
+            if expert is not None and expert in withdrawn_experts(self._connection):
+                return found
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ", ".join("?" * len(chunk))
@@ -161,6 +178,14 @@ class AnswerCache:
             except sqlite3.Error as error:
                 self._do_without(error)
                 return 0
+
+    def withdraw(self, expert: str, reason: str) -> None:
+        """Remember that no answer of this expert can be trusted, in words why. A full disk is a warning."""
+        with self._lock, self._errors():
+            try:
+                add_withdrawn(self._connection, expert, reason)
+            except sqlite3.Error as error:
+                self._do_without(error)
 
     def __len__(self) -> int:
         """Answers that are kept."""

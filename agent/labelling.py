@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent.answer_cache import AnswerCache, CachedAnswer, answer_key
-from agent.oracle import ExpertOracle, Situation
+from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation
 from common.dagger_data import Label
 from common.picture_codec import picture_key
 
@@ -34,6 +34,8 @@ class LabelCounts:
     """Kind of abstention -> how many."""
     seconds: float = 0.0
     """Waited for answers."""
+    withdrawn: int = 0
+    """Those of `labels` whose expert was found out; the budget may be spent on them again."""
 
     def scalars(self) -> dict[str, float]:
         """What is logged, under the names that it has in TensorBoard (within a group such as `labels/`)."""
@@ -67,17 +69,22 @@ class Labeller:
     @property
     def left(self) -> float:
         """Labels that may still be asked for."""
-        return float("inf") if self.budget is None else max(self.budget - self.counts.labels, 0)
+        used = self.counts.labels - self.counts.withdrawn
+        return float("inf") if self.budget is None else max(self.budget - used, 0)
 
     def label(self, situations: Sequence[Situation]) -> list[Label | None]:
-        """One label (or abstention) for each situation, in order; None where the budget is used up."""
+        """One label (or abstention) for each situation, in order; None where the budget is used up.
+
+        Raises LabelsWithdrawn if the expert is found out, and the cache knows it then.
+        """
         began = time.monotonic()
         wanted = list(situations[: int(min(self.left, len(situations)))])
         keys = [self._key(situation) for situation in wanted]
-        known = {} if self.cache is None else self.cache.get_many(keys)
+        known = {} if self.cache is None else self.cache.get_many(keys, self.oracle.identity)
         answers: dict[bytes, CachedAnswer] = dict(known)
         missing = {key: situation for key, situation in zip(keys, wanted, strict=True) if key not in answers}
         answers |= self._ask(missing)
+        self._raise_if_withdrawn()
         labels = [self._as_label(answers[key], key in known) for key in keys]
 
         counts = self.counts
@@ -90,12 +97,23 @@ class Labeller:
         counts.seconds += time.monotonic() - began
         return [*labels, *[None] * (len(situations) - len(labels))]
 
+    def check(self) -> None:
+        """Make sure of the answers so far. Raises LabelsWithdrawn if the expert is found out."""
+        self.oracle.check()
+        self._raise_if_withdrawn()
+
     def state_dict(self) -> dict[str, Any]:
         """The counts, in plain types."""
         return asdict(self.counts)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.counts = LabelCounts(**state)
+
+    def _raise_if_withdrawn(self) -> None:
+        if self.oracle.withdrawn is not None:
+            if self.cache is not None:
+                self.cache.withdraw(self.oracle.identity, self.oracle.withdrawn)
+            raise LabelsWithdrawn(self.oracle.withdrawn)
 
     def _key(self, situation: Situation) -> bytes:
         picture = picture_key(situation.frame) if self.oracle.needs_frame else b""

@@ -22,7 +22,7 @@ from types import TracebackType
 
 import numpy as np
 
-from agent.policy_expert import ExpertAnswer, PolicyExpert, PolicySource, find_policy
+from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert, PolicySource, find_policy
 from pokemon_env.games.base import Game
 
 _GAME_SOURCE = Path(__file__).resolve().parent.parent / "pokemon_env"
@@ -40,6 +40,10 @@ class Situation:
     """The screen, (H, W, 3) uint8 RGB; None where the expert needs none (`ExpertOracle.needs_frame`)."""
 
 
+class LabelsWithdrawn(PolicyError):  # noqa: N818 - what became of the labels
+    """An expert's answers depend on more than the situation, so none of its labels counts; the text says how that showed."""
+
+
 class ExpertOracle(ABC):
     """An expert that is asked in batches. A context manager: `close` ends what it started.
 
@@ -47,11 +51,13 @@ class ExpertOracle(ABC):
         identity: where its labels come from. Stable from run to run, and another one whenever labels may differ.
         concurrency: how many batches may be asked at once, from as many threads.
         needs_frame: whether situations must hold the frame.
+        withdrawn: why none of its labels can be trusted, those that it gave before included; None while they can.
     """
 
     identity: str
     concurrency: int = 1
     needs_frame: bool = False
+    withdrawn: str | None = None
 
     @abstractmethod
     def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
@@ -62,6 +68,9 @@ class ExpertOracle(ABC):
     def start(self) -> None:  # noqa: B027 - most have nothing to start
         """Be ready now, and not only at the first question. Raises what would make all questions vain, for example PolicyError
         for a policy that can't be loaded."""
+
+    def check(self) -> None:  # noqa: B027 - most have nothing to check
+        """Make sure of the answers that were given so far, before something is built on them; `withdrawn` says what was found."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End what this oracle started. May be called again; nothing can be asked afterwards."""
@@ -155,8 +164,16 @@ class SlowOracle(ExpertOracle):
         with self._oracle_free:
             return self._oracle.label_batch(situations)
 
+    @property
+    def withdrawn(self) -> str | None:
+        return self._oracle.withdrawn
+
     def start(self) -> None:
         self._oracle.start()
+
+    def check(self) -> None:
+        with self._oracle_free:
+            self._oracle.check()
 
     def close(self) -> None:
         self._lines.shutdown()

@@ -10,18 +10,29 @@ its question abstained from, and the rest of the batch asked of another one.
 
 State: a policy must be a function of the situation. Its file is run again for every question, so that whatever it keeps is
 forgotten (this costs the time that its top level takes, some 10 microseconds for the shipped ones), and `random` is seeded
-from the situation. What only deliberate tricks can keep (attributes of shared modules, patched tools) is looked for: now and
-then the last question is asked again of a fresh child, which knows no other question, and if the answers differ, the policy
-is given up (costs some 3 ms for each 256 questions, or for each batch of 32 and more).
+from the situation. What else answers may depend on (attributes of shared modules, patched tools, clocks, addresses, generators
+of the policy's own) is looked for: after each 32 answers some are asked again of a fresh child, which knows no other question,
+in another order. Of the first 96 answers all are asked again, and once more of a fresh process; later 4 for each 32 answers,
+drawn from the system's generator so that no policy can tell which. If the answers differ, the policy is given up and its
+labels are withdrawn (`ExpertOracle.withdrawn`). Chances that a policy is found, of whose answers so many differ when asked again:
+
+    1 in 10: 0.99996 within its first 96 answers
+    1 in 100: 0.62 within those, 0.98 within 2,500
+    1 in 1,000: 0.09 within those, 0.50 within 5,000
+
+An answer that depends on something that never changes within a process and its successor on the same machine is not found.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
 import math
 import os
 import queue
+import secrets
 import select
 import signal
 import subprocess
@@ -31,7 +42,7 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,20 +62,26 @@ LIMIT_KINDS = ("timeout", "memory", "died", "protocol")
 """Why a question was abstained from whose child broke a limit: too slow, wanted too much memory, ended or crashed, or wrote
 something to its pipe that is no answer."""
 STOPPED_KINDS = ("load", "not repeatable", "stopped")
-"""Why no question is asked any more: the file can't be loaded, its answers depend on what was asked before, or too many
-children in a row were killed."""
+"""Why no question is asked any more: the file can't be loaded, its answers depend on more than the state, or too many children
+were killed."""
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0  # of a worker's start, which takes a third of one on an idle machine
 _KILL_SECONDS = 5.0
+_FOLDER_PREFIX = "sandbox_root_"
+_UNLOCKED_SECONDS = 1.0  # a folder that is so young may not be locked yet
 _MAX_FRAME = 256 * 1024
 _MAX_REASON = 2000
 _MAX_LINE = 500
 _MAX_SNAPSHOT = 1 << 20
-_CHUNK = 256  # questions that are sent at once; a child answers about as many
-_AUDIT_CHUNK = 32  # so many at once are worth an audit
-# What a worker gets of the environment to find Python and the packages by; it forgets it before it runs a policy.
-_PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL")
+_CHUNK = 32  # questions that are sent at once; after about as many answers some are asked again
+_EARLY = 96  # of so many first answers all are asked again, and then once more of a fresh process
+_AGAIN = 3  # of later ones so many for each _CHUNK, the last among them, and one that was given long before
+_KEPT = 128  # answers of all that were given, to be asked again later
+_FRESH_PROCESS = 4096  # answers from one fresh process to the next
+_DEATH_WINDOW = 10  # deaths are counted among so many times max_deaths questions
+# What a worker gets of the environment to find Python and the packages by; it overwrites it before it runs a policy.
+_PASSED_ON = ("HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL")
 # Sets in the same order in each worker; and one thread, since only such a process can be locked and forked.
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _CHILD_KINDS = frozenset((*ANSWER_KINDS, "memory", "bad state"))
@@ -81,13 +98,24 @@ class _Limits:
     memory_mb: int
 
 
-class _Broken(Exception):
-    """A child broke a limit."""
+_Answered = tuple[Situation, dict[str, Any]]
+"""A question and the verdict on it."""
 
-    def __init__(self, kind: str, reason: str):
+
+class _Broken(Exception):
+    """A child broke a limit.
+
+    Args:
+        kind: one of `LIMIT_KINDS`.
+        reason: what it did, in words.
+        used_up: whether it may have done no more than live too long for a limit that is lower than ours.
+    """
+
+    def __init__(self, kind: str, reason: str, used_up: bool = False):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+        self.used_up = used_up
 
 
 class _LoadFailed(Exception):
@@ -105,11 +133,12 @@ class PolicyOracle(ExpertOracle):
         workers: how many processes answer at once.
         call_seconds, load_seconds: wall-clock limits of one question and of loading the file.
         memory_mb: what a policy may take beyond what Python and the game take.
-        max_deaths: after so many children in a row were killed, no more are started, and all abstains.
+        max_deaths: after so many children were killed among the last 10 * max_deaths questions, no more are started, and all
+            abstains.
         with_optimal: answers also hold all right buttons, where the game can tell.
 
     Attributes:
-        path, identity, concurrency, needs_frame: see `ExpertOracle`.
+        path, identity, concurrency, needs_frame, withdrawn: see `ExpertOracle`.
         answers, abstentions, abstention_kinds, messages: as `PolicyExpert` has them.
         stopped: why no question is asked any more; None while questions are.
         layers: {layer: "active" or why it is not}, once a worker has started.
@@ -149,7 +178,12 @@ class PolicyOracle(ExpertOracle):
         self._game = game
         self._actions = {name.lower(): number for number, name in enumerate(game.buttons)}
         self._max_deaths = max_deaths
-        self._deaths = 0
+        self._died: deque[bool] = deque(maxlen=_DEATH_WINDOW * max_deaths)  # of the last questions, whether a child did
+        self._draw = secrets.SystemRandom()
+        self._n_answers = 0  # those that can be asked again
+        self._unchecked: list[_Answered] = []  # given since the last check
+        self._kept: list[_Answered] = []  # a uniform sample of all that were given
+        self._next_process = _EARLY
         self._was_loaded = False
         self._with_optimal = with_optimal
         if (game.id, game.system) not in [(known.id, known.system) for known in known_games()] and type(game) is not PictureOnly:
@@ -187,12 +221,23 @@ class PolicyOracle(ExpertOracle):
         chunks = [situations[start : start + size] for start in range(0, len(situations), size)]
         parts = map(self._ask_idle, chunks) if self._threads is None else self._threads.map(self._ask_idle, chunks)
         verdicts = [verdict for part in parts for verdict in part]
-        if self._stopped_kind == "not repeatable":  # then none of them can be trusted
+        if len(situations) >= _CHUNK:
+            self._check_idle(at_least=1)
+        if self.withdrawn is not None:  # then none of them can be trusted
             verdicts = [_verdict(self._stopped_kind, self.stopped or "")] * len(verdicts)
         answers = [self._answer(verdict) for verdict in verdicts]
         if self._with_optimal:
             answers = [add_optimal(answer, asked, self._game) for answer, asked in zip(answers, situations, strict=True)]
         return answers
+
+    def check(self) -> None:
+        """Ask some of the newest answers again now, and not only when there are 32; see `ExpertOracle.check`.
+
+        Raises SandboxError if no worker can be started here.
+        """
+        if self._next_process == _EARLY and self._n_answers >= _CHUNK:  # there may be no more than these
+            self._next_process = self._n_answers
+        self._check_idle(at_least=1)
 
     def close(self) -> None:
         """End all workers and what they run."""
@@ -205,7 +250,12 @@ class PolicyOracle(ExpertOracle):
     def _ask_idle(self, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
         worker = self._idle.get()
         try:
-            return self._ask(worker, chunk)
+            verdicts = self._ask(worker, chunk)
+            with self._lock:
+                for answered in zip(chunk, verdicts, strict=True):
+                    self._keep(answered)
+            self._check(worker, at_least=_CHUNK)
+            return verdicts
         finally:
             self._idle.put(worker)
 
@@ -217,41 +267,72 @@ class PolicyOracle(ExpertOracle):
             before = len(verdicts)
             try:
                 worker.ask(rest, self._actions, verdicts)
-                self._deaths = 0
+                self._count_answers(len(rest))
             except _Broken as broken:
+                unfair = broken.used_up and worker.answered > 0  # then another child may well answer the same question
                 worker.kill_child()
+                if unfair:
+                    continue
                 if broken.kind == "protocol":  # then any of them may be forged
                     verdicts[before:] = [_verdict("protocol", broken.reason) for _ in verdicts[before:]]
-                elif len(verdicts) > before:
-                    self._deaths = 0
+                else:
+                    self._count_answers(len(verdicts) - before)
                 if len(verdicts) == len(chunk):
                     verdicts.pop()  # it broke the limit after its last answer
                 verdicts.append(_verdict(broken.kind, broken.reason))
                 self._count_death(broken)
-        if self.stopped is None and worker.asked and (worker.asked >= _CHUNK or len(chunk) >= _AUDIT_CHUNK):
-            self._audit(worker, chunk[-1], verdicts[-1])
         missing = len(chunk) - len(verdicts)
         return verdicts + [_verdict(self._stopped_kind, self.stopped or "")] * missing
 
-    def _audit(self, worker: _Worker, situation: Situation, verdict: dict[str, Any]) -> None:
-        """Replace the worker's child, and hold the newcomer's answer to its first question against its predecessor's."""
-        worker.kill_child()
-        if not self._load(worker):
+    def _keep(self, answered: _Answered) -> None:
+        """Remember an answer to ask again: each new one for now, and of all that were given a sample in which each is as likely.
+
+        Answers that broke a limit are left out, which may have been the machine's fault.
+        """
+        if answered[1].get("kind") in (*LIMIT_KINDS, *STOPPED_KINDS):
             return
-        again: list[dict[str, Any]] = []
+        self._n_answers += 1
+        self._unchecked.append(answered)
+        if len(self._kept) < _KEPT:
+            self._kept.append(answered)
+        elif (place := self._draw.randrange(self._n_answers)) < _KEPT:
+            self._kept[place] = answered
+
+    def _check_idle(self, at_least: int) -> None:
+        worker = self._idle.get()
         try:
-            worker.ask([situation], self._actions, again)
-        except _Broken as broken:
+            self._check(worker, at_least)
+        finally:
+            self._idle.put(worker)
+
+    def _check(self, worker: _Worker, at_least: int) -> None:
+        """Ask again some of what was answered since the last check, if it is so much, of a child that knows no question."""
+        with self._lock:
+            fresh_process = self._n_answers >= self._next_process
+            if self.stopped is not None or (len(self._unchecked) < at_least and not fresh_process):
+                return
+            given, self._unchecked = self._unchecked, []
+            if self._n_answers - len(given) >= _EARLY:
+                given = [*given[-1:], *self._draw.sample(given[:-1], min(_AGAIN, len(given)) - 1)]
+            again = [*given, self._draw.choice(self._kept)]
+            if fresh_process:  # other addresses, and whatever else is another
+                self._next_process = self._n_answers + _FRESH_PROCESS
+                again = [*self._kept, *again]
+            self._draw.shuffle(again)
+        if fresh_process:
+            worker.close()
+        else:
             worker.kill_child()
-            self._count_death(broken)
-            return
-        first, second = (answer.get("word") or answer.get("kind") for answer in (verdict, again[0]))
-        if first != second and not {first, second} & set(LIMIT_KINDS):
-            self._stop(
-                "not repeatable",
-                f"answered {first!r} after other questions and {second!r} as its first one: its answers depend on more than the "
-                "state; let run(state) decide from the state alone",
-            )
+        verdicts = self._ask(worker, [situation for situation, _ in again])
+        for (_, before), after in zip(again, verdicts, strict=True):
+            first, second = (answer.get("word") or answer.get("kind") for answer in (before, after))
+            if first != second and second not in (*LIMIT_KINDS, *STOPPED_KINDS):
+                self._stop(
+                    "not repeatable",
+                    f"answered {first!r} and, when it was asked again, {second!r} at the same state: its answers depend on more "
+                    "than the state (a clock, id(), what was asked before, or a generator of its own); let run(state) decide from "
+                    "the state alone, and draw lots by random.random() or random.choice(), which are seeded from the state",
+                )
 
     def _load(self, worker: _Worker) -> bool:
         """Make the worker ready to be asked; False if the oracle has stopped."""
@@ -271,12 +352,19 @@ class PolicyOracle(ExpertOracle):
                     self._count_death(broken)
         return False
 
+    def _count_answers(self, number: int) -> None:
+        with self._lock:
+            self._died.extend([False] * number)
+
     def _count_death(self, broken: _Broken) -> None:
         with self._lock:
-            self._deaths += 1
-            deaths = self._deaths
+            self._died.append(True)
+            deaths, questions = sum(self._died), len(self._died)
         if deaths >= self._max_deaths:
-            self._stop("stopped", f"was killed {deaths} times in a row, the last time because it {broken.reason}; correct it")
+            self._stop(
+                "stopped",
+                f"was killed {deaths} times in its last {questions} questions, lastly because it {broken.reason}; correct it",
+            )
 
     def _stop(self, kind: str, reason: str) -> None:
         with self._lock:
@@ -284,6 +372,8 @@ class PolicyOracle(ExpertOracle):
                 return
             self._stopped_kind = kind
             self.stopped = f"{self.path}: {_one_line(reason)}"
+            if kind == "not repeatable":
+                self.withdrawn = self.stopped
         log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
 
     def _answer(self, verdict: dict[str, Any]) -> ExpertAnswer:
@@ -323,7 +413,7 @@ class _Worker:
 
     def __init__(self, path: Path, source: str, game: Game, limits: _Limits):
         self.layers: dict[str, str] = {}
-        self.asked = 0  # of the child that lives now
+        self.answered = 0  # by the child that lives now
         self._path = path
         self._limits = limits
         self._config = {
@@ -333,11 +423,10 @@ class _Worker:
             "system": game.system,
             "memory_bytes": limits.memory_mb << 20,
             # A backstop: the time limits of the questions are the host's.
-            "cpu_seconds": int(limits.load_seconds + 2 * _CHUNK * limits.call_seconds) + 1,
+            "cpu_seconds": int(limits.load_seconds + 2 * (_KEPT + 3 * _CHUNK) * limits.call_seconds) + 1,
         }
         self._process: _Process | None = None
         self._loaded = False
-        self._batches = 0
 
     @property
     def is_running(self) -> bool:
@@ -358,6 +447,7 @@ class _Worker:
         message = _parsed(self._process.next_answer(self._limits.load_seconds))
         if message.get("loaded") is not True:
             raise _LoadFailed(_sayable(str(message.get("reason"))[:_MAX_REASON]))
+        self._process.order(b"I")
         self._loaded = True
 
     def ask(self, situations: Sequence[Situation], actions: dict[str, int], verdicts: list[dict[str, Any]]) -> None:
@@ -365,30 +455,33 @@ class _Worker:
 
         Raises _Broken at the first whose child breaks a limit; then the verdicts before it are there.
         """
-        self._batches += 1
-        self.asked += len(situations)
+        # One for each answer and one for the end: none can be written before its question was sent.
+        *tokens, end = (secrets.token_hex(8) for _ in range(len(situations) + 1))
         snapshots = [bytes(asked.snapshot)[:_MAX_SNAPSHOT] for asked in situations]
         header = {
-            "token": self._batches,
+            "tokens": [*tokens, end],
             "sizes": [len(snapshot) for snapshot in snapshots],
             "prev_actions": [str(asked.prev_action) for asked in situations],
         }
         head = json.dumps(header).encode("ascii")
         content = b"".join((len(head).to_bytes(4, "little"), head, *snapshots))
         seconds = self._limits.call_seconds
+        self._process.order(b"A")
         self._process.send(len(content).to_bytes(4, "little") + content, seconds)
-        for number in range(len(situations)):
+        for token in tokens:
             message = _parsed(self._process.next_answer(seconds))
-            if message.pop("token", None) != self._batches or message.pop("number", None) != number:
+            if message.pop("token", None) != token:
                 raise _Broken("protocol", "wrote something to its pipe that is no answer to the question")
             verdicts.append(_checked(message, actions))
-        if _parsed(self._process.next_answer(seconds)) != {"token": self._batches, "end": True} or self._process.has_more():
+            self.answered += 1
+        if _parsed(self._process.next_answer(seconds)) != {"token": end} or self._process.has_more():
             raise _Broken("protocol", "wrote more to its pipe than its answers")
+        self._process.order(b"I")
 
     def kill_child(self) -> None:
         """Kill the child if there is one, and forget what it wrote."""
         self._loaded = False
-        self.asked = 0
+        self.answered = 0
         if self._process is not None and not self._process.kill_child():
             self.close()  # the worker itself is gone or does not obey; another is started when one is needed
 
@@ -412,8 +505,7 @@ class _Process:
         theirs = (control_in, control_out, questions, answers)
         ours = (self._control, self._events, self._questions, self._answers)
         self._event_bytes, self._answer_bytes = bytearray(), bytearray()
-        # The folder is deleted when the worker has made it its root: then not even an empty folder is left in it.
-        with tempfile.TemporaryDirectory(prefix="sandbox_root_") as folder, tempfile.TemporaryFile() as complaints:
+        with _root_folder() as folder, tempfile.TemporaryFile() as complaints:
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "agent.sandbox_worker", *map(str, theirs), Path(config["path"]).stem],
@@ -519,13 +611,43 @@ class _Process:
         return _parsed(frame)
 
     def _raise_death(self) -> None:
-        status = self._next_event(_KILL_SECONDS).get("status")
+        event = self._next_event(_KILL_SECONDS)
+        status = event.get("status")
+        if event.get("cpu_limit") is not None:
+            reason = f"used up the {event['cpu_limit']} s of CPU time that `ulimit -t` allows here, which is too low"
+            raise _Broken("died", reason, used_up=True)
         if not isinstance(status, int):
             raise _Broken("died", "ended its process")
         if status >= 0:
             raise _Broken("died", f"ended its process (exit status {status})")
         names = {number.value: number.name for number in signal.Signals}
         raise _Broken("died", f"crashed its process or was killed by the system ({names.get(-status, f'signal {-status}')})")
+
+
+@contextlib.contextmanager
+def _root_folder() -> Iterator[str]:
+    """An empty folder. When a worker has made it its root it is deleted: then not even an empty folder is left in it.
+
+    Those that hosts left when they were killed are deleted, too: a host that lives holds a lock on its own.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, one in use, or one that is not empty and so not ours
+            about = left.lstat()
+            if about.st_uid == os.getuid() and time.time() - about.st_mtime > _UNLOCKED_SECONDS:
+                with _locked_folder(left):
+                    left.rmdir()
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder, _locked_folder(folder):
+        yield folder
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: str | os.PathLike) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _end_process(process: subprocess.Popen, fds: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import platform
+import posix
 import resource
 import signal
 import socket
@@ -28,6 +29,7 @@ _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446  # the same on all architectures
 _LANDLOCK_VERSION = 1
 _CAPABILITY_VERSION = 0x20080522
 _PROT_EXEC = 4
+_LAST_CLOCK = 11  # CLOCK_TAI
 _MAX_FD = 1 << 16
 
 # Of each machine: its number in seccomp filters, the number of capset, and those of the calls that are let through.
@@ -90,8 +92,8 @@ def imprison(read_fd: int, write_fd: int, address_space: int, cpu_seconds: int) 
         address_space: bytes that it may have in all.
         cpu_seconds: it is killed after so many.
 
-    Forks, threads, programs, sockets, files, signals and the memory of others are refused with EPERM.
-    Raises LockdownError if that was tried and is not so.
+    Forks, threads, programs, sockets, files, signals, clocks and the memory of others are refused with EPERM. Where hard limits
+    are lower already, those hold. Raises LockdownError if that was tried and is not so.
     """
     number, _, calls = _MACHINES[platform.machine()]
     libc = _libc()
@@ -108,6 +110,7 @@ def imprison(read_fd: int, write_fd: int, address_space: int, cpu_seconds: int) 
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
+        limit = lower_limit(name, limit)
         resource.setrlimit(name, (limit, limit))
     _call(libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     program = _filter(number, calls, read_fd, write_fd)
@@ -119,9 +122,27 @@ def imprison(read_fd: int, write_fd: int, address_space: int, cpu_seconds: int) 
     _must_be_refused("signalling another process", lambda: os.kill(os.getppid(), 0))
 
 
+def lower_limit(name: int, limit: int) -> int:
+    """A limit (`resource.RLIMIT_...`), or the hard one that this process has already where that is lower."""
+    hard = resource.getrlimit(name)[1]
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+
+
+def forget_environment() -> None:
+    """Overwrite the environment that this process was started with; where /proc does not tell its place, only Python's copies.
+
+    `os.environ.clear()` leaves its text on the stack, where a child finds it.
+    """
+    os.environ.clear()
+    posix.environ.clear()
+    with open("/proc/self/stat", "rb") as stat:
+        start, end = map(int, stat.read().rpartition(b")")[2].split()[47:49])
+    ctypes.memset(start, 0, end - start)
+
+
 def _filter(machine: int, calls: dict[str, int], read_fd: int, write_fd: int) -> bytes:
     """A seccomp program: `calls` are let through, some for certain arguments only, and all others fail with EPERM."""
-    load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JMP|JSET|K, RET|K
+    load, equal, above, any_bit, give = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JMP|JGT|K, JMP|JSET|K, RET|K
     allow, refuse, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 
     def step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -132,6 +153,8 @@ def _filter(machine: int, calls: dict[str, int], read_fd: int, write_fd: int) ->
 
     wanted = {"read": (0, equal, read_fd, allow, refuse), "write": (0, equal, write_fd, allow, refuse)}
     wanted |= dict.fromkeys(("mmap", "mprotect"), (2, any_bit, _PROT_EXEC, refuse, allow))
+    # Numbers above those, which are negative ones, mean the CPU clocks of other processes and devices.
+    wanted |= dict.fromkeys(("clock_gettime", "clock_getres"), (0, above, _LAST_CLOCK, refuse, allow))
     program = step(load, 4) + step(equal, machine, 1, 0) + step(give, kill) + step(load, 0)
     for name, number in calls.items():
         if name in wanted:

@@ -3,9 +3,11 @@
     python -m agent.sandbox_worker CONTROL_IN CONTROL_OUT QUESTIONS ANSWERS LABEL     (descriptors; LABEL is for `ps`)
 
 The worker imports what policies need, locks itself up and waits for orders on CONTROL_IN: F forks a child that loads the
-policy and answers questions, K kills it. It runs no policy itself and reads nothing that a policy wrote, so that a fresh
-child costs 2 ms and not a start of Python. The child takes questions from, and answers to, the host; it is locked further
-before it sees the policy. Whatever a policy does, it can do to its child alone, and what the child says is not believed.
+policy and answers questions, K kills it. I says that the child is not asked for now: it may prepare for the next question, and
+is stopped after PREPARE_SECONDS; A says that it is asked, and it goes on. The worker runs no policy itself and reads nothing that
+a policy wrote, so that a fresh child costs 2 ms and not a start of Python. The child takes questions from, and answers to, the
+host; it is locked further before it sees the policy. Whatever a policy does, it can do to its child alone, and what the child
+says is not believed.
 
 Frames on all pipes: 4 bytes of length, little-endian, then JSON; behind the questions' JSON come the snapshots.
 """
@@ -22,6 +24,7 @@ import resource
 import select
 import signal
 import sys
+import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -60,6 +63,9 @@ ALLOWED_IMPORTS = frozenset(
 # What Python itself may look for later, when no file can be opened any more.
 _ALSO_NEEDED = ("encodings.ascii", "encodings.latin_1", "linecache", "tokenize", "unicodedata")
 
+PREPARE_SECONDS = 0.1
+"""How long a policy may compute when nobody has asked it; then its process stands still until it is asked."""
+
 LOG_MESSAGES = 10
 """Of one question; more are dropped."""
 LOG_CHARACTERS = 1000
@@ -78,7 +84,7 @@ def main() -> None:
     with open("/proc/self/statm") as statm:
         address_space = int(statm.read().split()[0]) * resource.getpagesize() + config["memory_bytes"]
     modules = sorted(sys.modules)
-    os.environ.clear()
+    sandbox_lockdown.forget_environment()
     gc.collect()
     gc.freeze()  # so that a child's collections do not touch, and so copy, what it shares with the worker
     try:
@@ -97,30 +103,47 @@ def main() -> None:
                 os._exit(1)
         return pid
 
-    _obey(control_in, control_out, questions, start_child)
+    cpu_limit = sandbox_lockdown.lower_limit(resource.RLIMIT_CPU, config["cpu_seconds"])
+    _obey(control_in, control_out, questions, start_child, cpu_limit if cpu_limit < config["cpu_seconds"] else None)
 
 
-def _obey(control_in: int, control_out: int, questions: int, start_child: Callable[[], int]) -> None:
-    """Start and kill children until the host goes away."""
+def _obey(control_in: int, control_out: int, questions: int, start_child: Callable[[], int], cpu_limit: int | None = None) -> None:
+    """Start and kill children until the host goes away.
+
+    Args:
+        cpu_limit: seconds of CPU time after which a child is killed, where that is not our limit but one from outside.
+    """
     child = watch = None
+    stop_at: float | None = None  # when the child is stopped, of time.monotonic()
+    stopped = False
     orders = select.poll()
     orders.register(control_in, select.POLLIN)
 
     def bury(event: str) -> None:
-        nonlocal child, watch
-        status = None
+        nonlocal child, watch, stop_at, stopped
+        status, spent = None, False
         if child is not None:
             os.kill(child, signal.SIGKILL)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            _, code, used = os.wait4(child, 0)
+            status = os.waitstatus_to_exitcode(code)
+            if cpu_limit is not None and status in (-signal.SIGKILL, -signal.SIGXCPU):
+                # The kernel holds the limit against its ticks, which may run ahead of what it tells.
+                spent = used.ru_utime + used.ru_stime > 0.8 * cpu_limit
             orders.unregister(watch)
             os.close(watch)
-            child = watch = None
+            child = watch = stop_at = None
+            stopped = False
         if event == "killed":
             _empty(questions)
-        write_frame(control_out, {"event": event, "status": status})
+        write_frame(control_out, {"event": event, "status": status, "cpu_limit": cpu_limit if spent else None})
 
     while True:
-        if control_in not in dict(orders.poll()):
+        ready = dict(orders.poll(None if stop_at is None else max(0.0, 1000 * (stop_at - time.monotonic()))))
+        if not ready:
+            os.kill(child, signal.SIGSTOP)
+            stop_at, stopped = None, True
+            continue
+        if control_in not in ready:
             bury("died")
             continue
         order = os.read(control_in, 1)
@@ -130,6 +153,12 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
             orders.register(watch, select.POLLIN)
         elif order == b"K":
             bury("killed")
+        elif order == b"I":
+            stop_at = None if child is None else time.monotonic() + PREPARE_SECONDS
+        elif order == b"A":
+            if stopped:
+                os.kill(child, signal.SIGCONT)
+            stop_at, stopped = None, False
         else:  # the host closed the pipe
             if child is not None:
                 os.kill(child, signal.SIGKILL)
@@ -137,28 +166,32 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
 
 
 def _be_child(config: dict[str, Any], game: Game, questions: int, answers: int, address_space: int) -> None:
+    short_of_memory = sandbox_lockdown.lower_limit(resource.RLIMIT_AS, address_space) < address_space
     try:
         sandbox_lockdown.imprison(questions, answers, address_space, config["cpu_seconds"])
     except OSError as error:
         write_frame(answers, {"locked": False, "reason": str(error)})
         return
     write_frame(answers, {"locked": True})
+    random._urandom = _no_system_generator
     sys.stdin, sys.stdout, sys.stderr = None, _Nowhere(), _Nowhere()
     policy = _Policy(config["source"], config["path"], game)
+    if short_of_memory:
+        policy.too_much += ", which is less than usual here: `ulimit -v` is too low"
     problem = policy.load()
     write_frame(answers, {"loaded": problem is None, "reason": problem})
     while problem is None:
         frame = read_frame(questions)
         header_length = int.from_bytes(frame[:4], "little")
         header = json.loads(frame[4 : 4 + header_length])
-        token, start = header["token"], 4 + header_length
-        last = len(header["sizes"]) - 1
-        for number, (size, prev_action) in enumerate(zip(header["sizes"], header["prev_actions"], strict=True)):
+        *tokens, end = header["tokens"]
+        start = 4 + header_length
+        for token, size, prev_action in zip(tokens, header["sizes"], header["prev_actions"], strict=True):
             verdict = policy.ask(frame[start : start + size], prev_action)
             start += size
-            message = _framed({"token": token, "number": number, **verdict})
-            if number == last:
-                message += _framed({"token": token, "end": True})
+            message = _framed({"token": token, **verdict})
+            if token == tokens[-1]:
+                message += _framed({"token": end})
             _write_all(answers, message)
         policy.prepare()
 
@@ -169,6 +202,7 @@ class _Policy:
     """
 
     def __init__(self, source: str, path: str, game: Game):
+        self.too_much = "wanted more memory than it may have"
         self._source = source
         self._path = path
         self._game = game
@@ -222,7 +256,7 @@ class _Policy:
             answer = namespace["run"](state)
             word, kind, reason = judge_answer(answer, self._buttons)
         except MemoryError:
-            return {"kind": "memory", "reason": "wanted more memory than it may have"}
+            return {"kind": "memory", "reason": self.too_much}
         except BaseException as error:
             return {"kind": "exception", "reason": describe_error(error, self._path)}
         finally:
@@ -252,6 +286,11 @@ class _Nowhere:
 
     def flush(self) -> None:
         pass
+
+
+def _no_system_generator(size: int) -> bytes:
+    """In place of `os.urandom` in `random`: the lock refuses it anyway, but would not say what to do."""
+    raise PermissionError("a policy can't use the system's generator: draw lots by random.random(), which is seeded from the state")
 
 
 def _import(name: str, scope: Any = None, local_scope: Any = None, names: Any = (), level: int = 0) -> Any:

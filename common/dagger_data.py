@@ -2,7 +2,8 @@
 
 It is one SQLite file. What belongs to an iteration becomes visible at once, with `commit`; what a process that was killed
 had appended after its last commit is gone, and the file can be read. Rows are only ever added behind those that are there,
-and a committed row never changes, so an iteration writes no more to a large file than to a small one.
+and a committed row never changes, so an iteration writes no more to a large file than to a small one. Labels of an expert that
+was found out are withdrawn: their rows stay, and whoever reads them finds `Status.WITHDRAWN` and no label.
 
 Tables (what the columns of `rows` mean is said at `Row` and `Label`):
 
@@ -13,6 +14,7 @@ Tables (what the columns of `rows` mean is said at `Row` and `Label`):
     episode_ends   the picture after an episode's last step, which no row has
     commits        iteration, and how many rows, frames, ... there were with it
     meta           milestone, buttons, ... as JSON
+    withdrawn      experts whose labels don't count, with the reason; made when there is one
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ from common.archives import inflate
 from common.blob_table import BlobTable
 from common.demonstrations import NO_LABEL, load_episode
 from common.picture_codec import decode_picture, encode_picture, picture_key
-from common.sqlite_files import check_schema, connect, create, header, told_errors
+from common.sqlite_files import (
+    WITHDRAWN_TABLE,
+    add_withdrawn,
+    check_schema,
+    connect,
+    create,
+    header,
+    told_errors,
+    withdrawn_experts,
+)
 
 APPLICATION_ID = 0x54474444
 """What the header of such a file says in its application_id: "TGDD"."""
@@ -97,6 +108,8 @@ class Status(IntEnum):
     VALID = 0
     ABSTAINED = 1
     NOT_ASKED = 2
+    WITHDRAWN = 3
+    """Its expert was found out. Never in the file's `rows`; `DaggerData.columns` says it."""
 
 
 class Source(IntEnum):
@@ -394,7 +407,24 @@ class DaggerData:
             self._digested = None
             self._reset()
 
+    def withdraw(self, expert: str, reason: str) -> None:
+        """Let no label of this expert count any more, those that are committed included; lasting at once.
+
+        Rows that are not committed are dropped.
+        """
+        self.discard()
+        with self._errors():
+            add_withdrawn(self._connection, expert, reason)
+            self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+
     # Reading
+
+    @property
+    def withdrawn(self) -> dict[str, str]:
+        """expert -> why its labels were withdrawn."""
+        with self._errors():
+            return withdrawn_experts(self._connection)
 
     def __len__(self) -> int:
         """Rows, with a writer's own that are not committed."""
@@ -433,6 +463,8 @@ class DaggerData:
     def columns(self, names: Iterable[str], start: int = 0) -> dict[str, np.ndarray]:
         """Columns of the rows from id `start` on, each (n,) with the dtype in `COLUMNS`; a million rows take some MB each.
 
+        A row whose label was withdrawn has `Status.WITHDRAWN`, and no label, optimal set or reason.
+
         Raises ValueError for a name that is none.
         """
         names = list(names)
@@ -440,7 +472,13 @@ class DaggerData:
             raise ValueError(f"no columns {unknown}; there are {', '.join(COLUMNS)}")
         n = len(self)
         arrays = {name: np.empty(max(n - start, 0), COLUMNS[name]) for name in names}
-        wanted = ", ".join(f"ifnull({name}, {0 if name == 'optimal' else -1})" for name in names)
+        columns = {name: f"ifnull({name}, {0 if name == 'optimal' else -1})" for name in names}
+        if self.withdrawn:
+            theirs = "expert IN (SELECT names.id FROM names JOIN withdrawn ON names.name = withdrawn.expert)"
+            for name, value in (("status", int(Status.WITHDRAWN)), ("label", -1), ("optimal", 0), ("reason", -1)):
+                if name in columns:
+                    columns[name] = f"CASE WHEN {theirs} THEN {value} ELSE {columns[name]} END"
+        wanted = ", ".join(columns[name] for name in names)
         with self._errors():
             cursor = self._connection.execute(
                 f"SELECT {wanted or 1} FROM rows WHERE id >= ? AND id < ? ORDER BY id", (int(start), n)
@@ -512,11 +550,12 @@ class DaggerData:
         """SHA-256 of all that can be learnt from what is committed: two runs that did the same have the same, whatever was killed
         between.
 
-        For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Of a file
-        that another process is writing to, it tells nothing. A writer that asks again reads only what came since.
+        For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Experts whose
+        labels were withdrawn do, but not when that was. Of a file that another process is writing to, it tells nothing. A writer
+        that asks again reads only what came since.
 
         Args:
-            n_rows: up to the commit with which there were so many rows; the last by default.
+            n_rows: up to the commit with which there were so many rows, whatever was withdrawn; all there is by default.
 
         Raises DaggerDataError if there was no such commit.
         """
@@ -546,6 +585,8 @@ class DaggerData:
         if self.mode != "read":  # a reader's file may be truncated by somebody else
             self._digested = end, digests
         parts = [self.milestone, self.buttons, self.facts, *(digest.hexdigest() for digest in digests)]
+        if n_rows is None and (withdrawn := self.withdrawn):
+            parts.append(sorted(withdrawn))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def bytes_on_disk(self) -> int:
@@ -586,7 +627,7 @@ class DaggerData:
             raise DaggerDataError(
                 f"{self.path}: has schema version {version}, this program reads {SCHEMA_VERSION}; use the program that made it"
             )
-        check_schema(self._connection, _SCHEMA)
+        check_schema(self._connection, _SCHEMA, optional=[WITHDRAWN_TABLE])
 
     def _check_meta(self) -> None:
         for name, value, right in (

@@ -9,10 +9,18 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from common.files import is_running
+
+WITHDRAWN_TABLE = """
+CREATE TABLE IF NOT EXISTS withdrawn (id INTEGER PRIMARY KEY, expert TEXT NOT NULL, reason TEXT NOT NULL, time TEXT NOT NULL);
+"""
+"""Experts whose answers can't be trusted, wherever they stand in the file: rows are only ever added. A file without such an
+expert has no such table.
+"""
 
 _BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
@@ -109,6 +117,20 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def add_withdrawn(connection: sqlite3.Connection, expert: str, reason: str) -> None:
+    """Add an expert to `WITHDRAWN_TABLE`, which is made if it is missing. Raises sqlite3.Error."""
+    connection.execute(WITHDRAWN_TABLE)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    connection.execute("INSERT INTO withdrawn (expert, reason, time) VALUES (?, ?, ?)", (expert, reason, now))
+
+
+def withdrawn_experts(connection: sqlite3.Connection) -> dict[str, str]:
+    """expert -> why its answers were withdrawn; none where there is no such table. Raises sqlite3.Error."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'withdrawn'").fetchone():
+        return {}
+    return dict(connection.execute("SELECT expert, reason FROM withdrawn ORDER BY id"))
 
 
 def header(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -283,3 +283,19 @@ def test_a_full_disk_is_met_without_the_cache(tmp_path):
         check_full(tmp_path / "cache.sqlite", "fill")
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_withdrawn_expert_has_no_answers(tmp_path):
+    with AnswerCache(tmp_path / "cache.sqlite") as cache, AnswerCache(tmp_path / "cache.sqlite") as other:
+        cache.put_many({key(0): CachedAnswer(3)})
+        assert other.get_many([key(0)], "expert") == {key(0): CachedAnswer(3)}
+        cache.withdraw("expert", "depends on a clock")
+        cache.withdraw("expert", "and again")
+        for one in (cache, other):  # other processes heed it, too
+            assert one.get_many([key(0)], "expert") == {} and len(one) == 1
+            assert one.get_many([key(0)], "another") == one.get_many([key(0)]) == {key(0): CachedAnswer(3)}
+    with AnswerCache(tmp_path / "cache.sqlite") as cache:
+        assert cache.get_many([key(0)], "expert") == {}
+    with sqlite3.connect(tmp_path / "cache.sqlite") as connection:
+        rows = connection.execute("SELECT expert, reason FROM withdrawn ORDER BY id").fetchall()
+    assert rows == [("expert", "depends on a clock"), ("expert", "and again")]

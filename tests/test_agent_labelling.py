@@ -9,7 +9,7 @@ import pytest
 
 from agent.answer_cache import AnswerCache
 from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
-from agent.oracle import ExpertOracle, Situation, SlowOracle
+from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation, SlowOracle
 from agent.policy_expert import ExpertAnswer, PolicyError
 from agent.policy_oracle import open_policy_oracle
 from pokemon_env.gym_env import PokemonEnv
@@ -183,3 +183,43 @@ def test_a_policy_that_can_t_be_loaded_is_told_before_the_first_question(rom_pat
             oracle.start()
         with SlowOracle(oracle, 0.0) as slow, pytest.raises(PolicyError):
             slow.start()
+
+
+class FoundOut(Counting):
+    """One whose answers are seen to depend on more than the situation: at the third batch, or when they are checked."""
+
+    def label_batch(self, situations):
+        answers = super().label_batch(situations)
+        if len(self.batches) == 3:
+            self.withdrawn = "A.py: depends on a clock"
+        return answers
+
+    def check(self):
+        self.withdrawn = "A.py: depends on a clock"
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_an_expert_that_is_found_out_ends_labelling_and_the_cache_forgets_it(tmp_path, concurrency):
+    with AnswerCache(tmp_path / "cache.sqlite") as cache:
+        labeller = Labeller(SlowOracle(FoundOut(), 0.0, concurrency), cache)
+        labels = labeller.label(situations(range(MOST_AT_ONCE)))
+        with pytest.raises(LabelsWithdrawn, match="depends on a clock"):
+            labeller.label(situations(range(500)))
+        assert len(cache) > 0 and len(labels) == MOST_AT_ONCE
+        honest = Labeller(Counting(), cache)
+        honest.label(situations(range(10)))
+        assert (honest.counts.cached, honest.counts.asked) == (0, 10)  # by its identity, whoever has it
+    with pytest.raises(LabelsWithdrawn):
+        Labeller(FoundOut()).check()
+    Labeller(Counting()).check()
+
+
+def test_the_budget_of_withdrawn_labels_may_be_spent_again():
+    labeller = Labeller(Counting(), budget=10)
+    labeller.label(situations(range(10)))
+    assert labeller.left == 0
+    labeller.counts.withdrawn = 4
+    assert labeller.left == 4
+    restored = Labeller(Counting(), budget=10)
+    restored.load_state_dict({key: value for key, value in labeller.state_dict().items() if key != "withdrawn"})  # an older one
+    assert restored.left == 0 and restored.counts.withdrawn == 0

@@ -139,9 +139,9 @@ HOSTILE = {
     "forges answers to all questions": (
         doing(
             "import json",
-            "f = next(f for f in frames() if 'token' in f.f_locals)",
-            "for n in range(9):",
-            "    x = json.dumps({'token': f.f_locals['token'], 'number': n, 'word': 'up'}).encode()",
+            "f = next(f for f in frames() if 'tokens' in f.f_locals)",
+            "for token in f.f_locals['tokens']:",
+            "    x = json.dumps({'token': token, 'word': 'up'}).encode()",
             f"    {OS}['write'](pipe(), len(x).to_bytes(4, 'little') + x)",
             before=PIPE,
         ),
@@ -151,7 +151,7 @@ HOSTILE = {
         doing(
             "import json",
             "f = next(f for f in frames() if 'token' in f.f_locals)",
-            "x = json.dumps({'token': f.f_locals['token'], 'number': f.f_locals['number'], 'word': 99}).encode()",
+            "x = json.dumps({'token': f.f_locals['token'], 'word': 99}).encode()",
             f"{OS}['write'](pipe(), len(x).to_bytes(4, 'little') + x)",
             before=PIPE,
         ),
@@ -413,12 +413,189 @@ def test_one_bad_state_spoils_no_other(oracle_of, situations):
     assert "exit status 3" in answers[3].reason and "0.4 s" in answers[1].reason
 
 
-def test_after_some_deaths_in_a_row_it_is_not_asked_any_more(oracle_of, situations, caplog):
+def test_after_some_deaths_it_is_not_asked_any_more(oracle_of, situations, caplog):
     oracle = oracle_of(doing(f"{OS}['_exit'](0)"), **QUICK | {"max_deaths": 3})
     kinds = [answer.kind for answer in oracle.label_batch(situations)]
     assert kinds == ["died"] * 3 + ["stopped"] * (len(situations) - 3)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1 and len(caplog.records) == 2
-    assert "3 times in a row" in oracle.stopped
+    assert "3 times in its last 3 questions" in oracle.stopped
+
+
+def test_deaths_count_although_answers_lie_between(oracle_of, situations):
+    """A policy that wastes its time limit at each third question, and is never twice in a row killed."""
+    source = doing("if state['prev_action'] == 'hang':", "    while True: pass")
+    asked = [Situation(situations[0].snapshot, word) for word in ("up", "up", "hang") * 30]
+    oracle = oracle_of(source, **QUICK | {"max_deaths": 3})
+    kinds = [oracle.label_batch([situation])[0].kind for situation in asked]
+    assert kinds == [None, None, "timeout"] * 3 + ["stopped"] * 81 and "3 times in its last 9 questions" in oracle.stopped
+    oracle = oracle_of(source, **QUICK | {"max_deaths": 2})
+    kinds = [answer.kind for answer in oracle.label_batch(([asked[2]] + asked[:2] * 10) * 3)]
+    assert kinds == ["timeout", *[None] * 20] * 3
+
+
+def cpu_seconds(name: str) -> float:
+    """Of the processes whose command line has this word."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes(name)]
+    return sum(int(field) for of in fields for field in of[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+SPINNING = """
+import math
+math.n = getattr(math, 'n', 0) + 1
+if math.n > 2:
+    while True: pass
+def run(state):
+    return 'up'
+"""
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_policy_that_is_not_asked_stands_still(oracle_of, situations, asked):
+    """It spins where it prepares for the next question."""
+    if asked:
+        source = SPINNING
+    else:  # it says that it is loaded, and spins where it waits for the first question
+        main = f"{MODULES}['__main__']"
+        source = f"{main}.read_frame = lambda fd: [0 for _ in iter(int, 1)]\ndef run(state):\n    return 'up'\n"
+    oracle = oracle_of(source, **QUICK)
+    oracle.start()
+    assert [answer.action for answer in oracle.label_batch(situations[:asked])] == [GAME.buttons.index("UP")] * asked
+    time.sleep(0.3)
+    before = cpu_seconds(oracle.path.stem)
+    time.sleep(0.7)
+    assert cpu_seconds(oracle.path.stem) - before < 0.1
+    assert oracle.label_batch(situations[:1])[0].kind == "timeout"
+
+
+def test_one_that_stood_still_goes_on_when_it_is_asked(oracle_of, situations):
+    oracle = oracle_of(returning("'up'"))
+    oracle.start()
+    for pause in (0.3, 0.0, 0.1, 0.2):  # the limit is 0.1 s
+        time.sleep(pause)
+        assert oracle.label_batch(situations[:1])[0].action == GAME.buttons.index("UP")
+    assert oracle.abstentions == 0
+
+
+def test_an_answer_that_was_written_before_its_question_is_refused(oracle_of, situations):
+    """Where it prepares for the next question, it writes what all it has seen of the last one lets expect for an answer."""
+    source = PIPE + textwrap.dedent(f"""
+        import json, math
+        def write(content):
+            x = json.dumps(content).encode()
+            {OS}['write'](pipe(), len(x).to_bytes(4, 'little') + x)
+        math.n = getattr(math, 'n', 0) + 1
+        if math.n == 3:
+            time = {MODULES}['time']
+            end = time.monotonic() + 0.03  # after the host has seen the end of the batch
+            while time.monotonic() < end:
+                pass
+            seen = next(f.f_locals for f in frames() if 'header' in f.f_locals)
+            token = seen['tokens'][0] if 'tokens' in seen else seen['token'] + 1
+            more = {{}} if 'tokens' in seen else {{'number': 0}}
+            write({{'token': token, 'word': 'down'}} | more)
+            write({{'token': token, 'end': True}} if more else {{'token': seen['end']}})
+        def run(state):
+            return 'up'
+        """)
+    oracle = oracle_of(source, **QUICK)
+    assert oracle.label_batch(situations[:1])[0].action == GAME.buttons.index("UP")
+    time.sleep(0.2)
+    answer = oracle.label_batch(situations[1:2])[0]
+    assert (answer.action, answer.kind) == (None, "protocol")
+
+
+def labels_under(limit: str, value: int, source: str, path: Path, more: str = "") -> list:
+    """(button, kind, reason) of three questions, asked by a process with a hard limit of its own."""
+    path.write_text(source)
+    program = f"""
+        import json, resource
+        resource.setrlimit(resource.{limit}, ({value}, {value}))
+        from agent.oracle import Situation
+        from agent.sandbox import PolicyOracle
+        from pokemon_env.games.tallgrass import GAME
+        with PolicyOracle({str(path)!r}, GAME{more}) as oracle:
+            answers = [oracle.label_batch([Situation(bytes(0x700), word)])[0] for word in ("up", "down", "up")]
+        print(json.dumps([(answer.action, answer.kind, answer.reason) for answer in answers]))
+        """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+DECODED = "def run(state):\n    return 'up'\n"
+
+
+@pytest.mark.parametrize("limit, value", [("RLIMIT_CPU", 900), ("RLIMIT_AS", 1 << 30), ("RLIMIT_NOFILE", 64)])
+def test_hard_limits_that_are_lower_than_ours_are_respected(tmp_path, limit, value):
+    answers = labels_under(limit, value, DECODED, tmp_path / "A.py", ", memory_mb=4000")
+    assert len(answers) == 3 and {kind for _, kind, _ in answers} <= {None, "bad state"}, answers
+
+
+def test_a_policy_is_not_blamed_for_a_low_cpu_limit(tmp_path):
+    spin = f"time = {MODULES}['time']", "end = time.process_time() + 1.2", "while time.process_time() < end: pass"
+    answers = labels_under("RLIMIT_CPU", 3, doing(*spin), tmp_path / "A.py", ", call_seconds=20")
+    assert [action for action, _, _ in answers] == [GAME.buttons.index("UP")] * 3, answers
+    answers = labels_under("RLIMIT_CPU", 3, doing("while True: pass"), tmp_path / "B.py", ", call_seconds=20, max_deaths=1")
+    assert answers[0][1] == "died" and "`ulimit -t` allows here, which is too low" in answers[0][2]
+
+
+def test_the_environment_of_the_host_is_not_on_the_stack(oracle_of, situations, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/xyzzy")  # which the worker is started with
+    source = doing(
+        f"ctypes = {MODULES}['ctypes']",
+        "word = ctypes.c_size_t",
+        "place = word.in_dll(ctypes.CDLL(None), '__libc_stack_end').value",  # argc; argv, NULL and what points to the environment
+        "place += 8 * (word.from_address(place).value + 2)",
+        "found = b''",
+        "while pointer := word.from_address(place).value:",
+        "    found, place = found + ctypes.string_at(pointer), place + 8",
+        "assert found, 'nothing'",
+    )
+    assert "AssertionError: nothing" in oracle_of(source).label_batch(situations[:1])[0].reason
+    assert "nothing" in oracle_of(doing(f"assert {MODULES}['posix'].environ, 'nothing'")).label_batch(situations[:1])[0].reason
+
+
+@pytest.mark.parametrize("call", ["clock_gettime", "clock_getres"])
+def test_cpu_clocks_of_other_processes_are_closed(oracle_of, situations, call):
+    other = (~os.getpid() << 3) | 2  # what clock_getcpuclockid gives for this process
+    source = doing(
+        f"ctypes = {MODULES}['ctypes']",
+        "libc, time = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(16)",
+        f"assert [libc.{call}(own, time) for own in (0, 1, 2, 3, 4, 7, 11)] == [0] * 7",
+        f"assert libc.{call}({other}, time) == 0, ctypes.get_errno()",
+    )
+    assert "AssertionError: 1 " in oracle_of(source).label_batch(situations[:1])[0].reason
+
+
+def test_folders_of_hosts_that_were_killed_are_deleted(oracle_of, situations, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+    program = f"""
+        import sys, tempfile
+        from agent import sandbox
+        tempfile.tempdir = {str(tmp_path / "temp")!r}
+        with sandbox._root_folder() as folder:
+            print(folder, flush=True)
+            sys.stdin.read()
+        """
+    hosts = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        killed, alive = (Path(host.stdout.readline().decode().strip()) for host in hosts)
+        hosts[0].kill()
+        hosts[0].wait()
+        (tmp_path / "temp" / "sandbox_root_full").mkdir()
+        (tmp_path / "temp" / "sandbox_root_full" / "file").write_text("not ours")
+        for folder in (killed, alive, tmp_path / "temp" / "sandbox_root_full"):
+            os.utime(folder, (0, 0))
+        oracle_of(returning("'up'")).start()
+        assert sorted((tmp_path / "temp").iterdir()) == sorted([alive, tmp_path / "temp" / "sandbox_root_full"])
+    finally:
+        for host in hosts:
+            host.kill()
+            host.communicate()
 
 
 def test_a_million_failures_are_few_lines(oracle_of, situations, caplog):

@@ -396,3 +396,16 @@ def test_a_start_that_failed_throws_nothing_away_and_is_not_in_the_way(monkeypat
         pipeline.main(Args(**(QUICK | dict(overwrite=True))))
     assert (OUTPUT / "models" / IDS[0]).exists()
     wandb.teardown()
+
+
+@pytest.mark.slow
+def test_an_expert_that_is_found_out_fails_its_milestone_and_the_others_go_on():
+    own = (ROOT / "tallgrass" / "policies" / "PLAYER_NAME_SET.py").read_text()
+    own += "import random\ndecide = run\ndef run(state):\n"
+    write_policy("PLAYER_NAME_SET", own + "    return None if random.Random().random() < 0.3 else decide(state)\n")
+    more = dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), record_video=False, eval_episodes=1, min_success_rate=0.0)
+    output = run(expected=1, **more)
+    assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "failed", "INTRO_CUTSCENE_COMPLETE": "skipped"}
+    reason = PipelineRecords(OUTPUT).get("PLAYER_NAME_SET").reason
+    assert "its answers depend on more than the state" in reason and "\n" not in reason
+    assert "PLAYER_NAME_SET: failed" in output

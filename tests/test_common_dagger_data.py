@@ -712,3 +712,38 @@ def test_an_iteration_costs_the_same_however_much_is_there(tmp_path):
     first, last = statistics.median(costs[5:20]), statistics.median(costs[-15:])
     assert 1.2e6 < first < 2.5e6 and last < 1.05 * first, costs
     assert sizes[-1] - sizes[20] < 8e6, sizes  # of 49 MB that were appended between
+
+
+def test_labels_of_a_withdrawn_expert_do_not_count(tmp_path):
+    path = tmp_path / "d.sqlite"
+    with create(path) as data:
+        rows = [
+            Label(1, "good", optimal=(1, 2)),
+            Label(2, "bad", optimal=(2, 3)),
+            Label(None, "bad", "none"),
+            None,
+            Label(4, "bad"),
+        ]
+        data.append(step(t, 0, t, label=label) for t, label in enumerate(rows))
+        data.commit(0)
+        before, generation = data.digest(), data.generation
+        stored = data._connection.execute("SELECT * FROM rows ORDER BY id").fetchall()
+        data.append([step(9, 1, 0, 1)])
+        data.withdraw("bad", "depends on a clock")
+        assert data.generation > generation and len(data) == 5  # what was not committed is gone
+        fill(data, 1)
+    for mode in ("read", "open"):
+        with DaggerData(path, mode) as data:
+            assert data.withdrawn == {"bad": "depends on a clock"}
+            columns = data.columns(("label", "status", "optimal", "reason", "expert"), start=0)
+            assert columns["status"][:5].tolist() == [Status.VALID, Status.WITHDRAWN, Status.WITHDRAWN, Status.NOT_ASKED, 3]
+            assert columns["label"][:5].tolist() == [1, -1, -1, -1, -1] and columns["optimal"][:5].tolist() == [6, 0, 0, 0, 0]
+            assert columns["reason"][:5].tolist() == [-1] * 5 and columns["expert"][1] == columns["expert"][4]
+            assert data.columns(["label"], start=4)["label"].tolist()[0] == -1
+            assert data._connection.execute("SELECT * FROM rows WHERE id < 5 ORDER BY id").fetchall() == stored  # none has changed
+    with DaggerData(path, "open") as data:
+        data.truncate(5)  # a run that goes on from an older checkpoint
+        assert data.digest() != before and data.columns(["status"])["status"].tolist() == [0, 3, 3, 2, 3]
+        digest = data.digest()
+        data.withdraw("bad", "found out once more")
+        assert data.digest() == digest and data.withdrawn == {"bad": "found out once more"}

@@ -203,3 +203,17 @@ def test_arguments_are_checked(tmp_path, monkeypatch):
         for available, expected in ((None, 2_000_000_000), (10**12, 2_000_000_000), (1_500_000_000, 500_000_000), (5, 0)):
             monkeypatch.setattr("common.training_set.available_memory", lambda value=available: value)
             assert TrainingSet(data, plain).max_bytes == expected
+
+
+def test_withdrawn_labels_are_never_drawn(tmp_path):
+    with DaggerData(tmp_path / "d.sqlite", "create", milestone="CLOCK_SET", buttons=BUTTONS) as data:
+        for t in range(40):
+            data.append([Row(screen(t), 0, 0, 0, t, label=Label(t % 8, "bad" if t % 2 else "good"))])
+        data.commit(0)
+        training = TrainingSet(data, plain, sampling="balanced")
+        assert len(training) == 40 and training.get([1]).actions.tolist() == [1]
+        data.withdraw("bad", "depends on a clock")
+        training.refresh()
+        assert training.valid_ids.tolist() == list(range(0, 40, 2)) and set(frequencies(training, 500)) <= set(range(0, 40, 2))
+        batch = training.get([1, 2])
+        assert batch.actions.tolist() == [-1, 2] and batch.optimal.sum(dim=1).tolist() == [0, 1]

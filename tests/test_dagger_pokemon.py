@@ -21,6 +21,7 @@ import torch
 import bc_pokemon
 import dagger_pokemon
 from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
 from agent.policy_oracle import open_policy_oracle
 from agent.start_states import StartStateError
@@ -559,10 +560,13 @@ print("outcomes", json.dumps(outcomes))
 
 def comparable(path: str) -> str:
     """A checkpoint's progress, without what differs when answers come from the cache; as text, in which nan equals nan."""
-    progress = torch.load(path)["progress"]
-    for name in ("asked", "cached", "seconds"):
-        progress["labels"].pop(name)
-    return json.dumps(progress, sort_keys=True)
+    return json.dumps(stripped(torch.load(path)["progress"]), sort_keys=True)
+
+
+def stripped(progress: dict) -> dict:
+    """What a checkpoint says of its progress, without how the answers were had."""
+    kept = {key: value for key, value in progress["labels"].items() if key not in ("asked", "cached", "seconds")}
+    return progress | {"labels": kept}
 
 
 @pytest.mark.slow
@@ -1137,3 +1141,71 @@ def test_resuming_needs_no_demonstrations(learn):
     shutil.rmtree("demonstrations")
     learn(resume_from="models/dagger_pokemon_last.pth", expert_data_dir="demonstrations", n_iterations=2)
     assert rows("label")["label"][: len(before)].tolist() == before.tolist() and list(iterations()) == [DEMONSTRATION_ITERATION, 1]
+
+
+# Experts that are found out
+
+FOUND_OUT = """
+import random
+decide = run
+def run(state):
+    if state["prev_action"] in WHERE:
+        return random.Random().choice(["up", "down", "left", "right", "a", "b"])
+    return decide(state)
+"""
+
+
+def unreliable(where: str) -> str:
+    """The game's own policy, which draws lots after these buttons, by a generator of its own."""
+    return (ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + FOUND_OUT.replace("WHERE", where)
+
+
+def test_an_expert_that_is_found_out_ends_the_run_with_one_line(tmp_path):
+    policies = write_policy(unreliable("state['prev_action']"), str(tmp_path / "policies"))
+    ended = run(tmp_path, *as_flags(**QUICK | {"policy_dir": policies, "answer_cache": "answers.sqlite"}))
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 1 and last.startswith("dagger_pokemon.py: ") and "Traceback" not in ended.stderr
+    assert "depend on more than the state" in last and "draw lots by random.random()" in last
+    assert "go on with --resume-from models/dagger_pokemon_last.pth" in last
+    with DaggerData(tmp_path / "models" / "dagger_pokemon_data.sqlite", "read") as data:
+        (expert,) = data.withdrawn
+        assert len(data) == 0
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        keys = [key for (key,) in cache._connection.execute("SELECT key FROM answers")]
+        assert keys and cache.get_many(keys, expert) == {} and len(cache.get_many(keys)) == len(keys)
+
+
+def test_labels_of_earlier_iterations_are_withdrawn_and_a_corrected_policy_goes_on(learn, monkeypatch):
+    flags = dict(stochastic_rollouts=True, episodes_per_iter=3, query_budget=80, answer_cache="")
+    policies = write_policy(unreliable("('select', 'b')"))  # where the expert itself never gets
+    with pytest.raises(LabelsWithdrawn, match="its answers depend on more than the state.*--resume-from"):
+        learn(policy_dir=policies, n_iterations=3, **flags)
+    before, at = rows("status", "label"), torch.load("models/dagger_pokemon_last.pth")
+    assert at["progress"]["iteration"] == 1 and at["progress"]["phase"] == "roll out"
+    assert (
+        set(before["status"]) == {Status.WITHDRAWN}
+        and set(before["label"]) == {-1}
+        and len(before["label"]) == at["progress"]["rows"]
+    )
+    assert not Path("models/dagger_pokemon_final.pth").exists()
+    with pytest.raises(LabelsWithdrawn, match="the labels of policy:.* were withdrawn"):  # it is not corrected yet
+        learn("models/dagger_pokemon_last.pth")
+    assert comparable("models/dagger_pokemon_last.pth") == json.dumps(stripped(at["progress"]), sort_keys=True)
+
+    write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text())
+    shutil.copytree("models", "stopped")
+    sampled, sample = [], TrainingSet.sample_ids
+    monkeypatch.setattr(TrainingSet, "sample_ids", lambda *args: sampled.append(sample(*args)) or sampled[-1])
+    labels = learn("models/dagger_pokemon_last.pth")["labels"]
+    after, drawn = rows("status"), np.unique(np.concatenate(sampled))
+    withdrawn = int((after["status"] == Status.WITHDRAWN).sum())
+    assert labels["withdrawn"] == withdrawn == len(before["status"]) and drawn.min() >= withdrawn
+    assert withdrawn < labels["labels"] <= 80 + withdrawn and len(iterations()) == 3
+
+    # Stopped once more on the way, it is the same bit for bit
+    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=2)
+    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=3)
+    ends = [torch.load(f"{folder}/dagger_pokemon_final.pth")["model_state_dict"] for folder in ("models", "stopped")]
+    assert all(torch.equal(x, y) for x, y in zip(ends[0].values(), ends[1].values(), strict=True))
+    with DaggerData("stopped/dagger_pokemon_data.sqlite", "read") as data:
+        assert data.digest() == digest()

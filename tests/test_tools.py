@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -70,7 +71,7 @@ def test_describe_dagger(dagger, screens, capsys):
     found = describe(dagger)
     assert json.loads(json.dumps(found)) == found  # plain data
     assert (found["kind"], found["milestones"], found["rows"], found["episodes"]) == ("DAgger", ["STARTER_CHOSEN"], 20, 4)
-    assert found["status"] == {"valid": 13, "abstained": 5, "not asked": 2}
+    assert found["status"] == {"valid": 13, "abstained": 5, "not asked": 2, "withdrawn": 0}
     assert found["sources"] == {"rollout": 10, "demonstration": 10}
     assert found["abstained_by_reason"] == {"exception": 2, "timeout": 2, "not recorded": 1}
     assert found["experts"] == {"demonstrations by policy": 10, "policy 1": 8}
@@ -79,7 +80,8 @@ def test_describe_dagger(dagger, screens, capsys):
     assert sum(button["labels"] for button in found["buttons"].values()) == 13 and list(found["buttons"]) == BUTTONS
     assert [entry["iteration"] for entry in found["iterations"]] == [-1, 0]
     assert found["iterations"][1] == {
-        "iteration": 0, "beta": [0.25], "rows": 10, "episodes": 2, "valid": 4, "abstained": 4, "not asked": 2, "cached": 2,
+        "iteration": 0, "beta": [0.25], "rows": 10, "episodes": 2, "valid": 4, "abstained": 4, "not asked": 2, "withdrawn": 0,
+        "cached": 2,
     }  # fmt: skip
     assert found["worlds"] == {"distinct": 3, "lowest": 3, "highest": 9}
     shown = [*screens[:4], *screens[10:16], *screens[:5], *[screens[0]] * 5]
@@ -233,3 +235,19 @@ def test_minari_is_pinned():
     lines = (ROOT / "requirements-minari.txt").read_text().splitlines()
     assert "minari[hdf5]==0.5.4" in lines and "-r requirements-minari.txt" in (ROOT / "requirements-dev.txt").read_text()
     assert not any("minari" in line for line in (ROOT / "requirements.txt").read_text().splitlines())
+
+
+def test_withdrawn_labels_are_told_and_not_exported(dagger, tmp_path, minari, capsys):
+    path = shutil.copy(dagger, tmp_path / "data.sqlite")
+    with DaggerData(path) as data:
+        data.withdraw("policy 1", "depends on a clock")
+    found = describe(path)
+    assert found["status"] == {"valid": 9, "abstained": 1, "not asked": 2, "withdrawn": 8}
+    assert found["abstained_by_reason"] == {"not recorded": 1} and found["with_optimal_set"] == 0
+    assert sum(button["labels"] for button in found["buttons"].values()) == 9 and found["iterations"][1]["withdrawn"] == 8
+    print_description(found)
+    assert "rows, withdrawn" in capsys.readouterr().out
+    export(Args(str(path), "withdrawn-v0"))
+    infos = list(minari.load_dataset("withdrawn-v0").iterate_episodes())[2].infos
+    assert text(infos["status"]) == ["withdrawn", "withdrawn", "not asked", "withdrawn", "withdrawn", "not asked"]
+    assert set(infos["label"].tolist()) == {-1} and set(infos["optimal"].tolist()) == {0}

@@ -38,7 +38,9 @@ from common.demonstrations import NO_LABEL, DemonstrationError, episode_files, l
 from common.picture_codec import picture_key
 from common.run_logging import print_table
 
-STATUS_NAMES = {Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked"}
+STATUS_NAMES = {
+    Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
+}  # fmt: skip
 
 
 def describe(path: str | Path) -> dict[str, Any]:

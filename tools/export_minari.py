@@ -6,9 +6,9 @@
 
 Needs `pip install -r requirements-minari.txt`. An episode of T steps has T+1 pictures as they were on the screen, the T buttons
 that were pressed, and in its infos, T+1 entries each, what is known of the labels (the last entry, after the last step, has
-none): `label` (-1 for none), `status` ("valid", "abstained", "not asked"), `reason`, `expert`, `optimal` (bit i is set if
-button i is as good as the label; 0 where the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1 for
-none) and `prev_action`. Where the picture after the last step is not known, that step is left out.
+none): `label` (-1 for none), `status` ("valid", "abstained", "not asked", "withdrawn"), `reason`, `expert`, `optimal` (bit i is
+set if button i is as good as the label; 0 where the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1
+for none) and `prev_action`. Where the picture after the last step is not known, that step is left out.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -70,7 +70,9 @@ if TYPE_CHECKING:
     from minari import MinariDataset
     from minari.data_collector import EpisodeBuffer
 
-STATUS_NAMES = {Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked"}
+STATUS_NAMES = {
+    Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
+}  # fmt: skip
 
 
 class ExportError(ValueError):
