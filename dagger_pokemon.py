@@ -4,7 +4,7 @@
     python dagger_pokemon.py --milestone RIVAL_HOUSE --network tiles --n-iterations 5 --train-steps-per-iter 300
     python dagger_pokemon.py --milestone RIVAL_HOUSE --expert-data-dir expert_data      # begin with demonstrations
     python dagger_pokemon.py --milestone RIVAL_HOUSE --init-from models/bc_pokemon_best.pth    # begin with a clone
-    python dagger_pokemon.py --milestone RIVAL_HOUSE --query-budget 1000 --query-rate 0.2 --query-by novelty
+    python dagger_pokemon.py --milestone RIVAL_HOUSE --query-budget 1000 --query-by novelty    # spread over the iterations
     python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth               # go on where it stopped
 
 Writes `{model_dir}/{exp_name}_best.pth`, `_iter{N}.pth`, `_final.pth` and `_last.pth`, the data set `{exp_name}_data.sqlite`
@@ -110,11 +110,14 @@ class Args:
     """File of answers that the expert gave in this or another run, which are not asked for again; "" for none."""
     query_budget: int | None = None
     """Labels at most; None for no limit. Answers from the cache count, demonstrations don't."""
+    query_budget_per_iteration: int | None = None
+    """Labels at most that are asked for after one rollout. Where the expert acts it is asked at every step, whatever this says;
+    those labels count first. None: what is left of --query-budget, divided by the iterations left."""
     query_rate: float = 1.0
     """Share of the states that the student visits in a rollout that are asked about (of the distinct ones, and of those where
     the expert did not act himself)."""
     ask_repeats: bool = False
-    """Also label what the student sees again and again in one rollout, as often as it sees it; each counts as a label."""
+    """Also label what the student sees again and again in one episode, as often as it sees it; each counts as a label."""
     query_by: Literal["random", "novelty", "disagreement"] = "novelty"
     """Which, when that is less than all: any; those farthest from what has a label, in the network's features; or those
     where the network with its dropout on agrees least with itself."""
@@ -189,6 +192,7 @@ LEAST = {
     **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
     **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
     "expert_timeout": 0.01,
+    "query_budget_per_iteration": 1,
 }
 MOST = {
     **dict.fromkeys(("beta_decay", "query_rate", "button_balance", "target_success_rate"), 1),
@@ -209,6 +213,7 @@ if __name__ == "__main__":
     args = parse_args()
 
 import glob
+import math
 import shutil
 import time
 import zlib
@@ -230,7 +235,15 @@ from agent.policy_oracle import UNSAFE_NOTICE, is_games_own, open_policy_oracle,
 from agent.rollout_starts import ensure_handovers, mix_starts, share_of
 from agent.sandbox import SandboxError
 from agent.start_states import StartStateError
-from agent.student_rollout import CutOffs, Rollout, recall_by_button, roll_out, situations_of, unanswered
+from agent.student_rollout import (
+    CutOffs,
+    Rollout,
+    pictures_tell_all,
+    recall_by_button,
+    roll_out,
+    situations_of,
+    unanswered,
+)
 from common import query_selection
 from common.best_network import CANDIDATE_SEEDS, is_better, play_candidate
 from common.checkpoints import (
@@ -342,6 +355,22 @@ def beta_of(args: Args, iteration: int) -> float:
     return 0.0
 
 
+def budget_of(args: Args, iteration: int, labels: int) -> float:
+    """The labels that an iteration may ask for after its rollout, less those where the expert acted; `labels` were asked for
+    before the iteration. What one iteration leaves is spread over those after it, and the last may ask for all that is left.
+    """
+    if args.query_budget_per_iteration is not None:
+        return args.query_budget_per_iteration
+    if args.query_budget is None:
+        return math.inf
+    return math.ceil(max(args.query_budget - labels, 0) / (args.n_iterations - iteration))
+
+
+def chooses(args: Args) -> bool:
+    """Whether fewer rows may be asked about than a rollout brings, so that --query-by decides which."""
+    return args.query_rate < 1 or args.query_budget is not None or args.query_budget_per_iteration is not None
+
+
 def starts_folder(args: Args) -> Path:
     """Where the states of --handover-share and --cutoff-share lie."""
     return Path(args.model_dir) / f"{args.exp_name}_starts"
@@ -399,18 +428,28 @@ NOT_OF_THE_RUN = (
 """Flags that a run which goes on may change and still learn the same, or whose change is told or refused elsewhere."""
 
 
-def what_changed(args: Args, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int]) -> list[str]:
+def what_changed(
+    args: Args, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int], by_picture: bool
+) -> list[str]:
     """What keeps a run that goes on from being the one that it was, in words.
 
     Args:
         before: the flags that it had.
         expert, threads: now and before.
+        by_picture: whether a picture is asked about once in an episode.
     """
     changes = []
+    spread = args.query_budget is not None and args.query_budget_per_iteration is None
     for name, value in asdict(args).items():
-        compared = name not in NOT_OF_THE_RUN or (name == "n_iterations" and args.beta_schedule == "linear")
+        of_the_run = name == "n_iterations" and (args.beta_schedule == "linear" or spread)
+        compared = name not in NOT_OF_THE_RUN or of_the_run
         if compared and before.get(name, value) != value:
             changes.append(f"--{name.replace('_', '-')} was {before[name]} and is {value}")
+    if "query_budget_per_iteration" not in before:  # the checkpoint is older than the flag
+        if by_picture:
+            changes.append("the same picture could be asked about again in its episode and no longer is")
+        if spread:
+            changes.append("--query-budget was used up as rollouts came and is spread over the iterations left")
     for what, (now, then) in {"the expert": expert, "the number of threads": threads}.items():
         if then is not None and now != then:
             changes.append(f"{what} was {then} and is {now}")
@@ -425,8 +464,11 @@ def check_flags(args: Args) -> None:
         raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
     if args.handover_share + args.cutoff_share > 1:
         raise FlagError("--handover-share and --cutoff-share are more than 1 together")
-    if args.query_by != "novelty" and args.query_rate == 1 and args.query_budget is None:
-        print(f"--query-by {args.query_by} changes nothing: all states are asked about, without --query-rate or --query-budget")
+    if args.query_by != "novelty" and not chooses(args):
+        print(
+            f"--query-by {args.query_by} changes nothing: all states are asked about, without --query-rate, --query-budget or "
+            "--query-budget-per-iteration"
+        )
 
 
 def check_demonstrations(folder: str, facts: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -447,15 +489,29 @@ def no_labels(labeller: Labeller) -> FlagError:
 
 
 def label(
-    args: Args, data: DaggerData, ids: np.ndarray, learner: Learner, training: TrainingSet, labeller: Labeller, stop: StopRequest
+    args: Args,
+    data: DaggerData,
+    ids: np.ndarray,
+    learner: Learner,
+    training: TrainingSet,
+    labeller: Labeller,
+    stop: StopRequest,
+    budget: float = math.inf,
+    by_picture: bool = True,
 ) -> np.ndarray:
     """Choose the rows that are asked about, ask, and put the answers into the data set. Returns the ids of the chosen.
 
-    What the student sees again and again in one rollout is asked once, unless --ask-repeats. Raises EvaluationStopped if it
-    is to stop.
+    What the student sees again and again in one episode is asked once, unless --ask-repeats.
+
+    Args:
+        ids: the rows of the rollout.
+        budget: labels at most, beside the labeller's own limit.
+        by_picture: see `pictures_tell_all`.
+
+    Raises EvaluationStopped if it is to stop.
     """
-    new = unanswered(data, ids, args.ask_repeats)
-    count = query_selection.number_to_ask(len(new), args.query_rate, labeller.left)
+    new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
+    count = query_selection.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
     seed = [args.seed, zlib.crc32(b"queries"), int(ids[0]) if len(ids) else 0]
     if count in (0, len(new)):
         chosen = np.arange(count)
@@ -611,13 +667,15 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         network = make_network(args.network, len(buttons), args.hidden_dim, screen_shape, args.frame_stack)
     except ValueError as error:  # worlds that the tier is not played in, screens that the network can't see
         raise FlagError(str(error)) from error
-    if args.query_by == "disagreement" and (args.query_rate < 1 or args.query_budget is not None):
+    if args.query_by == "disagreement" and chooses(args):
         query_selection.dropouts_of(network)  # complains now, and not after the first rollout
     if init is not None:
         check_fits(init, args.init_from, network=network_arguments(network), **wanted)
         network.load_state_dict(build_network(init, args.init_from).state_dict())
     learner = Learner(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
     student = NetworkPolicy(network, device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
+
+    by_picture = pictures_tell_all(game, starts.settings.get("tier"), network)
 
     # Who labels. Before anything is written: a policy that can't be loaded shall leave no files behind
     oracle = opened.enter_context(open_expert(args, milestone, game))
@@ -637,7 +695,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
                 "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
             )
-        if changes := what_changed(args, flags, experts, (threads, progress.threads)):
+        if changes := what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
         labeller.load_state_dict(progress.labels)
@@ -768,7 +826,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         # Label: the expert says what it would have done there
                         training.refresh()
                         answered = labeller.counts.answered
-                        asked = label(args, data, rollout.ids, learner, training, labeller, stop)
+                        budget = budget_of(args, iteration, labels_before["labels"] - labels_before["withdrawn"])
+                        acted = labeller.counts.labels - labels_before["labels"]
+                        left = max(budget - acted, 0)
+                        asked = label(args, data, rollout.ids, learner, training, labeller, stop, left, by_picture)
                         labeller.check()
                         if len(asked) and labeller.counts.answered == answered:
                             report.print(f"iteration {iteration}: the expert answered none of {len(asked):,} questions")
@@ -776,6 +837,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         if not len(training):  # not committed, so that it is done again with another expert
                             raise no_labels(labeller)
                         text = log_rollout(writer, data, rollout, learner, training, beta, progress.step)
+                        if math.isfinite(budget):
+                            writer.add_scalar("labels/budget_of_iteration", budget, progress.step)
+                            text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
                         # Aggregate: all of it becomes visible at once
                         data.commit(iteration)
                         report.print(f"iteration {iteration}: {text}")

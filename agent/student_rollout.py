@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from agent.labelling import Labeller
 from agent.oracle import Situation
 from common.dagger_data import NO_ACTION, DaggerData, Label, Row, Status
 from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
 from common.seeding import episode_rng
+from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.tiers import find_tier
 from pokemon_env.vector_env import ThreadVectorEnv
 
 
@@ -155,24 +158,49 @@ def roll_out(
     return Rollout(np.array(ids, np.int64), result, repeats)
 
 
-def unanswered(data: DaggerData, ids: np.ndarray, repeats: bool = False) -> np.ndarray:
-    """Those of the rows that have no answer; without `repeats` only those whose question (the memory, the button before) none
-    of them asked earlier, nor has an answer among them: what a stuck student sees for a hundred steps is one question.
+def pictures_tell_all(game: Game, tier: str | None, network: nn.Module) -> bool:
+    """Return whether one picture stack of an episode has one right label for this student.
+
+    It may have two where what was on the screen earlier decides (tier T3), and for a network with a memory, whose input is all
+    that it has seen. Recorded states of a game with tiers do not say theirs (None), so they may be of T3.
     """
-    start = int(ids[0]) if len(ids) else 0
-    columns = data.columns(["status", "snapshot", "prev_action", "frame"], start=start)
-    from_start = ids - start
-    not_asked = from_start[columns["status"][from_start] == Status.NOT_ASKED]
+    if getattr(network, "has_memory", False):
+        return False
+    return not game.has_worlds if tier is None else not find_tier(tier).hides
+
+
+def unanswered(data: DaggerData, ids: np.ndarray, repeats: bool = False, frame_stack: int | None = 1) -> np.ndarray:
+    """Return those of the rows that have no answer; without `repeats`, only the first of equals, and none whose equal has one.
+
+    Rows are equal where the student sees the same in one episode, however much of the memory has changed off the screen (steps
+    are counted there, people walk): what it sees for a hundred steps is one query. Rows of any episode are equal where the
+    expert would be told the same, memory and button before.
+
+    Args:
+        ids: (n,) int64, rising: rows of one rollout.
+        repeats: return equals, too.
+        frame_stack: how many pictures the student sees at once. None: only what the expert is told counts (see
+            `pictures_tell_all`).
+    """
+    stack = [data.previous(ids, k) for k in range(frame_stack or 1)]
+    start = int(stack[-1].min(initial=ids[0])) if len(ids) else 0
+    columns = data.columns(["status", "snapshot", "prev_action", "frame", "episode"], start=start)
+    own = {name: values[ids - start].tolist() for name, values in columns.items()}
+    not_asked = [status == Status.NOT_ASKED for status in own["status"]]
     if repeats:
-        return not_asked + start
-    questions = list(zip(*(columns[name].tolist() for name in ("snapshot", "prev_action", "frame")), strict=True))
-    asked = {questions[i] for i in from_start if columns["status"][i] != Status.NOT_ASKED}
-    new = []
-    for i in not_asked.tolist():
-        if questions[i] not in asked:
-            asked.add(questions[i])
-            new.append(i + start)
-    return np.array(new, np.int64)
+        return ids[not_asked]
+    keys = [list(zip(own["snapshot"], own["prev_action"], own["frame"], strict=True))]
+    if frame_stack is not None:
+        seen = [columns["frame"][rows - start].tolist() for rows in stack]
+        keys.append(list(zip(own["episode"], *seen, strict=True)))
+    known = [{key for key, is_new in zip(of_rows, not_asked, strict=True) if not is_new} for of_rows in keys]
+    first = []
+    for row_id, is_new, *mine in zip(ids.tolist(), not_asked, *keys, strict=True):
+        if is_new and not any(key in before for key, before in zip(mine, known, strict=True)):
+            first.append(row_id)
+        for key, before in zip(mine, known, strict=True):  # of a row that is left out, too: its equal's answer is as good there
+            before.add(key)
+    return np.array(first, np.int64)
 
 
 def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> list[Situation]:

@@ -28,6 +28,9 @@ class RecurrentNetwork(nn.Module):
         convolutions: their further arguments.
     """
 
+    has_memory = True
+    """What it saw earlier decides, too: two steps with the same picture may need different labels."""
+
     def __init__(self, action_dim: int = 10, hidden_dim: int = 256, *, network: str = "impala", **convolutions: Any):
         super().__init__()
         self.features = NETWORKS[network](hidden_dim, hidden_dim, **convolutions)

@@ -10,11 +10,13 @@ from agent.labelling import Labeller
 from agent.oracle import ExpertOracle
 from agent.policy_expert import ExpertAnswer
 from agent.policy_oracle import open_policy_oracle
-from agent.student_rollout import recall_by_button, roll_out, situations_of, unanswered
-from common.dagger_data import NO_ACTION, DaggerData, Label, Status
+from agent.student_rollout import pictures_tell_all, recall_by_button, roll_out, situations_of, unanswered
+from common.dagger_data import NO_ACTION, DaggerData, Label, Row, Status
 from common.evaluation import EpisodeSpec, EvaluationStopped, NetworkPolicy, Policy, RandomPolicy
 from common.networks import TileCNN
+from common.recurrent import RecurrentNetwork
 from common.training_set import TrainingSet
+from pokemon_env.games.picture_only import PictureOnly
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.vector_env import make_vector_env
@@ -34,6 +36,17 @@ class Always(Policy):
     def act(self, slots, screens, infos):
         self.asked += len(slots)
         return [self.action] * len(slots)
+
+
+class ToAndFro(Policy):
+    """Presses LEFT and RIGHT in turns."""
+
+    def start_episode(self, slot, seed):
+        self.steps = getattr(self, "steps", {}) | {slot: 0}
+
+    def act(self, slots, screens, infos):
+        self.steps |= {slot: self.steps[slot] + 1 for slot in slots}
+        return [BUTTONS.index("LEFT" if self.steps[slot] % 2 else "RIGHT") for slot in slots]
 
 
 class Abstains(ExpertOracle):
@@ -172,8 +185,8 @@ def test_when_the_budget_is_used_up_the_student_acts(data, envs, oracle):
 def test_a_stuck_student_s_situation_is_one_question(data, envs, oracle):
     rollout = play(data, envs, Labeller(oracle), Always("SELECT"), beta=0.0, steps=20)  # which does nothing there
     new = unanswered(data, rollout.ids)
-    questions = {(situation.snapshot, situation.prev_action) for situation in situations_of(data, rollout.ids, False)}
-    assert len(rollout.ids) == 60 and len(new) == len(questions) <= 6
+    pictures = len(np.unique(data.columns(["frame"])["frame"]))
+    assert len(rollout.ids) == 60 and 1 <= len(new) <= 3 * pictures <= 6
     assert rollout.repeats > 50 and rollout.repeat_rate == rollout.repeats / 60
     assert new[0] == 0 and (np.diff(new) > 0).all()
     # What the expert answered while he acted is no question any more, nor is what has an answer by now.
@@ -182,6 +195,53 @@ def test_a_stuck_student_s_situation_is_one_question(data, envs, oracle):
     assert len(unanswered(data, rollout.ids, repeats=True)) == len(rollout.ids) - 1  # all but the one that has an answer
     data.set_answers(new, [Label(0, "somebody")] * len(new))
     assert len(unanswered(data, rollout.ids)) == 0 == len(unanswered(data, rollout.ids[:0]))
+
+
+@pytest.mark.parametrize("frame_stack", [1, 3])
+def test_a_student_that_walks_to_and_fro_is_asked_about_each_picture_once(data, rom_path, oracle, frame_stack):
+    """The memory differs at every step: it counts the steps, and people walk about off the screen."""
+    envs = make_vector_env(2, rom_path=rom_path, start_milestone="RIVAL_HOUSE", tier="T1", worlds="0", state_in_info=False)
+    rollout = play(data, envs, Labeller(oracle), ToAndFro(), beta=0.0, steps=40, episodes=EPISODES[:2])
+    envs.close()
+    columns = data.columns(["episode", "frame", "snapshot", "prev_action"])
+    training = TrainingSet(data, frame_stack=frame_stack)
+    sights = [
+        (episode, picture.numpy().tobytes())
+        for episode, picture in zip(columns["episode"].tolist(), training.observations(rollout.ids), strict=True)
+    ]
+    first = [row for row, sight in enumerate(sights) if sight not in sights[:row]]
+    questions = set(zip(columns["snapshot"].tolist(), columns["prev_action"].tolist(), strict=True))
+    assert len(first) < 0.6 * len(questions) and len(questions) > 60  # the expert would be told something new at most steps
+    assert unanswered(data, rollout.ids, frame_stack=frame_stack).tolist() == first
+    # Where it does not matter what the student sees, all questions are.
+    assert len(unanswered(data, rollout.ids, frame_stack=None)) == len(questions)
+    # Rows are found whichever part of the rollout is looked at.
+    assert unanswered(data, rollout.ids[7:], frame_stack=frame_stack)[0] == 7
+
+
+def test_equal_pictures_of_two_episodes_are_two_questions_if_the_expert_is_told_other_things(data):
+    """And with a stack of two, a picture that was come to another way is another sight."""
+    dark, light = np.zeros((144, 160, 3), np.uint8), np.full((144, 160, 3), 255, np.uint8)
+    for episode, pictures in enumerate(([dark, dark, light, dark], [dark, light])):
+        data.append(
+            Row(picture, 0, 0, episode, step, snapshot=b"%d %d" % (episode, step)) for step, picture in enumerate(pictures)
+        )
+    ids = np.arange(6)
+    assert unanswered(data, ids).tolist() == [0, 2, 4, 5]
+    assert unanswered(data, ids, frame_stack=2).tolist() == [0, 2, 3, 4, 5]
+    assert unanswered(data, ids, frame_stack=None).tolist() == ids.tolist()
+    data.set_answers([3], [Label(1, "somebody")])  # a later one has its answer: the earlier ones need none
+    assert unanswered(data, ids).tolist() == [2, 4, 5]
+    data.set_answers([4], [Label(None, "somebody", "timeout")])
+    assert unanswered(data, ids).tolist() == [2, 5]
+
+
+def test_whose_pictures_tell_all():
+    network, remembers = TileCNN(8, 8), RecurrentNetwork(8, 8, network="tiles")
+    assert [pictures_tell_all(GAME, tier, network) for tier in ("T0", "T1", "T2", "T3")] == [True, True, True, False]
+    assert not any(pictures_tell_all(GAME, tier, remembers) for tier in ("T0", "T1", "T2", "T3"))
+    assert not pictures_tell_all(GAME, None, network)  # recorded states, of which tier?
+    assert pictures_tell_all(PictureOnly(), None, network) and not pictures_tell_all(PictureOnly(), None, remembers)
 
 
 def test_questions_of_a_later_rollout_are_new(data, envs, oracle):

@@ -28,6 +28,7 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, Episode, save_episode
+from common.evaluation import Policy
 from common.files import exclusive_lock
 from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError
@@ -184,6 +185,8 @@ def test_promised_defaults():
     [
         ("--query-rate", 1.5, "at most 1"),
         ("--query-budget", -1, "at least 0"),
+        ("--query-budget-per-iteration", 0, "at least 1"),
+        ("--query-budget-per-iteration", -5, "at least 1"),
         ("--beta-decay", 2, "at most 1"),
         ("--train-steps-per-iter", 0, "at least 1"),
         ("--learning-rate", "nan", "a finite number"),
@@ -519,7 +522,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
-    handover_share=0.5, cutoff_share=0.5, label_share=0.2,
+    handover_share=0.5, cutoff_share=0.5, label_share=0.2, query_budget=70,
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
@@ -670,6 +673,25 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
     learn("models/dagger_pokemon_last.pth", n_iterations=4, policy_dir="policies")
     assert "the expert was policy:PLAYER_NAME_SET:" in capsys.readouterr().out
+
+
+def test_a_run_from_before_the_budget_was_spread_goes_on(learn, capsys):
+    learn(n_iterations=1, query_budget=60, exp_name="new")
+    for name in ("new", "old", "all"):
+        if name != "new":
+            shutil.copy("models/new_data.sqlite", f"models/{name}_data.sqlite")
+            checkpoint = torch.load("models/new_last.pth")
+            del checkpoint["args"]["query_budget_per_iteration"]
+            checkpoint["args"] |= {"exp_name": name, "n_iterations": 2} | ({"ask_repeats": True} if name == "all" else {})
+            torch.save(checkpoint, f"models/{name}_last.pth")
+        capsys.readouterr()
+        learn(f"models/{name}_last.pth", n_iterations=2)
+        said = capsys.readouterr().out.partition("as without the stop: ")[2].split("\n")[0]
+        spread = "--query-budget was used up as rollouts came and is spread over the iterations left"
+        once = "the same picture could be asked about again in its episode and no longer is"
+        assert said == {"new": "--n-iterations was 1 and is 2", "old": f"{once}; {spread}", "all": spread}[name]
+    columns = rows("iteration", name="old")
+    assert set(columns["iteration"]) == {0, 1}
 
 
 def test_a_finished_run_goes_on_with_more_iterations(learn):
@@ -924,6 +946,91 @@ def test_never_more_labels_than_the_budget(learn, schedule):
     assert again["labels"]["asked"] + again["labels"]["cached"] <= 16
 
 
+def test_the_budget_of_an_iteration():
+    args = dagger_pokemon.Args(n_iterations=6, query_budget=1000)
+    spent, budgets = 0, []
+    for iteration in range(6):
+        budgets.append(dagger_pokemon.budget_of(args, iteration, spent))
+        spent += budgets[-1]
+    assert spent == 1000 and max(budgets) - min(budgets) <= 1
+    assert dagger_pokemon.budget_of(args, 1, 361) == 128  # the expert acted, and took more than its share
+    assert dagger_pokemon.budget_of(args, 2, 361 + 117) == 131  # what one left is for those after it
+    assert dagger_pokemon.budget_of(args, 5, 400) == 600 and dagger_pokemon.budget_of(args, 4, 1000) == 0
+    few = dataclasses.replace(args, query_budget=2)
+    assert [dagger_pokemon.budget_of(few, i, min(i, 2)) for i in range(6)] == [1, 1, 0, 0, 0, 0]  # never nothing to begin with
+    assert dagger_pokemon.budget_of(dataclasses.replace(args, query_budget_per_iteration=30), 5, 400) == 30
+    assert dagger_pokemon.budget_of(dagger_pokemon.Args(query_budget_per_iteration=30), 5, 400) == 30
+    assert dagger_pokemon.budget_of(dagger_pokemon.Args(), 5, 400) == np.inf
+
+
+WANDERS = dict(milestone="RIVAL_HOUSE", tier="T1", max_episode_steps=30, stochastic_rollouts=True, n_iterations=4)
+
+
+def asked_by_iteration(name: str = "dagger_pokemon") -> list[int]:
+    columns = rows("status", "iteration", name=name)
+    return np.bincount(columns["iteration"][columns["status"] != Status.NOT_ASKED]).tolist()
+
+
+@pytest.mark.parametrize("by", ["random", "novelty", "disagreement"])
+def test_the_budget_lasts_until_the_last_iteration(learn, capsys, by):
+    result = learn(**WANDERS, query_budget=34, query_by=by, beta_schedule="none")
+    assert asked_by_iteration() == [9, 9, 8, 8] and result["labels"]["labels"] == 34
+    assert scalars(result["run_name"])["labels/budget_of_iteration"] == [9, 9, 8, 8]
+    assert "; budget 8: 0 where the expert acted, 8 asked for after it\n" in capsys.readouterr().out
+    columns = rows("status", "iteration", "step")
+    asked = columns["status"] != Status.NOT_ASKED
+    for iteration in range(4):  # not the first ones of a rollout
+        assert columns["step"][asked & (columns["iteration"] == iteration)].max() > 9
+
+
+def test_a_budget_for_each_iteration(learn):
+    flags = dict(query_by="random", query_budget_per_iteration=6)
+    result = learn(**WANDERS, **flags, exp_name="first")
+    acted = (rows("iteration", name="first")["iteration"] == 0).sum()
+    assert acted > 6 and asked_by_iteration("first") == [acted, 6, 6, 6]  # where the expert acts he is asked
+    assert scalars(result["run_name"])["labels/budget_of_iteration"] == [6] * 4
+    learn(**WANDERS, **flags, query_budget=15, beta_schedule="none", exp_name="both")
+    assert asked_by_iteration("both") == [6, 6, 3]  # and none in the fourth
+    result = learn(**WANDERS, exp_name="neither")
+    assert min(asked_by_iteration("neither")) > 6 and "labels/budget_of_iteration" not in scalars(result["run_name"])
+
+
+class ToAndFro(Policy):
+    """A student that presses LEFT and RIGHT in turns, whatever it has learned."""
+
+    def __init__(self, *_, **__):
+        self.steps: dict[int, int] = {}
+
+    def start_episode(self, slot, seed):
+        self.steps[slot] = 0
+
+    def act(self, slots, screens, infos):
+        for slot in slots:
+            self.steps[slot] += 1
+        return [GAME.buttons.index("LEFT" if self.steps[slot] % 2 else "RIGHT") for slot in slots]
+
+
+@pytest.mark.parametrize(("tier", "repeats"), [("T1", False), ("T1", True), ("T3", False)])
+def test_a_student_that_walks_to_and_fro_is_labelled_once_for_each_picture(learn, monkeypatch, tier, repeats):
+    """The memory that the expert reads is another at each step: it counts them, and people walk about."""
+    monkeypatch.setattr(dagger_pokemon, "NetworkPolicy", ToAndFro)
+    flags = WANDERS | dict(tier=tier, n_iterations=2, max_episode_steps=40, ask_repeats=repeats)
+    result = learn(**flags, beta_schedule="none")
+    columns = rows("episode", "frame", "snapshot", "prev_action", "status")
+    sights = list(zip(columns["episode"].tolist(), columns["frame"].tolist(), strict=True))
+    questions = list(zip(columns["snapshot"].tolist(), columns["prev_action"].tolist(), strict=True))
+    asked = np.flatnonzero(columns["status"] != Status.NOT_ASKED)
+    assert len(sights) == 160 and len(set(sights)) < 60 and len(set(questions)) > 140
+    first = {sight: row for row, sight in reversed(list(enumerate(sights)))}
+    if repeats:
+        assert len(asked) == 160
+    elif tier == "T3":  # what was on the screen a moment ago decides: each may have another answer
+        assert len(asked) == len(set(questions))
+    else:
+        assert asked.tolist() == sorted(first.values())
+    assert result["labels"]["labels"] == len(asked)
+
+
 @pytest.mark.parametrize("by", ["random", "novelty", "disagreement"])
 def test_a_share_of_the_states_is_asked_about(learn, monkeypatch, by):
     chosen, label = [], dagger_pokemon.label
@@ -991,11 +1098,11 @@ def test_a_stuck_student_is_labelled_once(learn):
     """Whoever learned to press SELECT stays where he is: one question, and no flood of rows."""
     policies = write_policy("def run(state):\n    return 'select'\n")
     learn(policy_dir=policies, exp_name="stuck", learning_rate=1e-2, train_steps_per_iter=40)
-    columns = rows("status", "iteration", "snapshot", "prev_action", "action", name="stuck")
+    columns = rows("status", "iteration", "episode", "frame", "action", name="stuck")
     late = columns["iteration"] == 1
     assert late.sum() == 24 and set(columns["action"][late]) == {3}
-    questions = set(zip(columns["snapshot"][late].tolist(), columns["prev_action"][late].tolist(), strict=True))
-    assert (columns["status"][late] == Status.VALID).sum() == len(questions) <= 4
+    pictures = set(zip(columns["episode"][late].tolist(), columns["frame"][late].tolist(), strict=True))
+    assert 1 <= (columns["status"][late] == Status.VALID).sum() <= len(pictures) <= 4
     assert scalars(torch.load("models/stuck_last.pth")["run_name"])["rollout/repeat_rate"][1] > 0.8
 
 
