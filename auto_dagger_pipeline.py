@@ -19,7 +19,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import tyro
+from common.flags import out_of_range, parse_command_line, plain_flags
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Args:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import json
 import math
@@ -147,7 +147,6 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import save_json
-from common.flags import out_of_range
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
 from common.pipeline_folder import (
     FILMS,
@@ -512,7 +511,7 @@ def main(args: Args) -> int:
 def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path) -> int:
     """`main`, of the folder's one pipeline."""
     ids = list(entries)
-    settings = {key: value for key, value in asdict(args).items() if key not in MAY_CHANGE}
+    settings = {key: value for key, value in plain_flags(args).items() if key not in MAY_CHANGE}
     new_name = new_run_name("auto_dagger_pipeline", args.seed)
     anew = args.overwrite and args.milestone is None
     name = claim(output, settings | {"rom_sha256": rom.header.sha256}, new_name, anew)

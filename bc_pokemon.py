@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags
+from common.flags import parse_flags, plain_flags
 
 
 @dataclass
@@ -241,15 +241,18 @@ def load_buffer(
 ) -> ReplayBuffer:
     """All steps of the files (of some only so many), as the network's pictures, on the device that trains."""
     channels, height, width = network.image_shape
-    buffer = ReplayBuffer(
-        buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
-        observation_space=gym.spaces.Box(0, 255, (channels // args.frame_stack, height, width), np.uint8),
-        action_space=gym.spaces.Discrete(n_actions),
-        device=device,
-        storage_device=device,
-        frame_stack=args.frame_stack,
-        seed=args.seed,
-    )
+    try:
+        buffer = ReplayBuffer(
+            buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
+            observation_space=gym.spaces.Box(0, 255, (channels // args.frame_stack, height, width), np.uint8),
+            action_space=gym.spaces.Discrete(n_actions),
+            device=device,
+            storage_device=device,
+            frame_stack=args.frame_stack,
+            seed=args.seed,
+        )
+    except MemoryError as error:
+        raise MemoryError(f"{args.expert_data_dir}: {error}: use fewer with --max-expert-episodes or --max-labels") from error
     try:
         load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of)
     except DemonstrationError:
@@ -499,7 +502,7 @@ def main(args: Args) -> dict[str, Any]:
             "model_state_dict": state.pop("model_state_dict"),
             "network": network_arguments(learner.network),
             "frame_stack": args.frame_stack,
-            "args": asdict(args),
+            "args": plain_flags(args),
             "run_name": run_name,
             "global_step": progress.step,
             "metrics": record or progress.last or {},

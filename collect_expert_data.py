@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import warnings
 import zlib

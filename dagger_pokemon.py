@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags
+from common.flags import parse_flags, plain_flags
 
 
 @dataclass
@@ -676,7 +676,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             "network": network_arguments(network),
             "frame_stack": args.frame_stack,
             "deterministic": not args.stochastic_eval,
-            "args": asdict(args),
+            "args": plain_flags(args),
             "run_name": run_name,
             "global_step": progress.step,
             "metrics": (progress.last or {}) if record is None else record,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MILESTONE_CONFIG = Path("milestone_config.json")
+DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
+"""The bundled game's."""
 
 
 class MilestoneConfigError(ValueError):
@@ -50,7 +51,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MilestoneConfigError(f"{path}: no such file; the bundled game's stands at the repository's top level") from None
+        raise MilestoneConfigError(f"{path}: no such file; without --milestone-config it is the bundled game's") from None
     except (OSError, ValueError) as error:
         raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import bc_pokemon
+from common import buffers
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
 from pokemon_env.emulator import RomError
@@ -322,6 +323,15 @@ def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
         train(expert_data_dir="foreign", eval_episodes=1, rom_path="/tmp")
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone LIGHT; .*--milestone"):
         train(expert_data_dir="other_game", eval_episodes=1, rom_path=str(rom_path))
+
+
+def test_more_steps_than_fit_into_memory(train, monkeypatch):
+    monkeypatch.setattr(buffers, "available_memory", lambda device: 1_000_000)
+    with pytest.raises(MemoryError, match="^expert_data: .* use fewer with --max-expert-episodes or --max-labels$"):
+        train()
+    with pytest.raises(MemoryError, match="--max-labels"):
+        train(max_labels=80)
+    train(max_labels=20)
 
 
 def test_screens_that_the_network_can_t_see(train):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 from pathlib import Path
 from typing import Any

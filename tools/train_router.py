@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
+from common.flags import parse_command_line, plain_flags
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def main(args: Args) -> int:
             "algorithm": "router",
             "model_state_dict": network.state_dict(),
             "network": network_arguments(network),
-            "args": vars(args),
+            "args": plain_flags(args),
             "milestones": milestones,
             "game": game.id,
             "rom_sha256": rom.header.sha256,
