@@ -67,7 +67,7 @@ class Args:
     milestone: str | None = None
     """Learn this milestone alone, and be evaluated on it. None: all demonstrations (if they share one, it is that)."""
     val_fraction: float = 0.1
-    """Share of the episodes that is held out for validation; at least one, unless 0."""
+    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
     total_steps: int = 100000
     """Training steps, each on one batch."""
     patience: int = 0
@@ -162,7 +162,8 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from agent.episode_starts import EpisodeStarts, choose_starts
@@ -436,7 +438,10 @@ def main(args: Args) -> dict[str, Any]:
         )
     files, last_steps = limit_labels(files, args.max_labels)
     steps_of = {} if last_steps is None else {files[-1]: last_steps}
-    train_files, val_files = split_episodes(files, args.val_fraction, args.seed)
+    milestones = facts["milestones"][: len(files)]
+    # A checkpoint from before the split was by milestone doesn't name what was held out: it goes on with its own split.
+    old = checkpoint is not None and saved_fields(checkpoint, args.resume_from, "progress", Progress).get("held_out") is None
+    train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
     network = network_for(args, files[0], len(buttons))
     train_data = load_buffer(args, train_files, steps_of, network, len(buttons), device)
     if not len(train_data.labelled_slots()):
@@ -445,7 +450,10 @@ def main(args: Args) -> dict[str, Any]:
             f"a label, the expert abstained in all; record others"
         )
     if args.patience and not val_files:
-        raise FlagError("--patience waits for the validation loss, but no episode is held out: raise --val-fraction")
+        raise FlagError(
+            "--patience waits for the validation loss, but no episode is held out: raise --val-fraction, or record at least two "
+            "episodes of a milestone"
+        )
     val_data = load_buffer(args, val_files, steps_of, network, len(buttons), device) if val_files else None
     if val_data is not None and not len(val_data.labelled_slots()):
         unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
@@ -459,7 +467,11 @@ def main(args: Args) -> dict[str, Any]:
 
     # A new run, or an old one that goes on
     run_name = new_run_name(args.exp_name, args.seed)
-    progress = Progress(demonstrations={path.name: sha256_of(path) for path in files}, threads=threads)
+    progress = Progress(
+        demonstrations={path.name: sha256_of(path) for path in files},
+        held_out=[path.name for path in val_files],
+        threads=threads,
+    )
     if checkpoint is not None:
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth")
@@ -479,6 +491,7 @@ def main(args: Args) -> dict[str, Any]:
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads
+        progress.held_out = None if old else now.held_out
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), None if checkpoint is None else run_name, args.overwrite)
     best_file = models["best"]
@@ -525,6 +538,8 @@ def main(args: Args) -> dict[str, Any]:
         entity=args.wandb_entity,
         resumed_at=None if checkpoint is None else progress.step,
     )
+    if val_files:
+        say_what_is_held_out(files, milestones, val_files)
     print(
         f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
         f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
@@ -595,6 +610,8 @@ class Progress:
 
     demonstrations: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of each."""
+    held_out: list[str] | None = None
+    """Names of those for validation. None: a run from before the split was by milestone."""
     threads: int = 0
     step: int = 0
     evaluated_at: int = 0
@@ -653,8 +670,31 @@ def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progr
     }
     for what, names in differences.items():
         if names:
-            changes.append(f"demonstrations {what}: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}")
+            changes.append(f"demonstrations {what}: {some(names)}")
     return changes
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three, and how many there are more."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
+
+
+def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_files: list[Path]) -> None:
+    """Print which episodes are for validation; of several milestones, how many of each: a line, or a table if they are many."""
+    episodes = Counter(milestones)
+    held_out = Counter(milestone for path, milestone in zip(files, milestones, strict=True) if path in val_files)
+    if len(episodes) == 1:
+        print(f"held out for validation: {some([path.name for path in val_files])}")
+    elif len(episodes) <= 4:
+        counts = [f"{held_out[milestone]} of {count} of {milestone or 'the whole game'}" for milestone, count in episodes.items()]
+        print(f"held out for validation: {', '.join(counts)}")
+    else:
+        table = Table("milestone", "episodes", "held out", title="for validation")
+        for milestone, count in episodes.items():
+            table.add_row(milestone or "the whole game", str(count), str(held_out[milestone]))
+        print_table(table)
+    if single := [milestone or "the whole game" for milestone, count in episodes.items() if count == 1]:
+        print(f"the only episode is for training, so that nothing validates: {some(single)}")
 
 
 def evaluation_is_due(args: Args, progress: Progress) -> bool:

@@ -325,6 +325,43 @@ def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
         train(expert_data_dir="other_game", eval_episodes=1, rom_path=str(rom_path))
 
 
+def test_several_milestones_are_split_by_milestone(train, folder, capsys):
+    record(folder / "several", episodes=5, steps=4)
+    record(folder / "several", episodes=2, steps=4, milestone="CAVE")
+    record(folder / "several", episodes=1, steps=4, milestone="LONELY")
+    few = dict(expert_data_dir="several", eval_frequency=0)
+    for seed in range(2):
+        result = train(**few, exp_name=f"seed{seed}", seed=seed)
+        said = capsys.readouterr().out
+        assert "held out for validation: 1 of 5 of LIGHT, 1 of 2 of CAVE, 0 of 1 of LONELY\n" in said
+        assert "the only episode is for training, so that nothing validates: LONELY\n" in said
+        assert "24 steps of 6 episodes to train on, 2 episodes held out" in said
+    progress = torch.load("models/seed1_last.pth")["progress"]
+    assert len(progress["held_out"]) == 2 and result["step"] == 2
+    train(**few, resume_from="models/seed1_last.pth", exp_name="seed1", seed=1, total_steps=4)
+    assert "bit for bit" not in capsys.readouterr().out
+    assert torch.load("models/seed1_last.pth")["progress"]["held_out"] == progress["held_out"]
+
+    # A run from before goes on with the split that it had: of all episodes together.
+    content = torch.load("models/seed1_last.pth")
+    del content["progress"]["held_out"]
+    torch.save(content, "models/seed1_last.pth")
+    for total_steps in (6, 8):
+        train(**few, resume_from="models/seed1_last.pth", exp_name="seed1", seed=1, total_steps=total_steps)
+        assert "28 steps of 7 episodes to train on, 1 episodes held out" in capsys.readouterr().out
+
+    record(folder / "single", episodes=1, steps=4)
+    record(folder / "single", episodes=1, steps=4, milestone="CAVE")
+    with pytest.raises(bc_pokemon.FlagError, match="no episode is held out: .* at least two episodes of a milestone"):
+        train(expert_data_dir="single", patience=1)
+    train()
+    assert re.search(r"held out for validation: episode_000\d.npz\n", capsys.readouterr().out)
+    for number in range(5):
+        record(folder / "many", episodes=2, steps=2, milestone=f"M{number}")
+    train(**few | {"expert_data_dir": "many"}, exp_name="many")
+    assert re.search(r"M4 +│ 2 +│ 1 ", capsys.readouterr().out)
+
+
 def test_more_steps_than_fit_into_memory(train, monkeypatch):
     monkeypatch.setattr(buffers, "available_memory", lambda device: 1_000_000)
     with pytest.raises(MemoryError, match="^expert_data: .* use fewer with --max-expert-episodes or --max-labels$"):
