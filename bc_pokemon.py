@@ -100,7 +100,7 @@ class Args:
     eval_frequency: int = 5000
     """Steps between evaluations (validation, and play); 0 for none."""
     eval_episodes: int = 5
-    """Episodes of play per evaluation; 0 only validates."""
+    """Episodes of play per evaluation; 0 only validates. Of a game without milestones one is filmed, and none counted."""
     best_eval_episodes: int = 20
     """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
     eval_seed: int = 1000
@@ -118,7 +118,8 @@ class Args:
     a game without worlds it takes recorded states, made if need be: those to learn from (`train`) in training, which chooses
     the best by them, and the held-out ones with --eval-only."""
     max_steps: int | None = None
-    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
+    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config, and for a game
+    without milestones 400."""
     milestone_config: str = "milestone_config.json"
     """The milestones with their limits."""
     video: bool = True
@@ -162,6 +163,7 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -200,7 +202,7 @@ from common.demonstrations import (
 )
 from common.evaluation import EvaluationStopped, Evaluator
 from common.learner import Learner
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
 from common.preprocessing import random_shift
 from common.run_logging import (
@@ -221,10 +223,13 @@ from common.utils import (
 )
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
+from pokemon_env.games.base import Game
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.splits import parse_worlds
 
+FILM_STEPS = 400
+"""Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
 EVAL_ONLY_SEEDS = 20_000
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
@@ -334,21 +339,22 @@ def validate(network: PolicyNetwork, buffer: ReplayBuffer, names: list[str]) -> 
     return metrics, counts
 
 
-def step_limit(args: Args, milestone: str | None) -> int:
+def step_limit(args: Args, game: Game, milestone: str | None) -> int:
     """The steps that an episode of the milestone may take; without one, of the whole game."""
-    limits = {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
+    if not game.milestones:
+        return FILM_STEPS
+    limits = limits_of_game(args.milestone_config, game, "--max-steps")
     if milestone is not None and milestone not in limits:
         raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --max-steps")
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 
-def evaluation_starts(args: Args, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
+def evaluation_starts(args: Args, game: Game, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
     """Where an evaluation's episodes start, in worlds or on start states that --eval-only does not share with training.
 
     `tier` and `worlds` are the demonstrations', for what no flag says. On T2 the worlds to learn from are never taken: the
     split has others to choose the best network by, and to test it in.
     """
-    game = find_game(Rom.read(args.rom_path))
     if milestone is not None:
         ids = [entry.id for entry in game.milestones]
         if milestone not in ids:
@@ -377,6 +383,13 @@ def evaluation_starts(args: Args, milestone: str | None, tier: str | None, world
     return starts
 
 
+def how_played(evaluator: Evaluator, starts: EpisodeStarts) -> str:
+    """What an evaluation plays, and where, in words."""
+    if evaluator.has_goal:
+        return f"evaluated {where_played(starts)}"
+    return f"a game without milestones, of which {evaluator.max_steps} steps are filmed {where_played(starts)}"
+
+
 def where_played(starts: EpisodeStarts) -> str:
     """Where an evaluation is played, in words."""
     if not starts.settings:
@@ -387,14 +400,16 @@ def where_played(starts: EpisodeStarts) -> str:
 
 
 def make_evaluator(
-    args: Args, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
+    args: Args, game: Game, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
 ) -> Evaluator:
     """Open the emulators, and find the milestone's limit (None: that of the game)."""
-    max_steps = args.max_steps or step_limit(args, milestone)
-    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
+    max_steps = args.max_steps or step_limit(args, game, milestone)
+    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes)) if game.milestones else 1
     settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False, **starts.settings}
     try:
-        envs = make_vector_env(n_envs, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the game is unknown has been said
+            envs = make_vector_env(n_envs, **settings)
     except ValueError as error:  # worlds that the tier is not played in
         raise FlagError(str(error)) from error
     return Evaluator(
@@ -405,6 +420,7 @@ def make_evaluator(
         frame_stack=args.frame_stack,
         buttons=buttons,
         videos=videos if args.video else None,
+        has_goal=bool(game.milestones),
     )
 
 
@@ -431,7 +447,8 @@ def main(args: Args) -> dict[str, Any]:
     if buttons is None:
         raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
     plays = args.eval_frequency > 0 and args.eval_episodes > 0
-    if plays and facts.get("rom_sha256") not in (None, Rom.read(args.rom_path).header.sha256):
+    rom = Rom.read(args.rom_path) if plays else None
+    if plays and facts.get("rom_sha256") not in (None, rom.header.sha256):
         raise DemonstrationError(
             f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
             f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
@@ -502,10 +519,13 @@ def main(args: Args) -> dict[str, Any]:
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
     evaluator, played = None, ""
-    if plays:
-        starts = evaluation_starts(args, milestone, tier, worlds)
-        played = f"; evaluated {where_played(starts)}"
-        evaluator = make_evaluator(args, milestone, starts, buttons, device, Path("runs") / run_name / "videos")
+    game = find_game(rom) if plays else None
+    if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
+        played = "; a game without milestones, not played"
+    elif plays:
+        starts = evaluation_starts(args, game, milestone, tier, worlds)
+        evaluator = make_evaluator(args, game, milestone, starts, buttons, device, Path("runs") / run_name / "videos")
+        played = f"; {how_played(evaluator, starts)}"
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
@@ -522,7 +542,7 @@ def main(args: Args) -> dict[str, Any]:
             **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
             "tier": tier,
             "worlds": worlds,
-            "max_steps": None if evaluator is None else evaluator.max_steps,
+            "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
             "versions": package_versions(),
         }
         if record is None:
@@ -730,7 +750,14 @@ def evaluate_network(
         record |= {"val_loss": metrics["loss"], "val_accuracy": metrics["accuracy"]}
         texts.append(f"validation loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.3f}")
 
-    if evaluator is not None:
+    if evaluator is not None and not evaluator.has_goal:
+        if step >= args.total_steps or (args.save_best and is_better(record, best)):
+            try:
+                evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
+            except EvaluationStopped:
+                return None
+            texts.append(f"filmed as {evaluator.films[-1]}")
+    elif evaluator is not None:
         try:
             played, said = play_candidate(
                 evaluator,
@@ -759,18 +786,25 @@ def evaluate_checkpoint(args: Args, checkpoint: dict[str, Any] | None, device: t
     if checkpoint is None:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
-    check_fits(checkpoint, args.resume_from, rom_sha256=Rom.read(args.rom_path).header.sha256)
+    rom = Rom.read(args.rom_path)
+    check_fits(checkpoint, args.resume_from, rom_sha256=rom.header.sha256)
+    game = find_game(rom)
+    if not game.milestones and not args.video:
+        raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
     args.frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     videos = Path("runs") / checkpoint.get("run_name", name) / "videos"
-    starts = evaluation_starts(args, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
-    evaluator = make_evaluator(args, milestone, starts, buttons, device, videos)
-    print(f"{args.resume_from}: {milestone or 'the whole game'}, evaluated {where_played(starts)}")
-    result = evaluator.play(network, args.eval_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
+    starts = evaluation_starts(args, game, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
+    evaluator = make_evaluator(args, game, milestone, starts, buttons, device, videos)
+    print(f"{args.resume_from}: {milestone or 'the whole game'}, {how_played(evaluator, starts)}")
+    n_episodes = args.eval_episodes if evaluator.has_goal else 1
+    result = evaluator.play(network, n_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
     evaluator.close()
-    record = {"step": checkpoint.get("global_step"), **result.record()}
-    print_table(results_table({"checkpoint": (record, args.resume_from)}))
+    record = {"step": checkpoint.get("global_step")}
+    if evaluator.has_goal:
+        record |= result.record()
+        print_table(results_table({"checkpoint": (record, args.resume_from)}))
     for film in evaluator.films:
         print(f"video: {film}")
     return {"run_name": checkpoint.get("run_name"), "evaluation": record, "signal": None}

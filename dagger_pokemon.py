@@ -256,7 +256,7 @@ from common.evaluation import (
 )
 from common.files import AlreadyLockedError, exclusive_lock
 from common.learner import Learner
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
 from common.run_logging import ProgressReport, finish_run, new_run_name, print_table, results_table, start_run
 from common.statistics import rate_text, wilson_interval
@@ -570,17 +570,21 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")
     known = [entry.id for entry in game.milestones]
+    if not known:
+        raise FlagError(
+            f"{args.rom_path} ({game.name}) has no milestones, and so no expert that could label: clone recordings of it with "
+            "bc_pokemon.py, or add a module to pokemon_env/games/"
+        )
     if milestone not in known:
-        has = f"it has {', '.join(known)}" if known else "it has none"
         problem = "which milestone?" if milestone is None else f"no milestone {milestone}."
-        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; {has}")
+        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; it has {', '.join(known)}")
     buttons = list(game.buttons)
     wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
     check_demonstrations(args.expert_data_dir or "", facts, wanted)
-    limits = {} if args.eval_max_steps else load_milestone_config(args.milestone_config)
+    limits = {} if args.eval_max_steps else limits_of_game(args.milestone_config, game, "--eval-max-steps")
     if not args.eval_max_steps and milestone not in limits:
         raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
-    eval_max_steps = args.eval_max_steps or limits[milestone].max_steps
+    eval_max_steps = args.eval_max_steps or limits[milestone]
     # Where nothing is said it goes on where the demonstrations, or the clone, were made.
     before = checkpoint or (facts if facts.get("tier") else init or {})
     tier = args.tier or before.get("tier")

@@ -230,7 +230,10 @@ def main(args: Args) -> int:
     game = find_game(rom)
     milestones = [milestone.id for milestone in game.milestones]
     if not milestones:
-        raise FlagError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
+        raise FlagError(
+            f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it: film a clone with "
+            "bc_pokemon.py --eval-only"
+        )
     folder, paths = find_policies(args, game, milestones)
     print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]

@@ -81,7 +81,7 @@ from benchmarks.tables import (
 )
 from common.evaluation import StatePolicy, evaluate, seeded_episodes
 from common.files import save_json, save_text
-from common.milestone_config import load_milestone_config
+from common.milestone_config import limits_of_game
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
 from pokemon_env.games.base import Game
@@ -196,14 +196,14 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 
 
 def main(args: Args) -> int:
-    config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]
     env.close()
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
-    limits = {name: args.max_steps or config[name].max_steps for name in ids if args.max_steps or name in config}
+    config = {} if args.max_steps else limits_of_game(args.milestone_config, game, "--max-steps")
+    limits = {name: args.max_steps or config[name] for name in ids if args.max_steps or name in config}
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
     check_at_least_one(args, "episodes", "random_starts", "num_envs")

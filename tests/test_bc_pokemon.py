@@ -1,5 +1,6 @@
 """bc_pokemon.py as a user runs it: a process, with demonstrations of a small made-up game."""
 
+import json
 import os
 import re
 import runpy
@@ -9,16 +10,22 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 
 import bc_pokemon
+import dagger_pokemon
+import play as play_script
 from common import buffers
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
+from common.milestone_config import MilestoneConfigError
 from pokemon_env.emulator import RomError
+from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from tools import describe_data
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -264,7 +271,7 @@ def test_start_states_replace_the_tier_and_worlds_of_a_checkpoint(parse, tmp_pat
 
     def starts(*flags):
         args = parse("--resume-from", path, "--start-states", bedroom_state, *flags)
-        return bc_pokemon.evaluation_starts(args, "CLOCK_SET", args.tier or "T2", "7")
+        return bc_pokemon.evaluation_starts(args, GAME, "CLOCK_SET", args.tier or "T2", "7")
 
     for flags in ([], ["--eval-only"]):
         assert starts(*flags).files == (bedroom_state,) and not starts(*flags).settings
@@ -506,8 +513,8 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
 
     def settings(demonstrated=None, **flags):
         args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        starts = bc_pokemon.evaluation_starts(args, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
-        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
+        starts = bc_pokemon.evaluation_starts(args, GAME, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
+        evaluator = bc_pokemon.make_evaluator(args, GAME, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
         assert evaluator.start_states == (None,)
         return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
 
@@ -520,7 +527,7 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
     assert settings("5", tier="T2")["worlds"] == "choose" and settings("5", tier="T2", eval_only=True)["worlds"] == "test"
     args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        bc_pokemon.evaluation_starts(args, "NOPE", None, None)
+        bc_pokemon.evaluation_starts(args, GAME, "NOPE", None, None)
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):
@@ -580,6 +587,81 @@ def test_plays_the_game(play, folder, rom_path, capsys, network):
     models = folder / "models"
     assert same_weights(models / "bc_pokemon_final.pth", models / "cut_final.pth")  # going on changes nothing,
     assert same_weights(models / "bc_pokemon_final.pth", models / "silent_final.pth")  # and neither does playing
+
+
+@pytest.fixture(scope="session")
+def own_rom(rom_titled):
+    """A game that nobody knows."""
+    return rom_titled("MY OWN")
+
+
+def record_by_hand(folder, rom, episodes=4):
+    """Recordings of a game without milestones, as collect_expert_data.py --human makes them."""
+    with PokemonEnv(rom, state_in_info=False) as env:
+        facts = {"buttons": list(env.buttons), "game": env.identity.game, "rom_sha256": env.identity.rom_sha256, "milestone": None}
+        for seed in range(episodes):
+            screens, pressed = [env.reset(seed=seed)[0]], [int(i) for i in np.random.default_rng(seed).integers(0, 8, 12)]
+            for button in pressed:
+                screens.append(env.step(button)[0])
+            one = Episode(np.stack(screens), np.array(pressed), np.zeros(12), np.zeros(12, bool), metadata={**facts, "seed": seed})
+            save_episode(folder, one)
+
+
+@pytest.mark.filterwarnings("ignore:.*by its picture alone")
+def test_a_game_without_milestones_is_validated_and_filmed(train, folder, own_rom, capsys):
+    record_by_hand(folder / "mine", own_rom)
+    own = dict(expert_data_dir="mine", rom_path=str(own_rom), eval_episodes=5, eval_frequency=2)
+    result = train(**own, total_steps=4)
+    said = capsys.readouterr().out
+    assert "; a game without milestones, of which 400 steps are filmed from power-on\n" in said
+    assert "success" not in said.replace("success [95 %", "").replace("steps (successes)", "")  # the table's head
+    assert {"val_loss", "val_accuracy"} <= result["last"].keys() and "success_rate" not in result["last"]
+    assert result["best"]["val_loss"] <= result["last"]["val_loss"]
+    films = sorted(path.name for path in (folder / "runs" / result["run_name"] / "videos").iterdir())
+    assert "step4.mp4" in films and "filmed as " in said
+    with av.open(str(folder / "runs" / result["run_name"] / "videos" / "step4.mp4")) as film:
+        assert film.streams.video[0].frames == 401
+    assert not [tag for tag in events(folder).Tags()["scalars"] if tag.startswith(("eval/", "candidate/"))]
+    best = torch.load("models/bc_pokemon_best.pth")
+    assert (best["game"], best["max_steps"], best["milestone"]) == ("picture_only", None, None)
+
+    again = train(**own | {"total_steps": 6, "resume_from": "models/bc_pokemon_last.pth"})  # it goes on alike
+    assert again["step"] == 6 and again["run_name"] == result["run_name"] and "success_rate" not in again["last"]
+    assert (folder / "runs" / result["run_name"] / "videos" / "step6.mp4").is_file()
+
+    capsys.readouterr()
+    alone = dict(eval_only=True, resume_from="models/bc_pokemon_best.pth", rom_path=str(own_rom), max_steps=9)
+    evaluation = train(**alone)["evaluation"]
+    said = capsys.readouterr().out
+    assert evaluation.keys() == {"step"} and "success" not in said and "of which 9 steps are filmed from power-on" in said
+    (film,) = re.findall(r"video: (.*)", said)
+    assert film.endswith("/eval_bc_pokemon_best.mp4") and Path(film).is_file()
+    with pytest.raises(bc_pokemon.FlagError, match="--eval-only: unknown game has no milestones, .* leave out --no-video"):
+        train(**alone, video=False)
+    capsys.readouterr()
+    assert "val_loss" in train(**own, exp_name="quiet", video=False)["last"]
+    assert "; a game without milestones, not played\n" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*by its picture alone")
+def test_what_else_there_is_for_a_game_without_milestones(folder, own_rom, monkeypatch):
+    monkeypatch.chdir(folder)
+    record_by_hand(folder / "mine", own_rom, episodes=1)
+    facts = describe_data.describe("mine")
+    assert facts["milestones"] == [None] and facts["rows"] == 12
+    with pytest.raises(dagger_pokemon.FlagError, match="has no milestones, and so no expert .* clone recordings .* bc_pokemon.py"):
+        dagger_pokemon.main(dagger_pokemon.Args(rom_path=str(own_rom), expert_data_dir="mine", cuda=False))
+    assert not Path("runs").exists() and not (Path("models").exists() and list(Path("models").iterdir()))
+    with pytest.raises(play_script.FlagError, match="has no milestones, .* film a clone with bc_pokemon.py --eval-only$"):
+        play_script.main(play_script.Args(rom_path=str(own_rom)))
+
+
+def test_limits_belong_to_the_game(play, folder):
+    config = json.loads((ROOT / "milestone_config.json").read_text())
+    config["milestones"][3]["id"] = "OF_ANOTHER_GAME"  # which has other milestones of the same names
+    (folder / "other.json").write_text(json.dumps(config))
+    with pytest.raises(MilestoneConfigError, match="^other.json: is another game's, .* OF_ANOTHER_GAME; .* or --max-steps$"):
+        play(max_steps=None, milestone_config="other.json")
 
 
 def test_worlds_that_can_t_be_played(play):
