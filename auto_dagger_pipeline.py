@@ -147,7 +147,7 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import save_json
-from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
+from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
 from common.pipeline_folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
@@ -494,10 +494,13 @@ def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str
 
 def main(args: Args) -> int:
     entries = load_milestone_config(args.milestone_config)
-    ids = list(entries)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
-    if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
+    if not game.milestones:
+        raise PipelineError(
+            f"{args.rom_path} ({game.name}) has no milestones, and so no experts: clone recordings of it with bc_pokemon.py"
+        )
+    if unknown := not_of_game(entries, game):
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
     check_flags(args, entries, game)
     if not args.unsafe_policies:

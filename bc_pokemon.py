@@ -45,6 +45,8 @@ class Args:
     """Folder for checkpoints."""
     save_frequency: int = 10000
     """Steps between the checkpoints that are kept, `{exp_name}_{step}.pth`; 0 for none."""
+    keep_last: int | None = None
+    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     last_interval: float = 60.0
     """Seconds between writes of `{exp_name}_last.pth`, from which a run that was cut off goes on."""
     save_best: bool = True
@@ -132,6 +134,7 @@ NOT_EVALUATED = ("worlds", "start_states", "max_steps", "eval_episodes", "video"
 """Flags that say how training evaluated; --eval-only doesn't take them from a checkpoint."""
 LEAST = {
     **dict.fromkeys(("total_steps", "batch_size", "hidden_dim", "frame_stack", "num_envs", "num_threads"), 1),
+    "keep_last": 1,
     **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps", "max_labels"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "eval_episodes", "save_frequency", "last_interval"), 0),
     **dict.fromkeys(("random_shift", "patience", "val_fraction", "learning_rate", "weight_decay"), 0),
@@ -204,6 +207,7 @@ from common.evaluation import EvaluationStopped, Evaluator
 from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
+from common.numbered_checkpoints import NumberedCheckpoints
 from common.preprocessing import random_shift
 from common.run_logging import (
     ProgressReport,
@@ -518,6 +522,7 @@ def main(args: Args) -> dict[str, Any]:
         if not best_file.is_file():
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
+    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_", run_name, args.keep_last)
     evaluator, played = None, ""
     game = find_game(rom) if plays else None
     if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
@@ -560,8 +565,9 @@ def main(args: Args) -> dict[str, Any]:
     )
     if val_files:
         say_what_is_held_out(files, milestones, val_files)
+    learned = milestone or ("all milestones" if any(milestones) else "the whole game")
     print(
-        f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
+        f"{run_name}: {learned}, {len(train_data):,} steps of {len(train_files)} episodes to "
         f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
     )
     stop = StopRequest()
@@ -586,7 +592,8 @@ def main(args: Args) -> dict[str, Any]:
             finished = learned or (progress.step >= args.total_steps and not evaluation_is_due(args, progress))
             ends = finished or stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
-                save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
+                save(numbered.path(progress.step))
+                numbered.written(numbered.path(progress.step))
             if ends or time.monotonic() - last_saved >= args.last_interval:
                 save(models["last"])
                 last_saved = time.monotonic()

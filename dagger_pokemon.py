@@ -50,6 +50,8 @@ class Args:
     """Keep the network that played best in `{exp_name}_best.pth`."""
     save_iterations: bool = True
     """Keep the network of each iteration in `{exp_name}_iter{N}.pth`."""
+    keep_last: int | None = None
+    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     overwrite: bool = False
     """Allow this run to replace the checkpoints and the data set of another one with the same name."""
     resume_from: str | None = None
@@ -187,6 +189,7 @@ LEAST = {
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
     **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
     **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
+    "keep_last": 1,
     "expert_timeout": 0.01,
 }
 MOST = {
@@ -258,6 +261,7 @@ from common.files import AlreadyLockedError, exclusive_lock
 from common.learner import Learner
 from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
+from common.numbered_checkpoints import NumberedCheckpoints
 from common.run_logging import ProgressReport, finish_run, new_run_name, print_table, results_table, start_run
 from common.statistics import rate_text, wilson_interval
 from common.training_set import TrainingSet
@@ -388,7 +392,8 @@ def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
 
 NOT_OF_THE_RUN = (
     *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
-    "save_best", "save_iterations", "n_iterations", "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
+    "save_best", "save_iterations", "keep_last", "n_iterations",
+    "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
     "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "stochastic_eval", "video",
     "rollout_videos",
 )  # fmt: skip
@@ -697,6 +702,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
         save_checkpoint(path, content)
 
+    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_iter", run_name, args.keep_last)
     writer = start_run(
         run_name,
         args,
@@ -792,7 +798,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
 
                 # Save
                 if args.save_iterations:
-                    save(Path(args.model_dir) / f"{args.exp_name}_iter{iteration}.pth", record or {})
+                    save(numbered.path(iteration), record or {})
+                    numbered.written(numbered.path(iteration))
                 progress.iteration, progress.phase = iteration + 1, "roll out"
                 save(models["last"])
             if progress.reached_target:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import auto_dagger_pipeline
 import bc_pokemon
 import dagger_pokemon
 import play as play_script
@@ -241,6 +242,7 @@ def parse(monkeypatch):
         ("--val-fraction", 1, "less than 1"),
         ("--change-weight", 0, "at least 1e-06"),
         ("--batch-size", 0, "at least 1"),
+        ("--keep-last", 0, "at least 1"),
     ],
 )
 def test_values_out_of_range(parse, flag, value, reason):
@@ -489,6 +491,19 @@ def test_the_best_of_before_keeps_its_name(train, folder, capsys):
     assert result["best"]["step"] > 2 and "models/third_best.pth" in said and (folder / "models" / "third_best.pth").is_file()
 
 
+def test_only_the_newest_numbered_checkpoints_stay(train, folder):
+    flags = dict(eval_frequency=0, save_frequency=1, network="tiles-small")
+    train(**flags, exp_name="other", total_steps=3)
+    (folder / "models" / "other_2.pth").rename(folder / "models" / "mine_50.pth")  # the name is this run's, the file is not
+    train(**flags, exp_name="mine", total_steps=1)
+    train(**flags, exp_name="mine", total_steps=6, keep_last=2, resume_from="models/mine_last.pth")
+    numbered = {path.name for path in (folder / "models").iterdir() if path.stem[-1].isdigit()}
+    assert numbered == {"other_1.pth", "other_3.pth", "mine_5.pth", "mine_6.pth", "mine_50.pth"}
+    assert {"mine_last.pth", "mine_final.pth"} <= {path.name for path in (folder / "models").iterdir()}
+    train(**flags, exp_name="mine", total_steps=7, keep_last=2, resume_from="models/mine_6.pth")
+    assert {path.name for path in (folder / "models").glob("mine_?.pth")} == {"mine_6.pth", "mine_7.pth"}
+
+
 def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
     def stopped(args, network, val_data, evaluator, progress, *rest):
         if progress.step < 2:
@@ -652,6 +667,9 @@ def test_what_else_there_is_for_a_game_without_milestones(folder, own_rom, monke
     with pytest.raises(dagger_pokemon.FlagError, match="has no milestones, and so no expert .* clone recordings .* bc_pokemon.py"):
         dagger_pokemon.main(dagger_pokemon.Args(rom_path=str(own_rom), expert_data_dir="mine", cuda=False))
     assert not Path("runs").exists() and not (Path("models").exists() and list(Path("models").iterdir()))
+    with pytest.raises(auto_dagger_pipeline.PipelineError, match="has no milestones, and so no experts: clone .* bc_pokemon.py$"):
+        flags = dict(rom_path=str(own_rom), milestone_config=str(ROOT / "milestone_config.json"))
+        auto_dagger_pipeline.main(auto_dagger_pipeline.Args(**flags))
     with pytest.raises(play_script.FlagError, match="has no milestones, .* film a clone with bc_pokemon.py --eval-only$"):
         play_script.main(play_script.Args(rom_path=str(own_rom)))
 
