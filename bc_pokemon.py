@@ -348,8 +348,8 @@ def step_limit(args: Args, game: Game, milestone: str | None) -> int:
     if not game.milestones:
         return FILM_STEPS
     limits = limits_of_game(args.milestone_config, game, "--max-steps")
-    if milestone is not None and milestone not in limits:
-        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --max-steps")
+    if milestone not in limits if milestone is not None else not limits:
+        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone or 'at all'}; give --max-steps")
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 

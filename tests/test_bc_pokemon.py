@@ -680,6 +680,11 @@ def test_limits_belong_to_the_game(play, folder):
     (folder / "other.json").write_text(json.dumps(config))
     with pytest.raises(MilestoneConfigError, match="^other.json: is another game's, .* OF_ANOTHER_GAME; .* or --max-steps$"):
         play(max_steps=None, milestone_config="other.json")
+    (folder / "none.json").write_text('{"milestones": []}')
+    with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone GAME_RUNNING; give --max-steps$"):
+        play(max_steps=None, milestone_config="none.json")
+    with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone at all; give --max-steps$"):
+        bc_pokemon.step_limit(bc_pokemon.Args(milestone_config="none.json"), GAME, None)
 
 
 def test_worlds_that_can_t_be_played(play):
