@@ -26,7 +26,7 @@ from common.milestone_config import MilestoneConfigError
 from pokemon_env.emulator import RomError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
-from tools import describe_data
+from tools import describe_data, ship_students, train_router
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -670,6 +670,10 @@ def test_what_else_there_is_for_a_game_without_milestones(folder, own_rom, monke
     with pytest.raises(auto_dagger_pipeline.PipelineError, match="has no milestones, and so no experts: clone .* bc_pokemon.py$"):
         flags = dict(rom_path=str(own_rom), milestone_config=str(ROOT / "milestone_config.json"))
         auto_dagger_pipeline.main(auto_dagger_pipeline.Args(**flags))
+    with pytest.raises(ValueError, match="has no milestones, so there are no students"):
+        ship_students.main(ship_students.Args(rom_path=str(own_rom)))
+    with pytest.raises(ValueError, match="has no milestones, so there is nothing to tell apart"):
+        train_router.main(train_router.Args(rom_path=str(own_rom), cuda=False))
     with pytest.raises(play_script.FlagError, match="has no milestones, .* film a clone with bc_pokemon.py --eval-only$"):
         play_script.main(play_script.Args(rom_path=str(own_rom)))
 

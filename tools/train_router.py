@@ -116,6 +116,8 @@ def main(args: Args) -> int:
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
     milestones = [milestone.id for milestone in game.milestones]
+    if not milestones:
+        raise ValueError(f"{args.rom_path} ({game.name}) has no milestones, so there is nothing to tell apart")
     folder = Path(args.pipeline_dir)
     files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
     if missing := [name for name, path in files.items() if not path.is_file()]:
