@@ -19,7 +19,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import tyro
+from common.flags import out_of_range, parse_command_line, plain_flags
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Args:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import json
 import math
@@ -148,12 +148,10 @@ from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import clear_temporaries, save_json
-from common.flags import out_of_range
-from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config
+from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
 from common.pipeline_folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
-    SETTINGS,
     PipelineError,
     claim,
     films,
@@ -502,10 +500,13 @@ def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str
 
 def main(args: Args) -> int:
     entries = load_milestone_config(args.milestone_config)
-    ids = list(entries)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
-    if unknown := [name for name in ids if name not in [milestone.id for milestone in game.milestones]]:
+    if not game.milestones:
+        raise PipelineError(
+            f"{args.rom_path} ({game.name}) has no milestones, and so no experts: clone recordings of it with bc_pokemon.py"
+        )
+    if unknown := not_of_game(entries, game):
         raise PipelineError(f"{args.milestone_config}: {args.rom_path} ({game.name}) has no milestone {', '.join(unknown)}")
     check_flags(args, entries, game)
     if args.unsafe_policies:
@@ -521,12 +522,13 @@ def main(args: Args) -> int:
 def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path, opened: ExitStack) -> int:
     """`main`, of the folder's one pipeline; what is to be closed goes into `opened`."""
     ids = list(entries)
-    settings = {key: value for key, value in asdict(args).items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
+    flags = plain_flags(args)
+    settings = {key: value for key, value in flags.items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
     before = pipeline_to_continue(output, settings, overwrite=args.overwrite and args.milestone is None)
     if before is None:
         name = opened.enter_context(run_folder("auto_dagger_pipeline", args.seed))
     else:
-        name = opened.enter_context(resumed_run(before, output / SETTINGS))
+        name = opened.enter_context(resumed_run(before))
     os.environ["WANDB_RUN_GROUP"] = name
     resumed_at = None if before is None else len(ids)  # of its logs nothing is replaced
     writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity, resumed_at=resumed_at)

@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags
+from common.flags import parse_flags, plain_flags
 
 
 @dataclass
@@ -45,6 +45,8 @@ class Args:
     """Folder for checkpoints."""
     save_frequency: int = 10000
     """Steps between the checkpoints that are kept, `{exp_name}_{step}.pth`; 0 for none."""
+    keep_last: int | None = None
+    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     last_interval: float = 60.0
     """Seconds between writes of `{exp_name}_last.pth`, from which a run that was cut off goes on."""
     save_best: bool = True
@@ -68,7 +70,7 @@ class Args:
     milestone: str | None = None
     """Learn this milestone alone, and be evaluated on it. None: all demonstrations (if they share one, it is that)."""
     val_fraction: float = 0.1
-    """Share of the episodes that is held out for validation; at least one, unless 0."""
+    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
     total_steps: int = 100000
     """Training steps, each on one batch."""
     patience: int = 0
@@ -101,7 +103,7 @@ class Args:
     eval_frequency: int = 5000
     """Steps between evaluations (validation, and play); 0 for none."""
     eval_episodes: int = 5
-    """Episodes of play per evaluation; 0 only validates."""
+    """Episodes of play per evaluation; 0 only validates. Of a game without milestones one is filmed, and none counted."""
     best_eval_episodes: int = 20
     """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
     eval_seed: int = 1000
@@ -119,7 +121,8 @@ class Args:
     a game without worlds it takes recorded states, made if need be: those to learn from (`train`) in training, which chooses
     the best by them, and the held-out ones with --eval-only."""
     max_steps: int | None = None
-    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
+    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config, and for a game
+    without milestones 400."""
     milestone_config: str = "milestone_config.json"
     """The milestones with their limits."""
     video: bool = True
@@ -132,6 +135,7 @@ NOT_EVALUATED = ("worlds", "start_states", "max_steps", "eval_episodes", "video"
 """Flags that say how training evaluated; --eval-only doesn't take them from a checkpoint."""
 LEAST = {
     **dict.fromkeys(("total_steps", "batch_size", "hidden_dim", "frame_stack", "num_envs", "num_threads"), 1),
+    "keep_last": 1,
     **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps", "max_labels"), 1),
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "eval_episodes", "save_frequency", "last_interval"), 0),
     **dict.fromkeys(("random_shift", "patience", "val_fraction", "learning_rate", "weight_decay"), 0),
@@ -163,7 +167,9 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
-from collections.abc import Callable
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -172,6 +178,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.table import Table
 
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyError
@@ -200,8 +207,9 @@ from common.demonstrations import (
 )
 from common.evaluation import EvaluationStopped, Evaluator
 from common.learner import DivergedError, Learner
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
+from common.numbered_checkpoints import NumberedCheckpoints
 from common.plain_names import is_plain_name
 from common.preprocessing import random_shift
 from common.run_logging import (
@@ -223,10 +231,13 @@ from common.utils import (
 )
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
+from pokemon_env.games.base import Game
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.splits import parse_worlds
 
+FILM_STEPS = 400
+"""Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
 EVAL_ONLY_SEEDS = 20_000
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
@@ -245,15 +256,18 @@ def load_buffer(
 ) -> ReplayBuffer:
     """All steps of the files (of some only so many), as the network's pictures, on the device that trains."""
     channels, height, width = network.image_shape
-    buffer = ReplayBuffer(
-        buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
-        observation_space=gym.spaces.Box(0, 255, (channels // args.frame_stack, height, width), np.uint8),
-        action_space=gym.spaces.Discrete(n_actions),
-        device=device,
-        storage_device=device,
-        frame_stack=args.frame_stack,
-        seed=args.seed,
-    )
+    try:
+        buffer = ReplayBuffer(
+            buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
+            observation_space=gym.spaces.Box(0, 255, (channels // args.frame_stack, height, width), np.uint8),
+            action_space=gym.spaces.Discrete(n_actions),
+            device=device,
+            storage_device=device,
+            frame_stack=args.frame_stack,
+            seed=args.seed,
+        )
+    except MemoryError as error:
+        raise MemoryError(f"{args.expert_data_dir}: {error}: use fewer with --max-expert-episodes or --max-labels") from error
     try:
         load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of)
     except DemonstrationError:
@@ -335,21 +349,22 @@ def validate(network: PolicyNetwork, buffer: ReplayBuffer, names: list[str]) -> 
     return metrics, counts
 
 
-def step_limit(args: Args, milestone: str | None) -> int:
+def step_limit(args: Args, game: Game, milestone: str | None) -> int:
     """The steps that an episode of the milestone may take; without one, of the whole game."""
-    limits = {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
-    if milestone is not None and milestone not in limits:
-        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --max-steps")
+    if not game.milestones:
+        return FILM_STEPS
+    limits = limits_of_game(args.milestone_config, game, "--max-steps")
+    if milestone not in limits if milestone is not None else not limits:
+        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone or 'at all'}; give --max-steps")
     return sum(limits.values()) if milestone is None else limits[milestone]
 
 
-def evaluation_starts(args: Args, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
+def evaluation_starts(args: Args, game: Game, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
     """Where an evaluation's episodes start, in worlds or on start states that --eval-only does not share with training.
 
     `tier` and `worlds` are the demonstrations', for what no flag says. On T2 the worlds to learn from are never taken: the
     split has others to choose the best network by, and to test it in.
     """
-    game = find_game(Rom.read(args.rom_path))
     if milestone is not None:
         ids = [entry.id for entry in game.milestones]
         if milestone not in ids:
@@ -378,6 +393,13 @@ def evaluation_starts(args: Args, milestone: str | None, tier: str | None, world
     return starts
 
 
+def how_played(evaluator: Evaluator, starts: EpisodeStarts) -> str:
+    """What an evaluation plays, and where, in words."""
+    if evaluator.has_goal:
+        return f"evaluated {where_played(starts)}"
+    return f"a game without milestones, of which {evaluator.max_steps} steps are filmed {where_played(starts)}"
+
+
 def where_played(starts: EpisodeStarts) -> str:
     """Where an evaluation is played, in words."""
     if not starts.settings:
@@ -388,14 +410,16 @@ def where_played(starts: EpisodeStarts) -> str:
 
 
 def make_evaluator(
-    args: Args, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
+    args: Args, game: Game, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
 ) -> Evaluator:
     """Open the emulators, and find the milestone's limit (None: that of the game)."""
-    max_steps = args.max_steps or step_limit(args, milestone)
-    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes))
+    max_steps = args.max_steps or step_limit(args, game, milestone)
+    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes)) if game.milestones else 1
     settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False, **starts.settings}
     try:
-        envs = make_vector_env(n_envs, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the game is unknown has been said
+            envs = make_vector_env(n_envs, **settings)
     except ValueError as error:  # worlds that the tier is not played in
         raise FlagError(str(error)) from error
     return Evaluator(
@@ -406,6 +430,7 @@ def make_evaluator(
         frame_stack=args.frame_stack,
         buttons=buttons,
         videos=videos if args.video else None,
+        has_goal=bool(game.milestones),
     )
 
 
@@ -435,14 +460,18 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if buttons is None:
         raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
     plays = args.eval_frequency > 0 and args.eval_episodes > 0
-    if plays and facts.get("rom_sha256") not in (None, Rom.read(args.rom_path).header.sha256):
+    rom = Rom.read(args.rom_path) if plays else None
+    if plays and facts.get("rom_sha256") not in (None, rom.header.sha256):
         raise DemonstrationError(
             f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
             f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
         )
     files, last_steps = limit_labels(files, args.max_labels)
     steps_of = {} if last_steps is None else {files[-1]: last_steps}
-    train_files, val_files = split_episodes(files, args.val_fraction, args.seed)
+    milestones = facts["milestones"][: len(files)]
+    # A checkpoint from before the split was by milestone doesn't name what was held out: it goes on with its own split.
+    old = checkpoint is not None and saved_fields(checkpoint, args.resume_from, "progress", Progress).get("held_out") is None
+    train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
     network = network_for(args, files[0], len(buttons))
     train_data = load_buffer(args, train_files, steps_of, network, len(buttons), device)
     if not len(train_data.labelled_slots()):
@@ -451,7 +480,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             f"a label, the expert abstained in all; record others"
         )
     if args.patience and not val_files:
-        raise FlagError("--patience waits for the validation loss, but no episode is held out: raise --val-fraction")
+        raise FlagError(
+            "--patience waits for the validation loss, but no episode is held out: raise --val-fraction, or record at least two "
+            "episodes of a milestone"
+        )
     val_data = load_buffer(args, val_files, steps_of, network, len(buttons), device) if val_files else None
     if val_data is not None and not len(val_data.labelled_slots()):
         unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
@@ -465,7 +497,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
 
     # A new run, or an old one that goes on
     run_name = None
-    progress = Progress(demonstrations={path.name: sha256_of(path) for path in files}, threads=threads)
+    progress = Progress(
+        demonstrations={path.name: sha256_of(path) for path in files},
+        held_out=[path.name for path in val_files],
+        threads=threads,
+    )
     if checkpoint is not None:
         if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
             raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth")
@@ -485,6 +521,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads
+        progress.held_out = None if old else now.held_out
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), run_name, args.overwrite)
     best_file = models["best"]
@@ -498,12 +535,16 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     new = run_name is None
     name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name)
     run_name = opened.enter_context(name)
+    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_", run_name, args.keep_last)
     evaluator, played = None, ""
-    if plays:
-        starts = evaluation_starts(args, milestone, tier, worlds)
-        played = f"; evaluated {where_played(starts)}"
-        evaluator = make_evaluator(args, milestone, starts, buttons, device, RUNS / run_name / "videos")
+    game = find_game(rom) if plays else None
+    if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
+        played = "; a game without milestones, not played"
+    elif plays:
+        starts = evaluation_starts(args, game, milestone, tier, worlds)
+        evaluator = make_evaluator(args, game, milestone, starts, buttons, device, RUNS / run_name / "videos")
         opened.callback(evaluator.close)
+        played = f"; {how_played(evaluator, starts)}"
     last_good = args.resume_from
 
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
@@ -516,14 +557,14 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             "model_state_dict": state.pop("model_state_dict"),
             "network": network_arguments(learner.network),
             "frame_stack": args.frame_stack,
-            "args": asdict(args),
+            "args": plain_flags(args),
             "run_name": run_name,
             "global_step": progress.step,
             "metrics": record or progress.last or {},
             **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
             "tier": tier,
             "worlds": worlds,
-            "max_steps": None if evaluator is None else evaluator.max_steps,
+            "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
             "versions": package_versions(),
         }
         if record is None:
@@ -541,8 +582,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         resumed_at=None if new else progress.step,
     )
     opened.callback(finish_run, writer, args.track)
+    if val_files:
+        say_what_is_held_out(files, milestones, val_files)
+    learned = milestone or ("all milestones" if any(milestones) else "the whole game")
     print(
-        f"{run_name}: {milestone or 'all milestones'}, {len(train_data):,} steps of {len(train_files)} episodes to "
+        f"{run_name}: {learned}, {len(train_data):,} steps of {len(train_files)} episodes to "
         f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
     )
     stop = StopRequest()
@@ -568,7 +612,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             finished = learned or (progress.step >= args.total_steps and not evaluation_is_due(args, progress))
             ends = finished or stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
-                save(Path(args.model_dir) / f"{args.exp_name}_{progress.step}.pth")
+                save(numbered.path(progress.step))
+                numbered.written(numbered.path(progress.step))
             if ends or time.monotonic() - last_saved >= args.last_interval:
                 save(models["last"])
                 last_saved = time.monotonic()
@@ -610,6 +655,8 @@ class Progress:
 
     demonstrations: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of each."""
+    held_out: list[str] | None = None
+    """Names of those for validation. None: a run from before the split was by milestone."""
     threads: int = 0
     step: int = 0
     evaluated_at: int = 0
@@ -668,8 +715,31 @@ def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progr
     }
     for what, names in differences.items():
         if names:
-            changes.append(f"demonstrations {what}: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}")
+            changes.append(f"demonstrations {what}: {some(names)}")
     return changes
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three, and how many there are more."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
+
+
+def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_files: list[Path]) -> None:
+    """Print which episodes are for validation; of several milestones, how many of each: a line, or a table if they are many."""
+    episodes = Counter(milestones)
+    held_out = Counter(milestone for path, milestone in zip(files, milestones, strict=True) if path in val_files)
+    if len(episodes) == 1:
+        print(f"held out for validation: {some([path.name for path in val_files])}")
+    elif len(episodes) <= 4:
+        counts = [f"{held_out[milestone]} of {count} of {milestone or 'the whole game'}" for milestone, count in episodes.items()]
+        print(f"held out for validation: {', '.join(counts)}")
+    else:
+        table = Table("milestone", "episodes", "held out", title="for validation")
+        for milestone, count in episodes.items():
+            table.add_row(milestone or "the whole game", str(count), str(held_out[milestone]))
+        print_table(table)
+    if single := [milestone or "the whole game" for milestone, count in episodes.items() if count == 1]:
+        print(f"the only episode is for training, so that nothing validates: {some(single)}")
 
 
 def evaluation_is_due(args: Args, progress: Progress) -> bool:
@@ -705,7 +775,14 @@ def evaluate_network(
         record |= {"val_loss": metrics["loss"], "val_accuracy": metrics["accuracy"]}
         texts.append(f"validation loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.3f}")
 
-    if evaluator is not None:
+    if evaluator is not None and not evaluator.has_goal:
+        if step >= args.total_steps or (args.save_best and is_better(record, best)):
+            try:
+                evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
+            except EvaluationStopped:
+                return None
+            texts.append(f"filmed as {evaluator.films[-1]}")
+    elif evaluator is not None:
         try:
             played, said = play_candidate(
                 evaluator,
@@ -735,19 +812,26 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
     checkpoint = load_checkpoint(args.resume_from)
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
-    check_fits(checkpoint, args.resume_from, rom_sha256=Rom.read(args.rom_path).header.sha256)
+    rom = Rom.read(args.rom_path)
+    check_fits(checkpoint, args.resume_from, rom_sha256=rom.header.sha256)
+    game = find_game(rom)
+    if not game.milestones and not args.video:
+        raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
     args.frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     run_name = checkpoint.get("run_name")
     videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos"
-    starts = evaluation_starts(args, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
-    evaluator = make_evaluator(args, milestone, starts, buttons, device, videos)
-    print(f"{args.resume_from}: {milestone or 'the whole game'}, evaluated {where_played(starts)}")
-    result = evaluator.play(network, args.eval_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
+    starts = evaluation_starts(args, game, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
+    evaluator = make_evaluator(args, game, milestone, starts, buttons, device, videos)
+    print(f"{args.resume_from}: {milestone or 'the whole game'}, {how_played(evaluator, starts)}")
+    n_episodes = args.eval_episodes if evaluator.has_goal else 1
+    result = evaluator.play(network, n_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
     evaluator.close()
-    record = {"step": checkpoint.get("global_step"), **result.record()}
-    print_table(results_table({"checkpoint": (record, args.resume_from)}))
+    record = {"step": checkpoint.get("global_step")}
+    if evaluator.has_goal:
+        record |= result.record()
+        print_table(results_table({"checkpoint": (record, args.resume_from)}))
     for film in evaluator.films:
         print(f"video: {film}")
     return {"run_name": run_name, "evaluation": record, "signal": None}

@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import warnings
 import zlib
@@ -119,7 +119,7 @@ from common.demonstrations import (
     save_episode,
 )
 from common.files import AlreadyLockedError, exclusive_lock
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
 from common.run_logging import ProgressReport, plain_console, print_table
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed
@@ -210,11 +210,12 @@ def choose_milestones(args: Args, known: Sequence[str], game: str) -> list[str]:
     return [name for name in known if name in wanted or not wanted]
 
 
-def limits(args: Args) -> dict[str, int]:
-    """Each milestone's max_steps; those that the file doesn't name are missing."""
+def limits(args: Args, game: Game) -> dict[str, int]:
+    """Each milestone's max_steps; those that the file doesn't name are missing, and all where it is another game's."""
     if args.max_steps is not None and not Path(args.milestone_config).exists():
         return {}
-    return {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
+    entries = load_milestone_config(args.milestone_config)
+    return {} if not_of_game(entries, game) else {name: entry.max_steps for name, entry in entries.items()}
 
 
 def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
@@ -323,7 +324,7 @@ def attempts_in_order(
 
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
-    max_steps = limits(args)
+    max_steps = limits(args, recorder.game)
     # Making the last one's recorded states, if such are wanted, makes all.
     starts = {milestone: find_starts(args, recorder.game, milestone) for milestone in reversed(ids)}
     for milestone in ids:
@@ -351,7 +352,7 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
 
 def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> None:
     """Record what a person plays. Without milestones the episode ends when the window is closed, and is kept."""
-    max_steps = {} if ids == [None] else limits(args)
+    max_steps = {} if ids == [None] else limits(args, recorder.game)
     for milestone in ids:
         starts = find_starts(args, recorder.game, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)

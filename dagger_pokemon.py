@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import as_typed, not_given_again, parse_flags
+from common.flags import as_typed, not_given_again, parse_flags, plain_flags
 
 
 @dataclass
@@ -50,6 +50,8 @@ class Args:
     """Keep the network that played best in `{exp_name}_best.pth`."""
     save_iterations: bool = True
     """Keep the network of each iteration in `{exp_name}_iter{N}.pth`."""
+    keep_last: int | None = None
+    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     overwrite: bool = False
     """Allow this run to replace the checkpoints and the data set of another one with the same name."""
     resume_from: str | None = None
@@ -191,6 +193,7 @@ LEAST = {
     **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
     **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
     **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
+    "keep_last": 1,
     "expert_timeout": 0.01,
     "query_budget_per_iteration": 1,
 }
@@ -269,8 +272,9 @@ from common.evaluation import (
     seeded_episodes,
 )
 from common.learner import DivergedError, Learner
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
+from common.numbered_checkpoints import NumberedCheckpoints
 from common.run_logging import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
 from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
 from common.statistics import rate_text, wilson_interval
@@ -421,7 +425,8 @@ def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
 
 NOT_OF_THE_RUN = (
     *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
-    "save_best", "save_iterations", "n_iterations", "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
+    "save_best", "save_iterations", "keep_last", "n_iterations",
+    "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
     "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "stochastic_eval", "video",
     "rollout_videos",
 )  # fmt: skip
@@ -635,17 +640,21 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")
     known = [entry.id for entry in game.milestones]
+    if not known:
+        raise FlagError(
+            f"{args.rom_path} ({game.name}) has no milestones, and so no expert that could label: clone recordings of it with "
+            "bc_pokemon.py, or add a module to pokemon_env/games/"
+        )
     if milestone not in known:
-        has = f"it has {', '.join(known)}" if known else "it has none"
         problem = "which milestone?" if milestone is None else f"no milestone {milestone}."
-        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; {has}")
+        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; it has {', '.join(known)}")
     buttons = list(game.buttons)
     wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
     check_demonstrations(args.expert_data_dir or "", facts, wanted)
-    limits = {} if args.eval_max_steps else load_milestone_config(args.milestone_config)
+    limits = {} if args.eval_max_steps else limits_of_game(args.milestone_config, game, "--eval-max-steps")
     if not args.eval_max_steps and milestone not in limits:
         raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
-    eval_max_steps = args.eval_max_steps or limits[milestone].max_steps
+    eval_max_steps = args.eval_max_steps or limits[milestone]
     # Where nothing is said it goes on where the demonstrations, or the clone, were made.
     before = checkpoint or (facts if facts.get("tier") else init or {})
     tier = args.tier or before.get("tier")
@@ -764,7 +773,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             "network": network_arguments(network),
             "frame_stack": args.frame_stack,
             "deterministic": not args.stochastic_eval,
-            "args": asdict(args),
+            "args": plain_flags(args),
             "run_name": run_name,
             "global_step": progress.step,
             "metrics": (progress.last or {}) if record is None else record,
@@ -782,6 +791,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
         save_checkpoint(path, content)
 
+    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_iter", run_name, args.keep_last)
     where = f"tier {starts.settings['tier']}, worlds {starts.settings['worlds']}" if starts.settings else "recorded states"
     print(f"{run_name}: {milestone} on {where}; expert {oracle.identity}; {device}, {threads} thread(s)")
     stop = StopRequest()
@@ -878,7 +888,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
 
                 # Save
                 if args.save_iterations:
-                    save(Path(args.model_dir) / f"{args.exp_name}_iter{iteration}.pth", record or {})
+                    save(numbered.path(iteration), record or {})
+                    numbered.written(numbered.path(iteration))
                 progress.iteration, progress.phase = iteration + 1, "roll out"
                 save(models["last"])
             if progress.reached_target:

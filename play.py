@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import math
 from collections import Counter
@@ -184,7 +184,9 @@ def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str
     content = load_checkpoint(path)
     for key, wanted in (("algorithm", "router"), ("milestones", milestones), ("rom_sha256", rom_sha256)):
         if content.get(key) != wanted:
-            raise CheckpointError(f"{path}: its {key} is {content.get(key)}, wanted {wanted}; make one with tools/train_router.py")
+            raise CheckpointError(
+                f"{path}: its {key} is {content.get(key)}, wanted {wanted}; make one with python -m tools.train_router"
+            )
     return PixelRouter(build_network(content, path))
 
 
@@ -231,7 +233,10 @@ def main(args: Args) -> int:
     game = find_game(rom)
     milestones = [milestone.id for milestone in game.milestones]
     if not milestones:
-        raise FlagError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
+        raise FlagError(
+            f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it: film a clone with "
+            "bc_pokemon.py --eval-only"
+        )
     folder, paths = find_policies(args, game, milestones)
     print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]

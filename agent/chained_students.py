@@ -217,8 +217,7 @@ def find_students(folder: Path, milestones: Sequence[str]) -> dict[str, Path]:
             found[name] = folder / f"{name}.pth"
     if missing := [name for name in milestones if name not in found]:
         raise CheckpointError(
-            f"{folder} has no student for {', '.join(missing)}: train them with auto_dagger_pipeline.py, or name another folder "
-            "with --policies"
+            f"{folder} has no student for {', '.join(missing)}: train them with auto_dagger_pipeline.py, or name another folder"
         )
     return found
 

@@ -177,8 +177,8 @@ class _Maker:
             return False
         if game != self.identity.game:
             raise StartStateError(
-                f"{path} is a state of another game ({game!r}, wanted {self.identity.game!r}); give each game a folder of "
-                "its own with --state-dir"
+                f"{path} is a state of another game ({game!r}, wanted {self.identity.game!r}); move its folder away, or "
+                "give each game one of its own (--state-dir, where the script has it)"
             )
         try:
             read_state(path, self.identity)

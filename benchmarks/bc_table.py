@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 from benchmarks import cloning
 from benchmarks.cloning import Budget

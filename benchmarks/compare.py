@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
+from common.flags import parse_command_line
 
 Part = Literal["main", "enough", "latency", "views"]
 PARTS: tuple[Part, ...] = ("main", "enough", "latency", "views")
@@ -84,7 +84,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import json
 import math

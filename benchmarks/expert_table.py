@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import gymnasium
 import numpy as np
@@ -85,7 +85,7 @@ from benchmarks.tables import (
 )
 from common.evaluation import StatePolicy, evaluate, seeded_episodes
 from common.files import save_json, save_text
-from common.milestone_config import load_milestone_config
+from common.milestone_config import limits_of_game
 from common.run_logging import ProgressReport
 from common.statistics import rate_text
 from pokemon_env.games.base import Game
@@ -203,14 +203,14 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 def main(args: Args) -> int:
     if args.unsafe_policies:
         print(UNSAFE_NOTICE)
-    config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]
     env.close()
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
-    limits = {name: args.max_steps or config[name].max_steps for name in ids if args.max_steps or name in config}
+    config = {} if args.max_steps else limits_of_game(args.milestone_config, game, "--max-steps")
+    limits = {name: args.max_steps or config[name] for name in ids if args.max_steps or name in config}
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
     check_at_least_one(args, "episodes", "random_starts", "num_envs")

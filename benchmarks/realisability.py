@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import numpy as np
 from PIL import Image
@@ -68,7 +68,7 @@ from agent.rollout import play_episode
 from benchmarks.tables import run_in_parallel, run_main
 from common.evaluation import EvaluationStopped
 from common.files import save_json, save_text
-from common.milestone_config import load_milestone_config
+from common.milestone_config import load_milestone_config, not_of_game
 from common.preprocessing import preprocess_uint8
 from common.run_logging import ProgressReport
 from pokemon_env.gym_env import PokemonEnv
@@ -177,6 +177,8 @@ def main(args: Args) -> int:
         print(UNSAFE_NOTICE)
     if unknown := set(args.milestones) - set(ids):
         raise ValueError(f"{game.name} has no milestone {', '.join(sorted(unknown))}; it has {', '.join(ids)}")
+    if foreign := not_of_game(config, game):
+        raise ValueError(f"{args.milestone_config} is another game's, for {game.name} has no milestone {foreign[0]}; give its own")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
     tier = args.tier if game.has_worlds else None
     starts = {name: choose_starts(game, name, args.rom_path, purpose="train", worlds=args.worlds, tier=tier) for name in chosen}

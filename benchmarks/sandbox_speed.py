@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 from agent.oracle import ExpertOracle, Situation
 from agent.policy_expert import ExpertAnswer, PolicyExpert

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import gymnasium
 import numpy as np

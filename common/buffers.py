@@ -282,8 +282,7 @@ class ReplayBuffer:
             hint = "" if self.optimize_memory_usage else " optimize_memory_usage=True halves it;"
             raise MemoryError(
                 f"a buffer of {self.buffer_size:,} observations {self.shape} {self.dtype} takes {needed / 1e9:.1f} GB, "
-                f"but only {available / 1e9:.1f} GB are available on {self.storage_device};{hint} choose a smaller "
-                f"buffer_size"
+                f"but only {available / 1e9:.1f} GB are available on {self.storage_device};{hint} hold fewer of them"
             )
 
 

@@ -295,14 +295,14 @@ def select_episodes(
         max_episodes: only the first so many (of this milestone).
 
     Returns:
-        The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several) and, where the
-        files tell, `game`, `rom_sha256` and `buttons`.
+        The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several), `milestones`
+        (of each file) and, where the files tell, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
     entries = [(path, load_metadata(path)) for path in episode_files(expert_data_dir)]
     if milestone is not None:
-        present = sorted({str(metadata.get("milestone")) for _, metadata in entries})
+        present = sorted({metadata.get("milestone") or "the whole game" for _, metadata in entries})
         entries = [(path, metadata) for path, metadata in entries if metadata.get("milestone") == milestone]
         if not entries:
             raise DemonstrationError(
@@ -314,20 +314,34 @@ def select_episodes(
     for key in ("milestone", "tier", "worlds"):
         found = {metadata.get(key) for _, metadata in entries}
         facts[key] = found.pop() if len(found) == 1 else None
+    facts["milestones"] = [metadata.get("milestone") for _, metadata in entries]
     return [path for path, _ in entries], facts
 
 
-def split_episodes(files: Sequence[Path], val_fraction: float, seed: int) -> tuple[list[Path], list[Path]]:
+def split_episodes(
+    files: Sequence[Path], val_fraction: float, seed: int, milestones: Sequence[str | None] | None = None
+) -> tuple[list[Path], list[Path]]:
     """Files for training and for validation, drawn by episode: pictures of one episode are too alike to be on both
     sides.
 
-    At least one file is for training, and at least one for validation if there are two and `val_fraction` is not 0.
-    Raises ValueError unless 0 <= val_fraction < 1.
+    Args:
+        files: in order.
+        val_fraction: the share that is held out; not less than 0, less than 1.
+        seed: of the draw.
+        milestones: of each file. The episodes of each are split by themselves; None splits all together.
+
+    Of each milestone at least one file is for training, and at least one for validation if there are two and `val_fraction`
+    is not 0. Raises ValueError unless 0 <= val_fraction < 1.
     """
     if not 0 <= val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}, wanted 0 or more and less than 1")
-    n_val = min(max(round(val_fraction * len(files)), 1), len(files) - 1) if val_fraction > 0 else 0
-    held_out = set(random.Random(seed).sample(range(len(files)), n_val))
+    groups: dict[str | None, list[int]] = {}
+    for place, milestone in enumerate([None] * len(files) if milestones is None else milestones):
+        groups.setdefault(milestone, []).append(place)
+    rng, held_out = random.Random(seed), set()
+    for places in groups.values():
+        n_val = min(max(round(val_fraction * len(places)), 1), len(places) - 1) if val_fraction > 0 else 0
+        held_out.update(rng.sample(places, n_val))
     return [f for i, f in enumerate(files) if i not in held_out], [f for i, f in enumerate(files) if i in held_out]
 
 

@@ -497,6 +497,8 @@ class Evaluator:
     buttons: Sequence[str] = ()
     videos: Path | None = None
     """Folder for films; None for none."""
+    has_goal: bool = True
+    """Whether an episode can succeed. False, for a game without milestones: films are not named after an outcome."""
     films: list[Path] = field(default_factory=list)
     """Those that were made."""
 
@@ -508,13 +510,14 @@ class Evaluator:
         film: str | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Evaluation:
-        """Play episodes with the seeds `seed`, `seed`+1, ...; with `film` the first becomes `{film}_ep1_*.mp4`.
+        """Play episodes with the seeds `seed`, `seed`+1, ...; with `film` the first becomes `{film}_ep1_*.mp4`, or without a
+        goal `{film}.mp4`.
 
         Raises EvaluationStopped when `should_stop()` says so.
         """
         recorder = None
         if film is not None and self.videos is not None:
-            recorder = EpisodeRecorder(self.videos, film, buttons=self.buttons)
+            recorder = EpisodeRecorder(self.videos, film, buttons=self.buttons, with_outcome=self.has_goal)
         result = evaluate(
             self.envs,
             NetworkPolicy(network, self.device, deterministic=self.deterministic, frame_stack=self.frame_stack),

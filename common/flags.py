@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,52 @@ NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "t
 spend money, or say to whom something is sent."""
 WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
 """Flags that name what is written. A checkpoint's are taken over only if they lie where its run can be expected to write."""
+_ROOT = Path(__file__).resolve().parent.parent
+_SHIPPED = ("tallgrass/tallgrass.gb", "milestone_config.json")
+"""Files that flags name by default, by their place in the repository."""
+_WORDS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
+
+
+def parse_command_line(kind: type[T], description: str | None = None, **tyro_settings: Any) -> T:
+    """The command line as a dataclass, by `tyro.cli`. A switch may be given a word, too: `--video False` is `--no-video`.
+
+    A default that names a file of the repository (the bundled ROM, its milestones) is found from any folder: where the folder
+    that the script was started in holds no such file, the value becomes the repository's own.
+    """
+    args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
+    here = {item.name: getattr(args, item.name) for item in fields(args)}
+    found = {
+        name: type(value)(_ROOT / value)
+        for name, value in here.items()
+        if isinstance(value, str | Path) and str(value) in _SHIPPED and not Path(value).exists()
+    }
+    return replace(args, **found) if found else args
+
+
+def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
+    """The command line with switches as tyro knows them, `--name` and `--no-name`, without a word behind them."""
+    switches = {item.name.replace("_", "-") for item in fields(kind) if item.type in (bool, "bool")}
+    rest, found = list(arguments), []
+    while rest:
+        argument = rest.pop(0)
+        flag, equals, word = argument.partition("=")
+        name = flag.replace("_", "-").removeprefix("--")
+        switch = name if name in switches else name.removeprefix("no-")
+        if flag.startswith("--") and switch in switches:
+            if not equals and rest and rest[0].lower() in _WORDS:
+                equals, word = True, rest.pop(0)
+            if equals and word.lower() in _WORDS:
+                argument = f"--{switch}" if _WORDS[word.lower()] == (switch == name) else f"--no-{switch}"
+        found.append(argument)
+    return found
+
+
+def plain_flags(args: Any) -> dict[str, Any]:
+    """The flags in plain types, for a file that may be read on another machine: a file of the repository by its place in it."""
+    return {
+        name: next((place for place in _SHIPPED if isinstance(value, str) and Path(value) == _ROOT / place), value)
+        for name, value in asdict(args).items()
+    }
 
 
 def parse_flags(
@@ -52,7 +98,7 @@ def parse_flags(
         not_evaluated: flags that --eval-only does not take from a checkpoint.
         algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
     """
-    args = tyro.cli(kind, description=description)
+    args = parse_command_line(kind, description)
     if args.resume_from is not None:
         evaluates = getattr(args, "eval_only", False)
         args = _taken_over(args, script, description, not_resumed, not_evaluated if evaluates else (), algorithm, evaluates)
@@ -88,7 +134,7 @@ def _taken_over(
         saved.pop(name, None)
     if said.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
         saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
-    args = tyro.cli(kind, description=description, default=kind(**saved))
+    args = parse_command_line(kind, description, default=kind(**saved))
     # A flag that was said has the same value in both; another differs where the checkpoint's is not the default.
     taken = {name: value for name, value in asdict(args).items() if value != getattr(said, name)}
     missing = {name: taken.pop(name) for name in NEVER_FROM_FILE if name in taken}

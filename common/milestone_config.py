@@ -6,9 +6,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-DEFAULT_MILESTONE_CONFIG = Path("milestone_config.json")
+if TYPE_CHECKING:
+    from pokemon_env.games.base import Game
+
+DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
+"""The bundled game's."""
 
 
 class MilestoneConfigError(ValueError):
@@ -50,7 +54,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MilestoneConfigError(f"{path}: no such file; the bundled game's stands at the repository's top level") from None
+        raise MilestoneConfigError(f"{path}: no such file; without --milestone-config it is the bundled game's") from None
     except (OSError, ValueError) as error:
         raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):
@@ -62,6 +66,32 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
             raise MilestoneConfigError(f"{path}: two milestones have the id {values['id']!r}")
         entries[values["id"]] = MilestoneEntry(**values)
     return entries
+
+
+def not_of_game(entries: dict[str, MilestoneEntry], game: Game) -> list[str]:
+    """The entries' ids that the game doesn't have. With one of them the file is another game's, whose limits mean nothing here
+    even where an id is the same."""
+    known = {milestone.id for milestone in game.milestones}
+    return [name for name in entries if name not in known]
+
+
+def limits_of_game(path: str | os.PathLike, game: Game, instead: str) -> dict[str, int]:
+    """Each milestone's `max_steps`.
+
+    Args:
+        path: the file.
+        game: the one that is played.
+        instead: the flag that gives a limit without the file.
+
+    Raises MilestoneConfigError, also for another game's file.
+    """
+    entries = load_milestone_config(path)
+    if foreign := not_of_game(entries, game):
+        raise MilestoneConfigError(
+            f"{path}: is another game's, for {game.name} has no milestone {foreign[0]}; give its own with --milestone-config, or "
+            f"{instead}"
+        )
+    return {name: entry.max_steps for name, entry in entries.items()}
 
 
 def _checked(path: Path, number: int, item: Any) -> dict[str, Any]:

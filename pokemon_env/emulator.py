@@ -155,7 +155,9 @@ class Rom:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise RomError(f"there is no ROM file {path}: check the path (`make rom` makes the bundled one).") from None
+            raise RomError(
+                f"there is no ROM file {path}: check the path, or give none for the bundled game (which `make rom` builds)."
+            ) from None
         except OSError as error:
             raise RomError(f"the ROM file {path} cannot be read: {error.strerror}.") from error
         if path.suffix.lower() == ".gba" and not (len(data) >= 0xC0 and _is_gba(data)):

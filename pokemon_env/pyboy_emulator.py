@@ -116,6 +116,10 @@ class PyBoyEmulator:
             raise EmulatorError(
                 f"it has {len(state)} bytes, and a state of this ROM in PyBoy {self.version} has {len(self._just_created)}"
             )
+        # The first byte is the format's number. PyBoy takes all the older ones, whose fields lie elsewhere: read as such, bytes
+        # of today's layout make cycle counters that a tick never reaches the end of.
+        if state[0] != self._just_created[0]:
+            raise EmulatorError(f"its format is number {state[0]}, and PyBoy {self.version} writes {self._just_created[0]}")
         try:
             self._pyboy.load_state(io.BytesIO(state))
         except PyBoyException as error:

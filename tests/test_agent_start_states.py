@@ -135,7 +135,7 @@ def test_states_that_somebody_else_put_there_are_kept(rom_path, tmp_path):
     ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
     assert first.read_bytes() == b"mine"
     sidecar.write_text(text.replace('"game": "tallgrass"', '"game": "another"'))
-    with pytest.raises(StartStateError, match="of another game.*another.*--state-dir"):
+    with pytest.raises(StartStateError, match="of another game.*another.*move its folder away, or"):
         ensure_start_states("PLAYER_NAME_SET", rom_path, **settings(tmp_path, n_train=0, n_heldout=0))
     assert first.read_bytes() == b"mine"
 

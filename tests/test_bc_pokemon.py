@@ -1,5 +1,6 @@
 """bc_pokemon.py as a user runs it: a process, with demonstrations of a small made-up game."""
 
+import json
 import os
 import re
 import runpy
@@ -10,17 +11,25 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 
+import auto_dagger_pipeline
 import bc_pokemon
+import dagger_pokemon
+import play as play_script
+from common import buffers
 from common.checkpoints import CheckpointError
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
 from common.learner import DivergedError
+from common.milestone_config import MilestoneConfigError
 from common.run_names import RunError
 from pokemon_env.emulator import RomError
+from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from tools import describe_data, ship_students, train_router
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -236,6 +245,7 @@ def parse(monkeypatch):
         ("--val-fraction", 1, "less than 1"),
         ("--change-weight", 0, "at least 1e-06"),
         ("--batch-size", 0, "at least 1"),
+        ("--keep-last", 0, "at least 1"),
     ],
 )
 def test_values_out_of_range(parse, flag, value, reason):
@@ -266,7 +276,7 @@ def test_start_states_replace_the_tier_and_worlds_of_a_checkpoint(parse, tmp_pat
 
     def starts(*flags):
         args = parse("--resume-from", path, "--start-states", bedroom_state, *flags)
-        return bc_pokemon.evaluation_starts(args, "CLOCK_SET", args.tier or "T2", "7")
+        return bc_pokemon.evaluation_starts(args, GAME, "CLOCK_SET", args.tier or "T2", "7")
 
     for flags in ([], ["--eval-only"]):
         assert starts(*flags).files == (bedroom_state,) and not starts(*flags).settings
@@ -325,6 +335,52 @@ def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
         train(expert_data_dir="foreign", eval_episodes=1, rom_path="/tmp")
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone LIGHT; .*--milestone"):
         train(expert_data_dir="other_game", eval_episodes=1, rom_path=str(rom_path))
+
+
+def test_several_milestones_are_split_by_milestone(train, folder, capsys):
+    record(folder / "several", episodes=5, steps=4)
+    record(folder / "several", episodes=2, steps=4, milestone="CAVE")
+    record(folder / "several", episodes=1, steps=4, milestone="LONELY")
+    few = dict(expert_data_dir="several", eval_frequency=0)
+    for seed in range(2):
+        result = train(**few, exp_name=f"seed{seed}", seed=seed)
+        said = capsys.readouterr().out
+        assert "held out for validation: 1 of 5 of LIGHT, 1 of 2 of CAVE, 0 of 1 of LONELY\n" in said
+        assert "the only episode is for training, so that nothing validates: LONELY\n" in said
+        assert "24 steps of 6 episodes to train on, 2 episodes held out" in said
+    progress = torch.load("models/seed1_last.pth")["progress"]
+    assert len(progress["held_out"]) == 2 and result["step"] == 2
+    train(**few, resume_from="models/seed1_last.pth", exp_name="seed1", seed=1, total_steps=4)
+    assert "bit for bit" not in capsys.readouterr().out
+    assert torch.load("models/seed1_last.pth")["progress"]["held_out"] == progress["held_out"]
+
+    # A run from before goes on with the split that it had: of all episodes together.
+    content = torch.load("models/seed1_last.pth")
+    del content["progress"]["held_out"]
+    torch.save(content, "models/seed1_last.pth")
+    for total_steps in (6, 8):
+        train(**few, resume_from="models/seed1_last.pth", exp_name="seed1", seed=1, total_steps=total_steps)
+        assert "28 steps of 7 episodes to train on, 1 episodes held out" in capsys.readouterr().out
+
+    record(folder / "single", episodes=1, steps=4)
+    record(folder / "single", episodes=1, steps=4, milestone="CAVE")
+    with pytest.raises(bc_pokemon.FlagError, match="no episode is held out: .* at least two episodes of a milestone"):
+        train(expert_data_dir="single", patience=1)
+    train()
+    assert re.search(r"held out for validation: episode_000\d.npz\n", capsys.readouterr().out)
+    for number in range(5):
+        record(folder / "many", episodes=2, steps=2, milestone=f"M{number}")
+    train(**few | {"expert_data_dir": "many"}, exp_name="many")
+    assert re.search(r"M4 +│ 2 +│ 1 ", capsys.readouterr().out)
+
+
+def test_more_steps_than_fit_into_memory(train, monkeypatch):
+    monkeypatch.setattr(buffers, "available_memory", lambda device: 1_000_000)
+    with pytest.raises(MemoryError, match="^expert_data: .* use fewer with --max-expert-episodes or --max-labels$"):
+        train()
+    with pytest.raises(MemoryError, match="--max-labels"):
+        train(max_labels=80)
+    train(max_labels=20)
 
 
 def test_screens_that_the_network_can_t_see(train):
@@ -539,6 +595,19 @@ def test_the_best_of_before_keeps_its_name(train, folder, capsys):
     assert result["best"]["step"] > 2 and "models/third_best.pth" in said and (folder / "models" / "third_best.pth").is_file()
 
 
+def test_only_the_newest_numbered_checkpoints_stay(train, folder):
+    flags = dict(eval_frequency=0, save_frequency=1, network="tiles-small")
+    train(**flags, exp_name="other", total_steps=3)
+    (folder / "models" / "other_2.pth").rename(folder / "models" / "mine_50.pth")  # the name is this run's, the file is not
+    train(**flags, exp_name="mine", total_steps=1)
+    train(**flags, exp_name="mine", total_steps=6, keep_last=2, resume_from="models/mine_last.pth")
+    numbered = {path.name for path in (folder / "models").iterdir() if path.stem[-1].isdigit()}
+    assert numbered == {"other_1.pth", "other_3.pth", "mine_5.pth", "mine_6.pth", "mine_50.pth"}
+    assert {"mine_last.pth", "mine_final.pth"} <= {path.name for path in (folder / "models").iterdir()}
+    train(**flags, exp_name="mine", total_steps=7, keep_last=2, resume_from="models/mine_6.pth")
+    assert {path.name for path in (folder / "models").glob("mine_?.pth")} == {"mine_6.pth", "mine_7.pth"}
+
+
 def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
     def stopped(args, network, val_data, evaluator, progress, *rest):
         if progress.step < 2:
@@ -563,8 +632,8 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
 
     def settings(demonstrated=None, **flags):
         args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        starts = bc_pokemon.evaluation_starts(args, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
-        evaluator = bc_pokemon.make_evaluator(args, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
+        starts = bc_pokemon.evaluation_starts(args, GAME, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
+        evaluator = bc_pokemon.make_evaluator(args, GAME, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
         assert evaluator.start_states == (None,)
         return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
 
@@ -577,7 +646,7 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
     assert settings("5", tier="T2")["worlds"] == "choose" and settings("5", tier="T2", eval_only=True)["worlds"] == "test"
     args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        bc_pokemon.evaluation_starts(args, "NOPE", None, None)
+        bc_pokemon.evaluation_starts(args, GAME, "NOPE", None, None)
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):
@@ -637,6 +706,93 @@ def test_plays_the_game(play, folder, rom_path, capsys, network):
     models = folder / "models"
     assert same_weights(models / "bc_pokemon_final.pth", models / "cut_final.pth")  # going on changes nothing,
     assert same_weights(models / "bc_pokemon_final.pth", models / "silent_final.pth")  # and neither does playing
+
+
+@pytest.fixture(scope="session")
+def own_rom(rom_titled):
+    """A game that nobody knows."""
+    return rom_titled("MY OWN")
+
+
+def record_by_hand(folder, rom, episodes=4):
+    """Recordings of a game without milestones, as collect_expert_data.py --human makes them."""
+    with PokemonEnv(rom, state_in_info=False) as env:
+        facts = {"buttons": list(env.buttons), "game": env.identity.game, "rom_sha256": env.identity.rom_sha256, "milestone": None}
+        for seed in range(episodes):
+            screens, pressed = [env.reset(seed=seed)[0]], [int(i) for i in np.random.default_rng(seed).integers(0, 8, 12)]
+            for button in pressed:
+                screens.append(env.step(button)[0])
+            one = Episode(np.stack(screens), np.array(pressed), np.zeros(12), np.zeros(12, bool), metadata={**facts, "seed": seed})
+            save_episode(folder, one)
+
+
+@pytest.mark.filterwarnings("ignore:.*by its picture alone")
+def test_a_game_without_milestones_is_validated_and_filmed(train, folder, own_rom, capsys):
+    record_by_hand(folder / "mine", own_rom)
+    own = dict(expert_data_dir="mine", rom_path=str(own_rom), eval_episodes=5, eval_frequency=2)
+    result = train(**own, total_steps=4)
+    said = capsys.readouterr().out
+    assert "; a game without milestones, of which 400 steps are filmed from power-on\n" in said
+    assert "success" not in said.replace("success [95 %", "").replace("steps (successes)", "")  # the table's head
+    assert {"val_loss", "val_accuracy"} <= result["last"].keys() and "success_rate" not in result["last"]
+    assert result["best"]["val_loss"] <= result["last"]["val_loss"]
+    films = sorted(path.name for path in (folder / "runs" / result["run_name"] / "videos").iterdir())
+    assert "step4.mp4" in films and "filmed as " in said
+    with av.open(str(folder / "runs" / result["run_name"] / "videos" / "step4.mp4")) as film:
+        assert film.streams.video[0].frames == 401
+    assert not [tag for tag in events(folder).Tags()["scalars"] if tag.startswith(("eval/", "candidate/"))]
+    best = torch.load("models/bc_pokemon_best.pth")
+    assert (best["game"], best["max_steps"], best["milestone"]) == ("picture_only", None, None)
+
+    again = train(**own | {"total_steps": 6, "resume_from": "models/bc_pokemon_last.pth"})  # it goes on alike
+    assert again["step"] == 6 and again["run_name"] == result["run_name"] and "success_rate" not in again["last"]
+    assert (folder / "runs" / result["run_name"] / "videos" / "step6.mp4").is_file()
+
+    capsys.readouterr()
+    alone = dict(eval_only=True, resume_from="models/bc_pokemon_best.pth", rom_path=str(own_rom), max_steps=9)
+    evaluation = train(**alone)["evaluation"]
+    said = capsys.readouterr().out
+    assert evaluation.keys() == {"step"} and "success" not in said and "of which 9 steps are filmed from power-on" in said
+    (film,) = re.findall(r"video: (.*)", said)
+    assert film.endswith("/eval_bc_pokemon_best.mp4") and Path(film).is_file()
+    with pytest.raises(bc_pokemon.FlagError, match="--eval-only: unknown game has no milestones, .* leave out --no-video"):
+        train(**alone, video=False)
+    capsys.readouterr()
+    assert "val_loss" in train(**own, exp_name="quiet", video=False)["last"]
+    assert "; a game without milestones, not played\n" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*by its picture alone")
+def test_what_else_there_is_for_a_game_without_milestones(folder, own_rom, monkeypatch):
+    monkeypatch.chdir(folder)
+    record_by_hand(folder / "mine", own_rom, episodes=1)
+    facts = describe_data.describe("mine")
+    assert facts["milestones"] == [None] and facts["rows"] == 12
+    with pytest.raises(dagger_pokemon.FlagError, match="has no milestones, and so no expert .* clone recordings .* bc_pokemon.py"):
+        dagger_pokemon.main(dagger_pokemon.Args(rom_path=str(own_rom), expert_data_dir="mine", cuda=False))
+    assert not Path("runs").exists() and not (Path("models").exists() and list(Path("models").iterdir()))
+    with pytest.raises(auto_dagger_pipeline.PipelineError, match="has no milestones, and so no experts: clone .* bc_pokemon.py$"):
+        flags = dict(rom_path=str(own_rom), milestone_config=str(ROOT / "milestone_config.json"))
+        auto_dagger_pipeline.main(auto_dagger_pipeline.Args(**flags))
+    with pytest.raises(ValueError, match="has no milestones, so there are no students"):
+        ship_students.main(ship_students.Args(rom_path=str(own_rom)))
+    with pytest.raises(ValueError, match="has no milestones, so there is nothing to tell apart"):
+        train_router.main(train_router.Args(rom_path=str(own_rom), cuda=False))
+    with pytest.raises(play_script.FlagError, match="has no milestones, .* film a clone with bc_pokemon.py --eval-only$"):
+        play_script.main(play_script.Args(rom_path=str(own_rom)))
+
+
+def test_limits_belong_to_the_game(play, folder):
+    config = json.loads((ROOT / "milestone_config.json").read_text())
+    config["milestones"][3]["id"] = "OF_ANOTHER_GAME"  # which has other milestones of the same names
+    (folder / "other.json").write_text(json.dumps(config))
+    with pytest.raises(MilestoneConfigError, match="^other.json: is another game's, .* OF_ANOTHER_GAME; .* or --max-steps$"):
+        play(max_steps=None, milestone_config="other.json")
+    (folder / "none.json").write_text('{"milestones": []}')
+    with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone GAME_RUNNING; give --max-steps$"):
+        play(max_steps=None, milestone_config="none.json")
+    with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone at all; give --max-steps$"):
+        bc_pokemon.step_limit(bc_pokemon.Args(milestone_config="none.json"), GAME, None)
 
 
 def test_worlds_that_can_t_be_played(play):

@@ -6,6 +6,7 @@ import random
 import tracemalloc
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -311,8 +312,10 @@ def test_select_by_milestone(tmp_path):
         save_episode(tmp_path, episode(milestone=milestone, game="g", rom_sha256="00", buttons=["A", "B", "C"]))
     files, facts = select_episodes(tmp_path, "A1", max_episodes=2)
     assert [path.name for path in files] == ["episode_0001.npz", "episode_0003.npz"]
+    assert facts.pop("milestones") == ["A1", "A1"]
     assert facts == {"milestone": "A1", "tier": None, "worlds": None, "game": "g", "rom_sha256": "00", "buttons": ["A", "B", "C"]}
-    assert select_episodes(tmp_path)[1]["milestone"] is None
+    facts = select_episodes(tmp_path)[1]
+    assert facts["milestone"] is None and facts["milestones"] == ["A1", "B2", "A1", "A1"]
     with pytest.raises(DemonstrationError, match="no demonstrations of C3, only of A1, B2"):
         select_episodes(tmp_path, "C3")
     save_episode(tmp_path, episode(milestone="A1", game="other"))
@@ -338,6 +341,31 @@ def test_split(n, share, n_val):
     train, val = split_episodes(files, share, seed=1)
     assert len(val) == n_val and sorted(train + val) == sorted(files)
     assert (train, val) == split_episodes(files, share, seed=1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_split_is_by_milestone(share):
+    milestones = ["A"] * 10 + ["B"] * 3 + ["LONELY"] + ["A"] * 10 + [None] * 2
+    files = [Path(f"{i}") for i in range(len(milestones))]
+    milestone_of = dict(zip(files, milestones, strict=True))
+    splits = set()
+    for seed in range(100):
+        train, val = split_episodes(files, share, seed, milestones)
+        assert sorted(train + val) == sorted(files) and train == [path for path in files if path in train]
+        held_out = Counter(milestone_of[path] for path in val)
+        for milestone, count in Counter(milestones).items():
+            assert held_out[milestone] == min(max(round(share * count), 1), count - 1)
+        splits.add(tuple(val))
+    assert len(splits) > 50
+    assert split_episodes(files, 0, 1, milestones) == (files, [])
+
+
+def test_the_split_of_one_milestone_never_changes():
+    files = [Path(str(i)) for i in range(20)]
+    held_out = {seed: [path.name for path in split_episodes(files, 0.15, seed, ["A"] * 20)[1]] for seed in range(3)}
+    assert held_out == {0: ["1", "12", "13"], 1: ["2", "4", "18"], 2: ["1", "2", "18"]}
+    for seed in range(20):
+        assert split_episodes(files, 0.15, seed, ["A"] * 20) == split_episodes(files, 0.15, seed)
 
 
 def test_split_refuses_nonsense():

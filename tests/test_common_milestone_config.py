@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.milestone_config import MilestoneConfigError, load_milestone_config
+import collect_expert_data
+from common.milestone_config import MilestoneConfigError, limits_of_game, load_milestone_config
+from pokemon_env.games.picture_only import PictureOnly
 from pokemon_env.games.tallgrass import GAME
 
 CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
@@ -66,3 +68,25 @@ def test_missing_and_broken_files(tmp_path):
     path.write_text("{")
     with pytest.raises(MilestoneConfigError, match="not JSON"):
         load_milestone_config(path)
+
+
+def test_limits_belong_to_the_game(tmp_path):
+    entries = load_milestone_config()  # the repository's, wherever one is
+    assert limits_of_game(CONFIG, GAME, "--max-steps") == {name: entry.max_steps for name, entry in entries.items()}
+
+    class Sequel(PictureOnly):
+        """A game that has some of the ids, and so no limit of the file's."""
+
+        name = "Sequel"
+        milestones = GAME.milestones[:5]
+
+    for game, missing in ((PictureOnly(), "GAME_RUNNING"), (Sequel(), "GO_DOWNSTAIRS_TO_1F")):
+        told = f"{CONFIG}: is another game's, for {game.name} has no milestone {missing}; give its own with .*, or --max-steps$"
+        with pytest.raises(MilestoneConfigError, match=told):
+            limits_of_game(CONFIG, game, "--max-steps")
+        assert collect_expert_data.limits(collect_expert_data.Args(milestone_config=str(CONFIG)), game) == {}
+    content = json.loads(CONFIG.read_text())
+    content["milestones"] = content["milestones"][:5]
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    for game in (Sequel(), GAME):  # a part of a game's is the game's
+        assert list(limits_of_game(tmp_path / "own.json", game, "--max-steps")) == [one.id for one in GAME.milestones[:5]]

@@ -694,6 +694,15 @@ def test_a_run_from_before_the_budget_was_spread_goes_on(learn, capsys):
     assert set(columns["iteration"]) == {0, 1}
 
 
+def test_only_the_newest_iterations_stay(learn):
+    learn(n_iterations=1)
+    kept = Path("models/dagger_pokemon_iter0.pth")
+    torch.save(torch.load(kept) | {"run_name": "another"}, "models/dagger_pokemon_iter9.pth")
+    learn(resume="models/dagger_pokemon_last.pth", n_iterations=4, keep_last=2)
+    names = {path.name.removeprefix("dagger_pokemon_") for path in Path("models").glob("*.pth")}
+    assert names == {"iter2.pth", "iter3.pth", "iter9.pth", "best.pth", "last.pth", "final.pth"}
+
+
 def test_a_finished_run_goes_on_with_more_iterations(learn):
     learn(n_iterations=2, exp_name="whole")
     learn(n_iterations=1)

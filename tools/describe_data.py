@@ -18,6 +18,8 @@ from typing import Any
 
 import tyro
 
+from common.flags import parse_command_line
+
 
 @dataclass
 class Args:
@@ -28,7 +30,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import numpy as np
 from rich.table import Table

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from common.flags import parse_command_line
+
 
 @dataclass
 class Args:
@@ -48,7 +50,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import gymnasium as gym
 import numpy as np

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import tyro
+from common.flags import parse_command_line
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,10 @@ def small(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(args: Args) -> int:
-    milestones = [milestone.id for milestone in find_game(Rom.read(args.rom_path)).milestones]
+    game = find_game(Rom.read(args.rom_path))
+    milestones = [milestone.id for milestone in game.milestones]
+    if not milestones:
+        raise ValueError(f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it")
     folder, output = Path(args.pipeline_dir), Path(args.output_dir)
     files = find_students(folder, milestones)
     if (router := folder / "router.pth").is_file():

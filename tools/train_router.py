@@ -16,7 +16,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import tyro
+from common.flags import parse_command_line, plain_flags
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Args:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
+    args = parse_command_line(Args, __doc__)
 
 import math
 from pathlib import Path
@@ -123,6 +123,8 @@ def main(args: Args) -> int:
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
     milestones = [milestone.id for milestone in game.milestones]
+    if not milestones:
+        raise ValueError(f"{args.rom_path} ({game.name}) has no milestones, so there is nothing to tell apart")
     folder = Path(args.pipeline_dir)
     files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
     for name, value in asdict(args).items():
@@ -164,7 +166,7 @@ def main(args: Args) -> int:
             "algorithm": "router",
             "model_state_dict": network.state_dict(),
             "network": network_arguments(network),
-            "args": vars(args),
+            "args": plain_flags(args),
             "milestones": milestones,
             "game": game.id,
             "rom_sha256": rom.header.sha256,
