@@ -146,8 +146,11 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
 
     temporary = folder / f".recording.{os.getpid()}.tmp"
     try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
+        try:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, **arrays)
+        except OSError as error:  # a full disk: the system does not say of which file
+            raise OSError(error.errno, error.strerror, str(temporary)) from error
         while True:
             path = folder / f"episode_{next_episode_number(folder):04d}.npz"
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -361,6 +362,23 @@ class Player:
             subprocess.run(["xdotool", "key", key], env=self.environment, check=True)
             time.sleep(0.4)
 
+    def xdotool(self, *arguments: str) -> str:
+        done = subprocess.run(["xdotool", *arguments], env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def title(self) -> str:
+        return self.xdotool("search", "--onlyvisible", "--name", ".", "getwindowname")
+
+    def wait_for_presses(self, presses: int) -> Path:
+        """Until the journal holds so many; returns its path."""
+        deadline = time.monotonic() + 60
+        while True:
+            journals = list(self.log.parent.glob("expert_data/under_way.*.jsonl"))
+            if journals and journals[0].read_bytes().count(b"\n") == presses + 1:
+                return journals[0]
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
     def end(self) -> str:
         self.process.wait(60)
         return self.log.read_text()
@@ -400,14 +418,150 @@ def test_a_person_plays_an_unknown_game_until_escape(rom_titled, cache, tmp_path
     assert episode.metadata["milestone"] is None and episode.metadata["success"] is None
 
 
+def pressed(path: Path) -> list[str]:
+    return [GAME.buttons[i] for i in load_episode(path).actions]
+
+
 @pytest.mark.slow
-def test_a_person_gives_up(rom_path, cache, tmp_path, display):
-    player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--window-speed", "0"), display, tmp_path)
+def test_a_person_gives_up_and_goes_on_the_next_day(rom_path, cache, tmp_path, display):
+    arguments = command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1", "--window-speed", "0")
+    player = Player(arguments, display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.type("a", "Left", "Escape")
+    log = player.end()
+    journal = tmp_path / "expert_data" / "under_way.GAME_RUNNING.seed1.jsonl"
+    assert player.process.returncode == 1 and "0/1" in log, log
+    assert f"2 presses are kept in {journal.relative_to(tmp_path)}" in log and "--keep-failures" in log, log
+    assert not list(tmp_path.glob("expert_data/*.npz"))
+    player = Player(arguments, display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.type("s", "Return")
+    log = player.end()
+    assert player.process.returncode == 0 and "going on after the 2 presses" in log and "kept" not in log, log
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert pressed(path) == ["A", "LEFT", "B", "START"] and load_metadata(path)["success"] and not journal.exists()
+    check_against_steps(path, rom_path, start_milestone="GAME_RUNNING", tier="T1")
+
+
+def check_against_steps(path: Path, rom_path: Path, **settings: str) -> None:
+    """The same presses by step() give the same pictures."""
+    episode = load_episode(path)
+    with PokemonEnv(rom_path, state_in_info=False, **settings) as env:
+        screens = [env.reset(seed=episode.metadata["seed"])[0], *(env.step(int(action))[0] for action in episode.actions)]
+    assert np.array_equal(np.stack(screens), episode.observations)
+
+
+@pytest.mark.slow
+def test_failures_of_a_person_are_kept_if_wanted(rom_path, cache, tmp_path, display):
+    player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--keep-failures"), display, tmp_path)
     player.wait_for("episode 1 of 20")
     player.type("a", "Escape")
     log = player.end()
-    assert player.process.returncode == 1 and "0/20" in log, log
-    assert not list(tmp_path.glob("expert_data/*.npz"))
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert player.process.returncode == 0 and pressed(path) == ["A"] and load_metadata(path)["success"] is False, log
+    assert not list(tmp_path.glob("expert_data/under_way.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_presses_outlive_every_signal(rom_path, cache, tmp_path, display, number):
+    arguments = command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1")
+    player = Player(arguments, display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.xdotool("key", "--delay", "50", "a", "Left", "Up")
+    journal = player.wait_for_presses(3)
+    player.process.send_signal(number)
+    log = player.end()
+    if number != signal.SIGKILL:
+        assert player.process.returncode == 1 and "3 presses are kept" in log and "Traceback" not in log, log
+    assert journal.read_bytes().count(b"\n") == 4
+    with journal.open("ab") as file:
+        file.write(b"[4, 12")  # what a write that was cut leaves
+    player = Player(arguments, display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.type("Return")
+    log = player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert player.process.returncode == 0 and pressed(path) == ["A", "LEFT", "UP", "START"], log
+    check_against_steps(path, rom_path, start_milestone="GAME_RUNNING", tier="T1")
+
+
+@pytest.mark.slow
+def test_a_game_of_ones_own_is_recorded_over_several_days(rom_titled, cache, tmp_path, display):
+    rom = rom_titled("UNKNOWN")
+    arguments = command(rom, cache, "--human", "--window-speed", "0")
+    for day, keys in enumerate((["Return", "a"], ["a", "Down", "a"], ["Left"]), start=1):
+        player = Player(arguments, display, tmp_path)
+        player.wait_for("episode 1 of 20")
+        player.type(*keys)
+        player.process.send_signal(signal.SIGINT) if day == 2 else player.type("Escape")
+        log = player.end()
+        assert player.process.returncode == 0 and f"{len(keys)} presses recorded" in log and "the same command goes on" in log, log
+    days = [load_episode(path) for path in episode_files(tmp_path / "expert_data")]
+    assert [day.metadata["first_step"] for day in days] == [0, 2, 5] and len({d.metadata["recording"] for d in days}) == 1
+    with pytest.warns(UserWarning), PokemonEnv(rom, state_in_info=False) as env:
+        screen = env.reset(seed=days[0].metadata["seed"])[0]
+        for day in days:  # each begins with the picture that the one before ended with
+            screens = [screen, *(env.step(int(action))[0] for action in day.actions)]
+            assert np.array_equal(np.stack(screens), day.observations)
+            screen = screens[-1]
+
+
+@pytest.mark.slow
+def test_a_recording_is_continued_as_it_was_begun_or_not_at_all(collect, rom_path, rom_titled, cache, tmp_path, display):
+    flags = ["--human", "--milestone", "GAME_RUNNING"]
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
+    player.wait_for("episode 1 of 20")
+    player.type("a", "Left", "Escape")
+    player.end()
+    journal = tmp_path / "expert_data" / "under_way.GAME_RUNNING.seed1.jsonl"
+    recorded = journal.read_bytes()
+    for change, words in (
+        (["--tier", "T2"], "tier 'T1', and now it is 'T2'"),
+        (["--start-states", "power-on"], "start_milestone 'GAME_RUNNING', and now it is None"),
+        (["--rom-path", str(rom_titled("TALLGRASS"))], "rom_sha256"),
+    ):
+        done = collect(*flags, *change, ok=False, DISPLAY=display)
+        assert done.returncode == 2 and words in done.stderr and "under_way.GAME_RUNNING" in done.stderr, done.stderr
+    lines = recorded.splitlines(keepends=True)
+    for damaged, words in (
+        (recorded.replace(b"[6, ", b"[7, "), "press 2 of 2 has another outcome"),
+        (lines[0] + b"nonsense\n" + lines[2], "line 2 is damaged"),
+        (lines[0] + b"[60, 1]\n", "press 1 of 1 has another outcome"),
+        (lines[0] + b"[" * 100_000 + b"\n", "line 2 is damaged"),
+        (lines[1], "line 1 is damaged"),
+    ):
+        journal.write_bytes(damaged)
+        done = collect(*flags, ok=False, DISPLAY=display)
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert journal.read_bytes() == damaged
+
+
+KEYS = {"A": "a", "B": "s", "START": "Return", "SELECT": "BackSpace", "UP": "Up", "DOWN": "Down", "LEFT": "Left", "RIGHT": "Right"}
+
+
+@pytest.mark.slow
+def test_nothing_that_is_typed_is_lost(rom_titled, cache, tmp_path, display):
+    typed = random.Random(1).choices(list(KEYS), k=80)
+    player = Player(command(rom_titled("UNKNOWN"), cache, "--human"), display, tmp_path)
+    player.wait_for("episode 1 of 20")
+    player.xdotool("key", "--delay", "125", *(KEYS[button] for button in typed), "Escape")  # 8 a second for 10 seconds
+    log = player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert pressed(path) == typed, log
+
+
+@pytest.mark.slow
+def test_a_tap_is_one_press_however_fast_the_game_runs(rom_titled, cache, tmp_path, display):
+    player = Player(command(rom_titled("UNKNOWN"), cache, "--human", "--window-speed", "0"), display, tmp_path)
+    player.wait_for("episode 1 of 20")
+    for key in ("Left", "a"):
+        player.xdotool("keydown", key, "sleep", "0.08", "keyup", key)
+    player.wait_for_presses(2)
+    player.type("Escape")
+    player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert pressed(path) == ["LEFT", "A"]
 
 
 def test_without_a_desktop(collect):
