@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common.demonstrations import DemonstrationError, Episode
-from common.press_journal import PressJournal, picture_checksum
+from common.press_journal import PressJournal, checksum
 from pokemon_env.emulator import WindowClosed
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.window import CAPACITY
@@ -48,12 +48,15 @@ class HandRecording:
         """
         self.journal, self.saved, self.terminated = journal, min(saved, len(journal.presses)), False
         self._env, self._seed, self._start_state = env, seed, start_state
-        env.window.fast_forward = bool(journal.presses)
+        env.window.fast_forward = True
         observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
         self._first_picture = observation
         self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # picture after, action, reward, terminated
-        for number, (action, checksum) in enumerate(journal.presses, start=1):
-            if self.terminated or action >= len(env.buttons) or picture_checksum(self._step(action)) != checksum:
+        last = 0
+        for number, (action, crc) in enumerate(journal.presses, start=1):
+            possible = action < len(env.buttons) and not self.terminated
+            last = checksum(last, action, self._step(action)) if possible else None
+            if last != crc:
                 raise DemonstrationError(
                     f"{journal.path}: press {number} of {len(journal.presses)} has another outcome now than when it was "
                     "recorded; go on with the versions and files that it was begun with, or move it away to begin anew"

@@ -16,16 +16,16 @@ from common.demonstrations import DemonstrationError
 FORMAT = 1
 
 
-def picture_checksum(picture: np.ndarray) -> int:
-    """The CRC-32 of a picture's bytes."""
-    return zlib.crc32(np.ascontiguousarray(picture))
+def checksum(before: int, action: int, picture: np.ndarray) -> int:
+    """The CRC-32 of a press and the picture that came of it, and of all before it, whose checksum is `before`."""
+    return zlib.crc32(np.ascontiguousarray(picture), zlib.crc32(bytes([action]), before))
 
 
 class PressJournal:
-    """A file of JSON lines: first what the presses belong to, then `[action, checksum of the picture after it]` for each.
+    """A file of JSON lines: first what the presses belong to, then `[action, checksum]` for each.
 
     The same reset and the same presses give the same pictures, so no more is needed to go on where the file ends, exactly:
-    play the presses again, and hold each picture against its checksum. A process that is killed while it appends
+    play the presses again, and hold each with its picture against the checksum. A process that is killed while it appends
     leaves half a line at the end, which the next one that opens the file leaves out.
 
     Attributes:
@@ -60,6 +60,11 @@ class PressJournal:
         """What tells this recording from all others."""
         return self.header["recording"]
 
+    @property
+    def last_checksum(self) -> int:
+        """That of the last press; 0 if there is none."""
+        return self.presses[-1][1] if self.presses else 0
+
     def begin(self, belongs_to: dict[str, Any]) -> None:
         """Say what the presses belong to, as JSON data; `attempt`, a number from 0 on, is part of it.
 
@@ -83,7 +88,7 @@ class PressJournal:
 
         Raises DemonstrationError if they can't be written; what was appended before stays.
         """
-        press = (int(action), picture_checksum(picture))
+        press = (action, checksum(self.last_checksum, action, picture))
         try:
             if self._file is None:
                 self._open()
@@ -136,7 +141,7 @@ class PressJournal:
                 raise ValueError(f"its attempt is {content.get('attempt')!r}")
             self.header = content
             return
-        action, checksum = content
-        if not (type(action) is type(checksum) is int and action >= 0):
+        action, crc = content
+        if not (type(action) is type(crc) is int and 0 <= action < 256):
             raise ValueError(f"{content} is no press")
-        self.presses.append((action, checksum))
+        self.presses.append((action, crc))

@@ -140,7 +140,7 @@ class Window:
 
     def _title(self) -> str:
         if self.fast_forward:
-            return f"{self._name}: playing what was recorded before"
+            return f"{self._name}: one moment"
         shown = [self._pressed] if self._pressed else []
         if self.waiting:
             shown += ["next " + ", ".join(list(self.waiting)[:_SHOWN])]
