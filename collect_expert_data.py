@@ -103,7 +103,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.human_player import HandRecording, saved_steps
+from agent.human_player import Ending, HandRecording, saved_steps
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.rollout import play_episode
 from agent.start_states import StartStateError
@@ -364,6 +364,10 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
         console.print(text, markup=False)
 
     max_steps = {} if ids == [None] else limits(args)
+    ours = {journal_path(args, milestone) for milestone in ids}
+    for path in sorted(set(Path(args.expert_data_dir).glob("under_way.*.jsonl")) - ours):
+        say(f"also under way, with another milestone or seed: {path}")
+    say("keys: arrows, A = A, S = B, Return = START, Backspace = SELECT; Delete drops presses that wait, Escape stops")
     for milestone in ids:
         starts = find_starts(args, recorder.game, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)
@@ -398,6 +402,11 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
     return False
 
 
+def journal_path(args: Args, milestone: str | None) -> Path:
+    """Where the presses of a milestone (None: of the whole game) are kept while it is under way."""
+    return Path(args.expert_data_dir) / f"under_way.{milestone or 'whole_game'}.seed{args.seed}.jsonl"
+
+
 def open_recording(
     args: Args, recorder: Recorder, env: PokemonEnv, milestone: str | None, starts: EpisodeStarts, say: Callable[[str], None]
 ) -> HandRecording:
@@ -406,7 +415,7 @@ def open_recording(
     Raises DemonstrationError if that one can't be continued with these flags.
     """
     there = metadata_there(args)
-    journal = PressJournal(Path(args.expert_data_dir) / f"under_way.{milestone or 'whole_game'}.seed{args.seed}.jsonl")
+    journal = PressJournal(journal_path(args, milestone))
     attempt = journal.header.get("attempt", first_attempt(args, milestone, there))
     seed, start = episode_seed(args.seed, milestone, attempt), starts.files[attempt % len(starts.files)]
     emulator = f"{env.identity.emulator} {env.identity.emulator_version} {env.identity.mode}"
@@ -433,19 +442,23 @@ def play_by_hand(
 ) -> bool:
     """Let a person play, and record what they play, until it is over or they leave; returns whether they left."""
     whole_game = milestone is None
-    say(f"{milestone or recorder.game.name}: episode {tally.saved + 1} of {tally.wanted}")
-    ending = recording.play(limit, stop, say)
-    to_record = recording.terminated or args.keep_failures or whole_game
-    if to_record and len(recording):
-        tally.attempts += 1
-        tally.successes += recording.terminated
-        tally.answers += len(recording)
-        episode, attempt = recording.episode(), recording.journal.header["attempt"]
-        say(f"{len(episode)} presses recorded as {recorder.save(episode, milestone, tally, attempt=attempt, **starts.settings)}")
-    if whole_game:  # is not begun anew because one file is full, unless files of that length are what was asked for
-        over = recording.terminated or (ending == "limit" and args.max_steps is not None)
-    else:
-        over = to_record
+    # A game without an end is not begun anew because one file is full, unless files of that length are what was asked for.
+    goes_on = whole_game and args.max_steps is None
+    ending: Ending = "limit"
+    while ending == "limit":
+        say(f"{milestone or recorder.game.name}: episode {tally.saved + 1} of {tally.wanted}")
+        ending = recording.play(limit, stop, say)
+        to_record = recording.terminated or args.keep_failures or whole_game
+        if to_record and len(recording):
+            tally.attempts += 1
+            tally.successes += recording.terminated
+            tally.answers += len(recording)
+            episode, attempt = recording.take_episode(), recording.journal.header["attempt"]
+            path = recorder.save(episode, milestone, tally, attempt=attempt, **starts.settings)
+            say(f"{len(episode)} presses recorded as {path}")
+        if not goes_on or tally.complete:
+            break
+    over = recording.terminated or (ending == "limit" and not goes_on) if whole_game else to_record
     if over:
         recording.journal.remove()
     elif ending == "limit" and not whole_game:

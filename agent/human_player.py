@@ -93,14 +93,14 @@ class HandRecording:
         self._say_not_played(len(window.waiting), say)
         return "reached"
 
-    def episode(self) -> Episode:
-        """Return the steps that are in no episode yet: at least one.
+    def take_episode(self) -> Episode:
+        """Return the steps that are in no episode yet, at least one; what comes then is another episode's.
 
         `metadata` holds `success` (None for a game without milestones), `seed`, `noise` (0), `start_state`, and, so that the parts
         of one recording are found again, `recording`, `first_step` (how many steps come before these) and `steps`.
         """
         pictures, actions, rewards, dones = zip(*self._steps, strict=True)
-        return Episode(
+        episode = Episode(
             observations=np.stack([self._first_picture, *pictures]),
             actions=np.array(actions, np.int64),
             rewards=np.array(rewards, np.float32),
@@ -115,6 +115,10 @@ class HandRecording:
                 "steps": len(self._steps),
             },
         )
+        self._first_picture = pictures[-1]
+        self.saved += len(self._steps)
+        self._steps.clear()
+        return episode
 
     def __len__(self) -> int:
         """The number of steps that are in no episode yet."""

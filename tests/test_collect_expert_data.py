@@ -367,7 +367,7 @@ class Player:
         return done.stdout.strip()
 
     def title(self) -> str:
-        return self.xdotool("search", "--onlyvisible", "--name", ".", "getwindowname")
+        return self.xdotool("search", "--onlyvisible", ".", "getwindowname")
 
     def wait_for_presses(self, presses: int) -> Path:
         """Until the journal holds so many; returns its path."""
@@ -427,6 +427,7 @@ def test_a_person_gives_up_and_goes_on_the_next_day(collect, rom_path, cache, tm
     flags = ["--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1", "--window-speed", "0"]
     player = Player(command(rom_path, cache, *flags), display, tmp_path)
     player.wait_for("episode 1 of 1")
+    assert player.title() == "TALLGRASS: press a key"
     player.type("a", "Left", "Escape")
     log = player.end()
     journal = tmp_path / "expert_data" / "under_way.GAME_RUNNING.seed1.jsonl"
@@ -474,9 +475,9 @@ def test_failures_of_a_person_are_kept_if_wanted(rom_path, cache, tmp_path, disp
 
 
 @pytest.mark.slow
-def test_presses_outlive_sigkill(rom_path, cache, tmp_path, display):
-    arguments = command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1")
-    player = Player(arguments, display, tmp_path)
+def test_presses_outlive_sigkill(collect, rom_path, cache, tmp_path, display):
+    flags = ["--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1"]
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
     player.wait_for("episode 1 of 1")
     player.xdotool("key", "--delay", "50", "a", "Left", "Up")
     journal = player.wait_for_presses(3)
@@ -484,7 +485,9 @@ def test_presses_outlive_sigkill(rom_path, cache, tmp_path, display):
     player.end()
     with journal.open("ab") as file:
         file.write(b"[4, 12")  # what a write that was cut leaves
-    player = Player(arguments, display, tmp_path)
+    done = collect(*flags, "--max-steps", "3", ok=False, DISPLAY=display)
+    assert done.returncode == 1 and "not reached within 3 presses" in done.stdout and "3 presses are kept" in done.stdout
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
     player.wait_for("episode 1 of 1")
     player.type("Return")
     log = player.end()
