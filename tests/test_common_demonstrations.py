@@ -1,6 +1,7 @@
 """Demonstrations on disk: whole, numbered, checked, and never pickled."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,17 @@ def test_broken_files(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(DemonstrationError, match="single array"):
         load_episode(path)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match=str(tmp_path)):
+            save_episode(tmp_path, episode())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_episode_that_does_not_fit_together_is_not_saved(tmp_path):

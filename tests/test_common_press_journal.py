@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 
@@ -100,8 +102,6 @@ def test_presses_of_something_else(path, other, words):
 
 
 def test_a_full_disk_is_named_and_takes_nothing(path, tmp_path):
-    import resource
-
     content = path.read_bytes()
     journal = PressJournal(path)
     journal.begin(GAME)

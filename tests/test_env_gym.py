@@ -470,6 +470,15 @@ try:
 except WindowClosed:
     print(rest == ["B", *["A", "B"] * 63])  # Escape in its turn, and nothing after it
 env.close()
+
+env = PokemonEnv(render_mode="human", window_speed=0)
+env.reset(seed=0)
+type_keys("ESC")
+try:
+    env.step(0)
+except WindowClosed:  # nobody asked for presses, so that nobody else would say it
+    print("closed")
+env.close()
 """
 
 
@@ -477,4 +486,4 @@ def test_presses_wait_in_their_order():
     if shutil.which("xvfb-run") is None:
         pytest.skip("xvfb-run is not installed")
     result = run_python(QUEUE, ("xvfb-run", "-a"))
-    assert result.returncode == 0 and result.stdout.split() == ["True"], result.stderr
+    assert result.returncode == 0 and result.stdout.split() == ["True", "closed"], result.stderr
