@@ -9,8 +9,12 @@
     python collect_expert_data.py --human --rom-path my_game.gb            # any game, by its picture
 
 Writes `{expert_data_dir}/episode_0001.npz`, ... (`common/demonstrations.py` says what is in them). A file appears
-whole or not at all, so recording can be stopped at any time; the next run continues the numbering. In the window of
---human the keys are: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = stop.
+whole or not at all, so recording can be stopped at any time; the next run continues the numbering.
+
+In the window of --human the keys are: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = stop. Presses that
+are typed faster than the game takes them wait their turn, up to 128, while the game plays faster; the title shows which come
+next, and Delete drops them. A key that is held is pressed again and again. Each press is on disk at once, in
+`{expert_data_dir}/under_way.*.jsonl`: however the run ends, the same command goes on there.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -46,13 +50,13 @@ class Args:
     max_steps: int | None = None
     """an episode that takes longer has failed; default is the milestone's limit in --milestone-config"""
     keep_failures: bool = False
-    """keep episodes that did not reach their milestone as well"""
+    """record episodes that did not reach their milestone as well; with --human, those that are stopped before it, too"""
     record_video: bool = False
     """write each recorded episode as {expert_data_dir}/videos/episode_0001.mp4, too (H.264)"""
     human: bool = False
     """a person plays, in the emulator's window"""
     window_speed: float = 1.0
-    """with --human: 1 is the console's own speed, 2 twice that"""
+    """with --human: 1 is the console's own speed, 2 twice that, 0 as fast as it can"""
 
     # Where episodes start, and whose answers they hold
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
@@ -85,10 +89,11 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
+import math
 import warnings
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import field
@@ -102,7 +107,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.human_player import play_by_hand
+from agent.human_player import Ending, HandRecording, saved_steps
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.rollout import play_episode
@@ -120,7 +125,9 @@ from common.demonstrations import (
 )
 from common.files import AlreadyLockedError, exclusive_lock
 from common.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
+from common.press_journal import PressJournal
 from common.run_logging import ProgressReport, plain_console, print_table
+from common.stop_request import StopRequest
 from common.video import write_video
 from pokemon_env.emulator import EmulatorError, WindowClosed
 from pokemon_env.games.base import Game
@@ -237,15 +244,21 @@ def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
     )
 
 
-def first_attempt(args: Args, milestone: str | None) -> int:
+def first_attempt(args: Args, milestone: str | None, there: list[dict[str, Any]]) -> int:
     """The number of the attempt to begin with: after those that earlier runs with this seed made, so that none is
     played twice.
+
+    there: the metadata of the episodes in the folder.
     """
-    if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
-        return 0
-    made = [load_metadata(path) for path in episode_files(args.expert_data_dir)]
-    same = [m for m in made if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)]
+    same = [m for m in there if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)]
     return max((m.get("attempt", -1) + 1 for m in same), default=0)
+
+
+def metadata_there(args: Args) -> list[dict[str, Any]]:
+    """The metadata of the episodes in the folder."""
+    if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
+        return []
+    return [load_metadata(path) for path in episode_files(args.expert_data_dir)]
 
 
 def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: EpisodeStarts) -> int:
@@ -333,7 +346,7 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
         if tally.complete:
             continue
         limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
-        first = first_attempt(args, milestone)
+        first = first_attempt(args, milestone, metadata_there(args))
         with ProgressReport(milestone, args.n_labels or args.n_episodes, start=tally.labels, console=console) as report:
             for attempt, episode, reasons in attempts_in_order(args, milestone, starts[milestone], limit, first):
                 labelled = int((episode.actions != NO_LABEL).sum())
@@ -350,14 +363,26 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
                     break
 
 
-def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> None:
-    """Record what a person plays. Without milestones the episode ends when the window is closed, and is kept."""
-    max_steps = {} if ids == [None] else limits(args, recorder.game)
+def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:
+    """Record what a person plays; returns whether they left before all was recorded.
+
+    What is under way is in a journal from the first press on. It becomes an episode when the milestone is reached, and stays a
+    journal if the person leaves before. Without a milestone there is no end to reach: what was played is an episode whenever they
+    leave, or there is enough for one, and the game can be continued all the same.
+    """
+
+    def say(text: str) -> None:
+        console.print(text)
+
+    max_steps = {} if ids == [None] else limits(args)
+    ours = {journal_path(args, milestone) for milestone in ids}
+    for path in sorted(set(Path(args.expert_data_dir).glob("under_way.*.jsonl")) - ours):
+        say(f"also under way, with another milestone or seed: {path}")
+    say("keys: arrows, A = A, S = B, Return = START, Backspace = SELECT; Delete drops presses that wait, Escape stops")
     for milestone in ids:
         starts = find_starts(args, recorder.game, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)
         limit = args.max_steps or 10 * max_steps.get(milestone, DEFAULT_MAX_STEPS)
-        first = first_attempt(args, milestone)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the game is unknown has been said
             env = PokemonEnv(
@@ -368,23 +393,89 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
                 window_speed=args.window_speed,
                 **starts.settings,
             )
+        stop = StopRequest()
         try:
-            for attempt in range(first, first + ATTEMPTS_PER_EPISODE * args.n_episodes):
-                start = starts.files[attempt % len(starts.files)]
-                console.print(f"{milestone or env.game.name}: episode {tally.saved + 1} of {tally.wanted}", markup=False)
-                episode, closed = play_by_hand(env, episode_seed(args.seed, milestone, attempt), start, limit)
-                if len(episode):
-                    tally.attempts += 1
-                    tally.successes += bool(episode.metadata["success"])
-                    tally.answers += len(episode)
-                    if episode.metadata["success"] or args.keep_failures or milestone is None:
-                        recorder.save(episode, milestone, tally, attempt=attempt, **starts.settings)
-                if closed:
-                    raise WindowClosed("the window was closed")
-                if tally.complete:
-                    break
+            while not tally.complete:
+                recording = open_recording(args, recorder, env, milestone, starts, say)
+                try:
+                    if play_by_hand(args, recorder, recording, milestone, starts, limit, tally, stop, say):
+                        return True
+                finally:
+                    journal = recording.journal
+                    journal.close()
+                    if journal.path.exists():
+                        say(f"{len(journal.presses)} presses are kept in {journal.path}: the same command goes on there")
+                        if milestone is not None:
+                            say("to record them as they are, give --keep-failures, too, and stop with Escape")
         finally:
+            stop.restore()
             env.close()
+    return False
+
+
+def journal_path(args: Args, milestone: str | None) -> Path:
+    """Where the presses of a milestone (None: of the whole game) are kept while it is under way."""
+    return Path(args.expert_data_dir) / f"under_way.{milestone or 'whole_game'}.seed{args.seed}.jsonl"
+
+
+def open_recording(
+    args: Args, recorder: Recorder, env: PokemonEnv, milestone: str | None, starts: EpisodeStarts, say: Callable[[str], None]
+) -> HandRecording:
+    """Begin a game that a person plays, or go on with the one that is under way.
+
+    Raises DemonstrationError if that one can't be continued with these flags.
+    """
+    there = metadata_there(args)
+    journal = PressJournal(journal_path(args, milestone))
+    attempt = journal.header.get("attempt", first_attempt(args, milestone, there))
+    seed, start = episode_seed(args.seed, milestone, attempt), starts.files[attempt % len(starts.files)]
+    emulator = f"{env.identity.emulator} {env.identity.emulator_version} {env.identity.mode}"
+    journal.begin(
+        {key: recorder.facts[key] for key in ("game", "rom_sha256", "buttons", "env")}
+        | {"emulator": emulator, "milestone": milestone, **starts.settings, "start_state": start and str(start)}
+        | {"run_seed": args.seed, "attempt": attempt, "seed": seed}
+    )
+    if journal.presses:
+        say(f"going on after the {len(journal.presses)} presses in {journal.path}; to begin anew, move that file away")
+    return HandRecording(env, journal, saved_steps(journal.recording, there), seed, start)
+
+
+def play_by_hand(
+    args: Args,
+    recorder: Recorder,
+    recording: HandRecording,
+    milestone: str | None,
+    starts: EpisodeStarts,
+    limit: int,
+    tally: Tally,
+    stop: StopRequest,
+    say: Callable[[str], None],
+) -> bool:
+    """Let a person play, and record what they play, until it is over or they leave; returns whether they left."""
+    whole_game = milestone is None
+    # A game without an end is not begun anew because one file is full, unless files of that length are what was asked for.
+    goes_on = whole_game and args.max_steps is None
+    ending: Ending = "limit"
+    while ending == "limit":
+        say(f"{milestone or recorder.game.name}: episode {tally.saved + 1} of {tally.wanted}")
+        ending = recording.play(limit, stop, say)
+        to_record = recording.terminated or args.keep_failures or whole_game
+        if to_record and len(recording):
+            tally.attempts += 1
+            tally.successes += recording.terminated
+            tally.answers += len(recording)
+            episode, attempt = recording.take_episode(), recording.journal.header["attempt"]
+            path = recorder.save(episode, milestone, tally, attempt=attempt, **starts.settings)
+            say(f"{len(episode)} presses recorded as {path}")
+        if not goes_on or tally.complete:
+            break
+    over = recording.terminated or (ending == "limit" and not goes_on) if whole_game else to_record
+    if over:
+        recording.journal.remove()
+    elif ending == "limit" and not whole_game:
+        say(f"{milestone}: not reached within {limit} presses; a larger --max-steps lets you go on")
+        return True
+    return ending in ("closed", "stopped")
 
 
 def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Console) -> None:
@@ -431,8 +522,10 @@ def only_recorder(args: Args) -> Iterator[None]:
 def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:
     """Record all that was asked for; returns whether it was interrupted."""
     try:
-        (record_human if args.human else record_experts)(args, recorder, tallies, ids, console)
-    except WindowClosed:
+        if args.human:
+            return record_human(args, recorder, tallies, ids, console)
+        record_experts(args, recorder, tallies, ids, console)
+    except WindowClosed:  # while the game was being made ready
         return True
     except KeyboardInterrupt:
         console.print("interrupted; what was recorded is whole")
@@ -446,6 +539,8 @@ def main(args: Args) -> int:
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted at least {least}")
+    if not 0 <= args.window_speed < math.inf:
+        raise ValueError(f"--window-speed is {args.window_speed}, wanted 0 or more")
     if not 0 <= args.noise < 1:
         raise ValueError(f"--noise is {args.noise}, wanted a probability of 0 or more and less than 1")
     if args.human and args.n_labels:

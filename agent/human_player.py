@@ -3,56 +3,138 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from common.demonstrations import Episode
+from common.demonstrations import DemonstrationError, Episode
+from common.press_journal import PressJournal, checksum
 from pokemon_env.emulator import WindowClosed
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.window import CAPACITY
 
 POLL_SECONDS = 1 / 60
 
+Ending = Literal["reached", "limit", "closed", "stopped"]
+"""Why a person no longer plays: the environment terminated, so many steps are made, they closed the window, or we were told
+to stop."""
 
-def play_by_hand(env: PokemonEnv, seed: int, start_state: Path | None, max_steps: int) -> tuple[Episode, bool]:
-    """Let a person play until the environment terminates, for max_steps, or until they close the window.
 
-    Each press is one step, with the same timing as a policy's; a key that is held down is pressed again when the step
-    is over. Between steps the game stands still, as it does for a policy, so that the pictures are of the same kind.
+class HandRecording:
+    """A game that a person plays and that is recorded press by press; begun at a reset, or continued where its journal ends.
 
-    Args:
-        env: with render_mode "human".
-        seed: for the game.
-        start_state: a .state file; None leaves the start to the environment.
-        max_steps: the longest episode.
+    Each press is one step, with the same timing as a policy's. Between steps the game stands still, as it does for a policy, so
+    that the pictures are of the same kind.
 
-    Returns the episode (of no steps, if there was no press) and whether the window was closed. Its `metadata` holds
-    `success` (None for a game without milestones), `seed`, `noise` (0) and `start_state`.
+    Attributes:
+        journal: where each press is written as it is made.
+        saved: how many of the presses are in episodes already.
+        terminated: whether the environment has terminated.
     """
-    observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
-    observations, actions, rewards, dones = [observation], [], [], []
-    closed = terminated = False
-    while len(actions) < max_steps and not terminated:
-        try:
-            while (action := env.poll_button()) is None:
-                time.sleep(POLL_SECONDS)
-            observation, reward, terminated, _, _ = env.step(action)
-        except WindowClosed:
-            closed = True
-            break
-        observations.append(observation)
-        actions.append(action)
-        rewards.append(reward)
-        dones.append(terminated)
-    return Episode(
-        observations=np.stack(observations),
-        actions=np.array(actions, np.int64),
-        rewards=np.array(rewards, np.float32),
-        dones=np.array(dones, bool),
-        metadata={
-            "success": bool(terminated) if env.milestones else None,
-            "seed": seed,
-            "noise": 0.0,
-            "start_state": None if start_state is None else str(start_state),
-        },
-    ), closed
+
+    def __init__(self, env: PokemonEnv, journal: PressJournal, saved: int, seed: int, start_state: Path | None):
+        """Reset the environment, and play the journal's presses again, as fast as that goes.
+
+        Args:
+            env: with render_mode "human".
+            journal: `begin` was called.
+            saved: how many of its presses are in episodes already.
+            seed: for the game.
+            start_state: a .state file; None leaves the start to the environment.
+
+        Raises DemonstrationError if the game takes another course than it did when the presses were recorded.
+        """
+        self.journal, self.saved, self.terminated = journal, min(saved, len(journal.presses)), False
+        self._env, self._seed, self._start_state = env, seed, start_state
+        env.window.fast_forward = True
+        observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
+        self._first_picture = observation
+        self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # picture after, action, reward, terminated
+        last = 0
+        for number, (action, crc) in enumerate(journal.presses, start=1):
+            possible = action < len(env.buttons) and not self.terminated
+            last = checksum(last, action, self._step(action)) if possible else None
+            if last != crc:
+                raise DemonstrationError(
+                    f"{journal.path}: press {number} of {len(journal.presses)} has another outcome now than when it was "
+                    "recorded; go on with the versions and files that it was begun with, or move it away to begin anew"
+                )
+            if number <= self.saved:
+                self._first_picture = self._steps.pop()[0]
+        env.window.fast_forward = False
+        env.window.clear()
+
+    def play(self, max_steps: int, should_stop: Callable[[], bool], say: Callable[[str], None]) -> Ending:
+        """Let the person play until the environment terminates, or until there are `max_steps` that are in no episode.
+
+        Args:
+            should_stop: asked between the steps.
+            say: told what the person should know.
+        """
+        window = self._env.window
+        refused = window.refused
+        while not self.terminated:
+            if len(self._steps) >= max_steps:
+                return "limit"
+            try:
+                while (action := self._env.poll_button()) is None and not should_stop():
+                    time.sleep(POLL_SECONDS)
+            except WindowClosed:
+                return "closed"
+            if should_stop():
+                self._say_not_played(len(window.waiting) + (action is not None), say)
+                return "stopped"
+            self.journal.append(action, self._step(action))
+            if window.refused > refused:
+                say(f"{window.refused - refused} keys were ignored, for {CAPACITY} presses waited already (Delete drops them)")
+                refused = window.refused
+        self._say_not_played(len(window.waiting), say)
+        return "reached"
+
+    def take_episode(self) -> Episode:
+        """Return the steps that are in no episode yet, at least one; what comes then is another episode's.
+
+        `metadata` holds `success` (None for a game without milestones), `seed`, `noise` (0), `start_state`, and, so that the parts
+        of one recording are found again, `recording`, `first_step` (how many steps come before these) and `steps`.
+        """
+        pictures, actions, rewards, dones = zip(*self._steps, strict=True)
+        episode = Episode(
+            observations=np.stack([self._first_picture, *pictures]),
+            actions=np.array(actions, np.int64),
+            rewards=np.array(rewards, np.float32),
+            dones=np.array(dones, bool),
+            metadata={
+                "success": self.terminated if self._env.milestones else None,
+                "seed": self._seed,
+                "noise": 0.0,
+                "start_state": None if self._start_state is None else str(self._start_state),
+                "recording": self.journal.recording,
+                "first_step": self.saved,
+                "steps": len(self._steps),
+            },
+        )
+        self._first_picture = pictures[-1]
+        self.saved += len(self._steps)
+        self._steps.clear()
+        return episode
+
+    def __len__(self) -> int:
+        """The number of steps that are in no episode yet."""
+        return len(self._steps)
+
+    def _say_not_played(self, presses: int, say: Callable[[str], None]) -> None:
+        if presses:
+            say(f"{presses} presses that waited for their turn were not played")
+
+    def _step(self, action: int) -> np.ndarray:
+        observation, reward, terminated, _, _ = self._env.step(action)
+        self._steps.append((observation, action, float(reward), bool(terminated)))
+        self.terminated = bool(terminated)
+        return observation
+
+
+def saved_steps(recording: str, metadata: list[dict[str, Any]]) -> int:
+    """How many of a recording's presses are in the episodes with this metadata."""
+    return max((m["first_step"] + m["steps"] for m in metadata if m.get("recording") == recording), default=0)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 
 from common.evaluation import NetworkPolicy, evaluate, seeded_episodes
 from common.preprocessing import preprocess_observation, preprocess_uint8, random_shift
+from common.stop_request import StopRequest
 
 __all__ = [
     "StopRequest",
@@ -118,35 +117,6 @@ def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.a
     elif device.type == "cuda":
         enabled = enabled and torch.cuda.is_bf16_supported()
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a wish that a loop can look at; a second SIGINT ends the process as usual.
-
-    Further SIGTERMs change nothing: where a whole job is ended, whoever started this process sends one, too, and it is to save in
-    peace.
-
-    Calling it says whether it is time to stop. Works in the main thread only, as signal handlers do.
-
-    Attributes:
-        signal: the number of the signal that came, or None.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def restore(self) -> None:
-        """Put the handlers back that were there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = self.signal or number
-        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pokemon_env.window import Window
 
 
 class EmulatorError(RuntimeError):
@@ -43,6 +46,7 @@ class Emulator(Memory, Protocol):
     version: str
     mode: str  # what the console pretends to be, "dmg" or "cgb": states of one do not load in the other
     screen_shape: tuple[int, int, int]  # (H, W, 3)
+    window: Window | None  # where a person plays; None: nothing is shown
 
     def power_on(self, cartridge_ram: bytes | None = None) -> None:
         """Go back to the moment of power-on, with these bytes in the cartridge's RAM (zeros after them; None: zeros only).
@@ -67,7 +71,7 @@ class Emulator(Memory, Protocol):
         """Return to a state; raises EmulatorError if these bytes are none, after which another one must be loaded."""
 
     def poll_button(self) -> str | None:
-        """Return the button that the person at the window pressed or holds, if any; raises WindowClosed."""
+        """Return the next button that the person at the window pressed or holds, if any; raises WindowClosed."""
 
     def close(self) -> None:
         """Stop. May be called again; writes nothing to disk."""

@@ -16,6 +16,7 @@ from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneAlreadyCompleted, MilestoneTracker
 from pokemon_env.open_emulator import open_emulator
 from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
+from pokemon_env.window import Window
 from pokemon_env.worlds.splits import parse_worlds
 
 FRAMES_PER_SECOND = 4_194_304 / 70_224
@@ -263,13 +264,18 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         return state_files.write_state(path, self._running().save_state(), self.identity, completed, details)
 
     def poll_button(self) -> int | None:
-        """Return the action that the person at the window has typed or holds, None if there is none.
+        """Return the next action that the person at the window has typed or holds, None if there is none.
 
-        The keys are arrows, A = A, S = B, Return = START, Backspace = SELECT. Raises WindowClosed on Escape or when
-        the window is closed, EmulatorError if there is no window.
+        The keys and what waits are those of `window`. Raises WindowClosed on Escape or when the window is closed, after the
+        presses that were typed before; EmulatorError if there is no window.
         """
         button = self._running().poll_button()
         return None if button is None else self.buttons.index(button)
+
+    @property
+    def window(self) -> Window | None:
+        """The window in which a person plays, with the presses that wait; None without one."""
+        return self._running().window
 
     def _running(self):
         if self._emulator is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections import deque
 from importlib.metadata import version
 
 import cv2
 import numpy as np
 
-from pokemon_env.emulator import EmulatorError, Rom, WindowClosed
+from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.window import Window
 
 with warnings.catch_warnings():
     # PySDL2 announces at import which copy of SDL it took; nobody asked.
@@ -31,9 +31,7 @@ class PyBoyEmulator:
 
     Without a window a step is one call into PyBoy for all of its frames, which draws only the last, without sound:
     13 microseconds a frame for a game that HALTs while it waits, of which Python sees nothing. With a window each
-    frame is drawn and lasts as long as on the console.
-
-    The keys in the window are PyBoy's own: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = close.
+    frame is drawn and lasts as long as on the console, and less while presses wait (`pokemon_env.window`).
     """
 
     name = "pyboy"
@@ -43,8 +41,6 @@ class PyBoyEmulator:
     def __init__(self, rom: Rom, window: bool = False, window_speed: float = 1) -> None:
         self.mode = "cgb" if rom.header.color else "dmg"
         self._closed = False
-        self._window = window
-        self._typed: deque[str] = deque(maxlen=2)  # presses not asked for yet: one may type a little ahead
         if window:
             _require_display()
         try:
@@ -59,8 +55,8 @@ class PyBoyEmulator:
             )
         except PyBoyException as error:
             raise EmulatorError(f"PyBoy {self.version} does not start {rom.path}: {error}.") from error
-        self._speed = window_speed if window else 0
-        self._pyboy.set_emulation_speed(self._speed)
+        self._pyboy.set_emulation_speed(0)  # the window paces itself: PyBoy knows whole multiples of the console's speed only
+        self.window = Window(rom.header.title or rom.path.stem, window_speed) if window else None
         self._memory = self._pyboy.memory
         self._rom_start = rom.data[:_BOOT_LENGTH]
         self._ram_size = _RAM_SIZES.get(rom.header.ram_size_code, 0)
@@ -84,12 +80,14 @@ class PyBoyEmulator:
         self.tick(hold_frames + release_frames)
 
     def tick(self, frames: int) -> None:
-        if not self._window:
+        if self.window is None:
             self._pyboy.tick(frames, True, False)
             return
-        for _ in range(frames):
-            self._pyboy.tick(1, True, False)
-        self._read_window()
+        at_once = frames if self.window.fast_forward else 1
+        for _ in range(0, frames, at_once):
+            self._pyboy.tick(at_once, True, False)
+            self.window.frame_shown()
+        self.window.step_shown()
 
     def screen(self) -> np.ndarray:
         # A copy that drops alpha: the array is a live view of the console's screen.
@@ -126,12 +124,9 @@ class PyBoyEmulator:
             raise EmulatorError(f"PyBoy {self.version} refuses it: {error}") from error
 
     def poll_button(self) -> str | None:
-        if not self._window:
+        if self.window is None:
             raise EmulatorError("there is no window to read keys from: open the environment with render_mode='human'.")
-        held = self._read_window()
-        if self._typed:
-            return self._typed.popleft()
-        return held
+        return self.window.next_button()
 
     def close(self) -> None:
         if not self._closed:
@@ -140,7 +135,6 @@ class PyBoyEmulator:
 
     def _boot(self) -> bytes:
         """Return the state one frame before the console's boot program (about a second of it) hands over to the game."""
-        self._pyboy.set_emulation_speed(0)
         self.load_state(self._just_created)
         frames = 0
         while self.read(0, _BOOT_LENGTH) != self._rom_start and frames < _MOST_BOOT_FRAMES:
@@ -149,44 +143,7 @@ class PyBoyEmulator:
         self.load_state(self._just_created)
         if 1 < frames < _MOST_BOOT_FRAMES:
             self._pyboy.tick(frames - 1, False, False)
-        self._pyboy.set_emulation_speed(self._speed)
         return self.save_state()
-
-    def _read_window(self) -> str | None:
-        """Take what happened in the window since the last time; return the button held down now, if any."""
-        import sdl2
-        from sdl2.ext import get_events
-
-        buttons = _keys()
-        for event in get_events():
-            closed = event.type == sdl2.SDL_QUIT
-            if event.type == sdl2.SDL_KEYDOWN and not event.key.repeat:
-                key = event.key.keysym.sym
-                closed = key == sdl2.SDLK_ESCAPE
-                if key in buttons:
-                    self._typed.append(buttons[key])
-            if closed:
-                raise WindowClosed("the emulator's window was closed.")
-        pressed = sdl2.SDL_GetKeyboardState(None)
-        for key, button in buttons.items():
-            if pressed[sdl2.SDL_GetScancodeFromKey(key)]:
-                return button
-        return None
-
-
-def _keys() -> dict[int, str]:
-    import sdl2
-
-    return {
-        sdl2.SDLK_UP: "UP",
-        sdl2.SDLK_DOWN: "DOWN",
-        sdl2.SDLK_LEFT: "LEFT",
-        sdl2.SDLK_RIGHT: "RIGHT",
-        sdl2.SDLK_a: "A",
-        sdl2.SDLK_s: "B",
-        sdl2.SDLK_RETURN: "START",
-        sdl2.SDLK_BACKSPACE: "SELECT",
-    }
 
 
 def _require_display() -> None:

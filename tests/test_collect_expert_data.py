@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -361,6 +362,23 @@ class Player:
             subprocess.run(["xdotool", "key", key], env=self.environment, check=True)
             time.sleep(0.4)
 
+    def xdotool(self, *arguments: str) -> str:
+        done = subprocess.run(["xdotool", *arguments], env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def title(self) -> str:
+        return self.xdotool("search", "--onlyvisible", ".", "getwindowname")
+
+    def wait_for_presses(self, presses: int) -> Path:
+        """Until the journal holds so many; returns its path."""
+        deadline = time.monotonic() + 60
+        while True:
+            journals = list(self.log.parent.glob("expert_data/under_way.*.jsonl"))
+            if journals and journals[0].read_bytes().count(b"\n") == presses + 1:
+                return journals[0]
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
     def end(self) -> str:
         self.process.wait(60)
         return self.log.read_text()
@@ -400,14 +418,120 @@ def test_a_person_plays_an_unknown_game_until_escape(rom_titled, cache, tmp_path
     assert episode.metadata["milestone"] is None and episode.metadata["success"] is None
 
 
+def pressed(path: Path) -> list[str]:
+    return [GAME.buttons[i] for i in load_episode(path).actions]
+
+
 @pytest.mark.slow
-def test_a_person_gives_up(rom_path, cache, tmp_path, display):
-    player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--window-speed", "0"), display, tmp_path)
-    player.wait_for("episode 1 of 20")
-    player.type("a", "Escape")
+def test_a_person_gives_up_and_goes_on_the_next_day(collect, rom_path, cache, tmp_path, display):
+    flags = ["--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1", "--window-speed", "0"]
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    assert player.title() == "TALLGRASS: press a key"
+    player.type("a", "Left", "Escape")
     log = player.end()
-    assert player.process.returncode == 1 and "0/20" in log, log
+    journal = tmp_path / "expert_data" / "under_way.GAME_RUNNING.seed1.jsonl"
+    assert player.process.returncode == 1 and "0/1" in log, log
+    assert f"2 presses are kept in {journal.relative_to(tmp_path)}" in log and "--keep-failures" in log, log
     assert not list(tmp_path.glob("expert_data/*.npz"))
+
+    recorded = journal.read_bytes()
+    done = collect(*flags, "--tier", "T2", ok=False, DISPLAY=display)
+    assert done.returncode == 2 and "tier 'T1', and now it is 'T2'" in done.stderr and journal.name in done.stderr
+    journal.write_bytes(recorded.replace(b"\n[6, ", b"\n[7, "))  # of which the title screen shows nothing
+    done = collect(*flags, ok=False, DISPLAY=display)
+    assert done.returncode == 2 and "press 2 of 2 has another outcome" in done.stderr and journal.name in done.stderr
+
+    journal.write_bytes(recorded)
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.type("s", "Return")
+    log = player.end()
+    assert player.process.returncode == 0 and "going on after the 2 presses" in log and "kept" not in log, log
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert pressed(path) == ["A", "LEFT", "B", "START"] and load_metadata(path)["success"] and not journal.exists()
+    check_against_steps(path, rom_path, start_milestone="GAME_RUNNING", tier="T1")
+
+
+def check_against_steps(path: Path, rom_path: Path, **settings: str) -> None:
+    """The same presses by step() give the same pictures."""
+    episode = load_episode(path)
+    with PokemonEnv(rom_path, state_in_info=False, **settings) as env:
+        screens = [env.reset(seed=episode.metadata["seed"])[0], *(env.step(int(action))[0] for action in episode.actions)]
+    assert np.array_equal(np.stack(screens), episode.observations)
+
+
+@pytest.mark.slow
+def test_failures_of_a_person_are_kept_if_wanted(rom_path, cache, tmp_path, display):
+    player = Player(command(rom_path, cache, "--human", "--milestone", "GAME_RUNNING", "--keep-failures"), display, tmp_path)
+    player.wait_for("episode 1 of 20")
+    player.type("a")
+    player.wait_for_presses(1)
+    player.process.terminate()
+    log = player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert player.process.returncode == 0 and pressed(path) == ["A"] and load_metadata(path)["success"] is False, log
+    assert not list(tmp_path.glob("expert_data/under_way.*"))
+
+
+@pytest.mark.slow
+def test_presses_outlive_sigkill(collect, rom_path, cache, tmp_path, display):
+    flags = ["--human", "--milestone", "GAME_RUNNING", "--n-episodes", "1"]
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.xdotool("key", "--delay", "50", "a", "Left", "Up")
+    journal = player.wait_for_presses(3)
+    player.process.kill()
+    player.end()
+    with journal.open("ab") as file:
+        file.write(b"[4, 12")  # what a write that was cut leaves
+    done = collect(*flags, "--max-steps", "3", ok=False, DISPLAY=display)
+    assert done.returncode == 1 and "not reached within 3 presses" in done.stdout and "3 presses are kept" in done.stdout
+    player = Player(command(rom_path, cache, *flags), display, tmp_path)
+    player.wait_for("episode 1 of 1")
+    player.type("Return")
+    log = player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert player.process.returncode == 0 and pressed(path) == ["A", "LEFT", "UP", "START"], log
+    check_against_steps(path, rom_path, start_milestone="GAME_RUNNING", tier="T1")
+
+
+@pytest.mark.slow
+def test_a_game_of_ones_own_is_recorded_over_several_days(rom_titled, cache, tmp_path, display):
+    rom = rom_titled("UNKNOWN")
+    arguments = command(rom, cache, "--human", "--window-speed", "0")
+    for day, keys in enumerate((["Return", "a"], ["a", "Down", "a"]), start=1):
+        player = Player(arguments, display, tmp_path)
+        player.wait_for("episode 1 of 20")
+        for key in keys:  # a tap as a finger makes it: one press, however fast the game runs
+            player.xdotool("keydown", key, "sleep", "0.08", "keyup", key)
+        player.wait_for_presses((2, 5)[day - 1])
+        player.process.send_signal(signal.SIGINT) if day == 1 else player.type("Escape")
+        log = player.end()
+        assert player.process.returncode == 0 and "Traceback" not in log, log
+        assert f"{len(keys)} presses recorded" in log and "the same command goes on" in log, log
+    one, two = (load_episode(path) for path in episode_files(tmp_path / "expert_data"))
+    assert (one.metadata["first_step"], two.metadata["first_step"]) == (0, 2)
+    assert one.metadata["recording"] == two.metadata["recording"]
+    with pytest.warns(UserWarning), PokemonEnv(rom, state_in_info=False) as env:
+        screens = [env.reset(seed=one.metadata["seed"])[0]]
+        screens += [env.step(int(action))[0] for action in [*one.actions, *two.actions]]
+    assert np.array_equal(np.stack(screens[:3]), one.observations)
+    assert np.array_equal(np.stack(screens[2:]), two.observations)  # the second begins where the first ended
+
+
+KEYS = {"A": "a", "B": "s", "START": "Return", "SELECT": "BackSpace", "UP": "Up", "DOWN": "Down", "LEFT": "Left", "RIGHT": "Right"}
+
+
+@pytest.mark.slow
+def test_nothing_that_is_typed_is_lost(rom_titled, cache, tmp_path, display):
+    typed = random.Random(1).choices(list(KEYS), k=80)
+    player = Player(command(rom_titled("UNKNOWN"), cache, "--human"), display, tmp_path)
+    player.wait_for("episode 1 of 20")
+    player.xdotool("key", "--delay", "125", *(KEYS[button] for button in typed), "Escape")  # 8 a second for 10 seconds
+    log = player.end()
+    (path,) = episode_files(tmp_path / "expert_data")
+    assert pressed(path) == typed, log
 
 
 def test_without_a_desktop(collect):

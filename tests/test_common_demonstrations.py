@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import tracemalloc
 import warnings
 import zipfile
@@ -297,6 +298,17 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "episode_0001.npz")
     with pytest.raises(DemonstrationError, match="is no file"):
         load_metadata(tmp_path / "episode_0001.npz")
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match=str(tmp_path)):
+            save_episode(tmp_path, episode())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_episode_that_does_not_fit_together_is_not_saved(tmp_path):

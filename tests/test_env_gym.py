@@ -386,19 +386,31 @@ def xdotool(*arguments):
     time.sleep(0.2)
     return result.stdout.split()
 
+def presses(seconds):
+    found = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        action = env.poll_button()
+        found += [] if action is None else [env.buttons[action]]
+        time.sleep(0.02)
+    return found
+
 env = PokemonEnv(render_mode="human", window_speed=0)
 env.reset(seed=0)
 time.sleep(0.5)
 env.poll_button()
 xdotool("windowfocus", xdotool("search", "--onlyvisible", ".")[0])
 xdotool("keydown", "Down")
-print(*[env.buttons[env.poll_button()] for _ in range(3)])
+held = presses(1)
+print(len(held) > 2, set(held))
 env.step(5)
 print(env.buttons[env.poll_button()])
 xdotool("keyup", "Down")
 print(env.poll_button())
 xdotool("key", "s")
-print(env.buttons[env.poll_button()], env.poll_button())
+print(presses(0.5))
+xdotool("keydown", "Up", "sleep", "0.1", "keyup", "Up")
+print(presses(0.5))
 """
 
 
@@ -407,4 +419,71 @@ def test_a_key_that_is_held_goes_on():
         pytest.skip("xvfb-run or xdotool is not installed")
     result = run_python(HELD, ("xvfb-run", "-a"))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ["DOWN DOWN DOWN", "DOWN", "None", "B None"]
+    assert result.stdout.splitlines() == ["True {'DOWN'}", "DOWN", "None", "['B']", "['UP']"]
+
+
+QUEUE = """
+import sdl2, time
+from pokemon_env import PokemonEnv
+from pokemon_env.emulator import WindowClosed
+
+env = PokemonEnv(render_mode="human", window_speed=0.5)
+env.reset(seed=0)
+keys = {"A": sdl2.SDLK_a, "B": sdl2.SDLK_s, "LEFT": sdl2.SDLK_LEFT, "DEL": sdl2.SDLK_DELETE, "ESC": sdl2.SDLK_ESCAPE}
+
+def type_keys(*names):
+    for name in names:
+        for kind in (sdl2.SDL_KEYDOWN, sdl2.SDL_KEYUP):
+            event = sdl2.SDL_Event()
+            event.type = kind
+            event.key.keysym.sym = keys[name]
+            sdl2.SDL_PushEvent(event)
+
+def step():
+    action = env.poll_button()
+    began = time.perf_counter()
+    env.step(action)
+    return env.buttons[action], time.perf_counter() - began
+
+def title():
+    return sdl2.SDL_GetWindowTitle(sdl2.SDL_GetWindowFromID(1)).decode()
+
+assert env.poll_button() is None and title() == "TALLGRASS: press a key", title()
+type_keys("A")
+_, alone = step()
+assert alone > 0.7, alone  # 24 frames at least, at half the console's speed
+type_keys("A", "B", "LEFT", "LEFT", "A", "B")
+assert step()[0] == "A" and title() == "TALLGRASS: A | next B, LEFT, LEFT and 2 more (Delete drops them)", title()
+name, accompanied = step()
+assert name == "B" and accompanied < alone / 2, (alone, accompanied)
+type_keys("DEL")
+assert env.poll_button() is None and title() == "TALLGRASS: press a key", title()
+
+type_keys(*["A", "B"] * 64, "LEFT", "LEFT")  # two more than can wait
+assert env.buttons[env.poll_button()] == "A" and env.window.refused == 2 and len(env.window.waiting) == 127
+assert title() == "TALLGRASS: FULL, 2 keys ignored | A | next B, A, B and 124 more (Delete drops them)", title()
+type_keys("ESC", "A")
+rest = []
+try:
+    while True:
+        rest.append(env.buttons[env.poll_button()])
+except WindowClosed:
+    print(rest == ["B", *["A", "B"] * 63])  # Escape in its turn, and nothing after it
+env.close()
+
+env = PokemonEnv(render_mode="human", window_speed=0)
+env.reset(seed=0)
+type_keys("ESC")
+try:
+    env.step(0)
+except WindowClosed:  # nobody asked for presses, so that nobody else would say it
+    print("closed")
+env.close()
+"""
+
+
+def test_presses_wait_in_their_order():
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("xvfb-run is not installed")
+    result = run_python(QUEUE, ("xvfb-run", "-a"))
+    assert result.returncode == 0 and result.stdout.split() == ["True", "closed"], result.stderr

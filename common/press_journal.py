@@ -1,0 +1,147 @@
+"""The presses of a recording that is under way, each appended to a file as it is made, so that it can be continued."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from common.demonstrations import DemonstrationError
+
+FORMAT = 1
+
+
+def checksum(before: int, action: int, picture: np.ndarray) -> int:
+    """The CRC-32 of a press and the picture that came of it, and of all before it, whose checksum is `before`."""
+    return zlib.crc32(np.ascontiguousarray(picture), zlib.crc32(bytes([action]), before))
+
+
+class PressJournal:
+    """A file of JSON lines: first what the presses belong to, then `[action, checksum]` for each.
+
+    The same reset and the same presses give the same pictures, so no more is needed to go on where the file ends, exactly:
+    play the presses again, and hold each with its picture against the checksum. A process that is killed while it appends
+    leaves half a line at the end, which the next one that opens the file leaves out.
+
+    Attributes:
+        path: of the file, which comes into being with the first press.
+        header: what the file says that the presses belong to; {} while there is none.
+        presses: all of them, (action, checksum).
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        """Read the file, if it is there. Raises DemonstrationError if it is none of ours, or damaged before its end."""
+        self.path = Path(path)
+        self.header: dict[str, Any] = {}
+        self.presses: list[tuple[int, int]] = []
+        self._file: IO[bytes] | None = None
+        self._length = 0  # bytes of whole lines
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        *lines, _ = content.split(b"\n")  # after the last newline stands nothing, or half a line
+        for number, line in enumerate(lines, start=1):
+            try:
+                self._read_line(json.loads(line), first=number == 1)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise DemonstrationError(
+                    f"{self.path}: line {number} is damaged ({error}); restore the file, or move it away to begin anew"
+                ) from error
+            self._length += len(line) + 1
+
+    @property
+    def recording(self) -> str:
+        """What tells this recording from all others."""
+        return self.header["recording"]
+
+    @property
+    def last_checksum(self) -> int:
+        """That of the last press; 0 if there is none."""
+        return self.presses[-1][1] if self.presses else 0
+
+    def begin(self, belongs_to: dict[str, Any]) -> None:
+        """Say what the presses belong to, as JSON data; `attempt`, a number from 0 on, is part of it.
+
+        Raises DemonstrationError if those in the file belong to something else.
+        """
+        belongs_to = json.loads(json.dumps(belongs_to))
+        if not self.presses:  # what was killed before the first one has left no more than the first line
+            self._length = 0
+            self.header = {"format": FORMAT, "recording": uuid.uuid4().hex, **belongs_to}
+            return
+        for key in sorted((self.header.keys() | belongs_to.keys()) - {"format", "recording"}):
+            then, now = self.header.get(key), belongs_to.get(key)
+            if then != now:
+                raise DemonstrationError(
+                    f"{self.path}: the recording under way has {key} {then!r}, and now it is {now!r}; go on with what it "
+                    "was begun with, or move the file away to begin anew"
+                )
+
+    def append(self, action: int, picture: np.ndarray) -> None:
+        """Add a press and the picture that came of it; on return both are on the disk.
+
+        Raises DemonstrationError if they can't be written; what was appended before stays.
+        """
+        press = (action, checksum(self.last_checksum, action, picture))
+        try:
+            if self._file is None:
+                self._open()
+            self._write(press)
+        except OSError as error:
+            raise DemonstrationError(
+                f"{self.path}: cannot be written ({error.strerror}); it holds the {len(self.presses)} presses before this one, and "
+                "the same command goes on there"
+            ) from error
+        self.presses.append(press)
+
+    def remove(self) -> None:
+        """Delete the file: its presses are an episode now, or not wanted."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file, which stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab", buffering=0)
+        self._file.truncate(self._length)
+        if not self._length:
+            self._write(self.header)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # that there is such a file
+            finally:
+                os.close(folder)
+
+    def _write(self, content: Any) -> None:
+        line = json.dumps(content).encode() + b"\n"
+        written = self._file.write(line)
+        if written < len(line):  # the disk became full in the middle; the rest says so
+            self._file.write(line[written:])
+        os.fsync(self._file.fileno())
+        self._length += len(line)
+
+    def _read_line(self, content: Any, first: bool) -> None:
+        if first:
+            if not isinstance(content, dict) or not isinstance(content.get("recording"), str):
+                raise ValueError("it is not the beginning of a recording")
+            if content.get("format") != FORMAT:
+                raise ValueError(f"its format is {content.get('format')!r}, known is {FORMAT}")
+            if type(content.get("attempt")) is not int or content["attempt"] < 0:
+                raise ValueError(f"its attempt is {content.get('attempt')!r}")
+            self.header = content
+            return
+        action, crc = content
+        if not (type(action) is type(crc) is int and 0 <= action < 256):
+            raise ValueError(f"{content} is no press")
+        self.presses.append((action, crc))
