@@ -33,7 +33,7 @@ class Args:
     """probability with which a random button is pressed while recording"""
     total_steps: int = 1500
     """training steps of cloning, for each, on 32 pictures"""
-    iterations: int = 5
+    iterations: int = 4
     """DAgger's, from the cloned network on"""
     episodes_per_iteration: int = 80
     """episodes that the student plays, and the expert labels, in each of them"""
