@@ -374,7 +374,7 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
     def say(text: str) -> None:
         console.print(text)
 
-    max_steps = {} if ids == [None] else limits(args)
+    max_steps = {} if ids == [None] else limits(args, recorder.game)
     ours = {journal_path(args, milestone) for milestone in ids}
     for path in sorted(set(Path(args.expert_data_dir).glob("under_way.*.jsonl")) - ours):
         say(f"also under way, with another milestone or seed: {path}")

@@ -1,4 +1,4 @@
-"""Collect, clone, go on with DAgger, play: the steps that `demo` and `bc_table` share, each a command that a person could type."""
+"""The steps that `demo` and `bc_table` share (collect, clone, DAgger, play), each a command that a person could type."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Budget:
     worlds: str | None = None
     """None takes the tier's: on T2 those to learn from, to choose by and to test in."""
     network: str = "impala"
+    hidden_dim: int = 256
     iterations: int = 0
     """Of DAgger, after cloning."""
     episodes_per_iteration: int = 0
@@ -80,10 +81,16 @@ def cloning_sources(milestone: str) -> list[Path]:
     return [BUNDLED_ROM, find_policy(milestone, GAME.policy_dir), *scripts]
 
 
-def run_script(script: str, *flags: str, log: Path | None = None, should_stop: Callable[[], bool] = never) -> None:
+def run_script(
+    script: str,
+    *flags: str,
+    log: Path | None = None,
+    should_stop: Callable[[], bool] = never,
+    on_line: Callable[[str], None] | None = None,
+) -> None:
     """`common.script_runs.run_script`; if the script fails, the end of its log is shown."""
     try:
-        script_runs.run_script(script, *flags, log=log, should_stop=should_stop)
+        script_runs.run_script(script, *flags, log=log, should_stop=should_stop, on_line=on_line)
     except ScriptFailed:
         if log is not None and not should_stop():
             print("\n".join(last_lines(log, 20)), file=sys.stderr)
@@ -97,6 +104,7 @@ def collect(
     seed: int,
     log: Path | None = None,
     should_stop: Callable[[], bool] = never,
+    on_line: Callable[[str], None] | None = None,
 ) -> None:
     """Record what is missing of the budget's demonstrations."""
     have = len(episode_files(folder)) if folder.is_dir() else 0
@@ -105,7 +113,7 @@ def collect(
     flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
     flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), *budget.game_flags()]
     flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
-    run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop)
+    run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop, on_line=on_line)
 
 
 def game_flags() -> list[str]:
@@ -135,6 +143,7 @@ def train(
     num_threads: int | None = None,
     log: Path | None = None,
     should_stop: Callable[[], bool] = never,
+    on_line: Callable[[str], None] | None = None,
 ) -> Path:
     """Clone the demonstrations in `data`; go on where an earlier call was stopped. Returns the best checkpoint.
 
@@ -142,7 +151,7 @@ def train(
     """
     flags = ["--total-steps", str(budget.total_steps), "--eval-frequency", str(budget.eval_frequency), "--save-frequency", "0"]
     name = f"bc_{milestone}_{seed}"
-    return _learn("bc_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop)
+    return _learn("bc_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop, on_line)
 
 
 def go_on_with_dagger(
@@ -155,16 +164,20 @@ def go_on_with_dagger(
     num_threads: int | None = None,
     log: Path | None = None,
     should_stop: Callable[[], bool] = never,
+    on_line: Callable[[str], None] | None = None,
 ) -> Path:
     """Let a clone of the demonstrations in `data` play, and learn from what the expert would have done there; go on where an
     earlier call was stopped. Returns the best checkpoint, chosen as `train` chooses.
+
+    As in the pipeline, any button on a shortest way is right, and the student draws its buttons from its probabilities.
     """
     flags = ["--init-from", str(clone), "--n-iterations", str(budget.iterations)]
     flags += ["--episodes-per-iter", str(budget.episodes_per_iteration), "--train-steps-per-iter", str(budget.steps_per_iteration)]
     flags += ["--max-episode-steps", str(milestones()[milestone].max_steps), "--no-save-iterations"]
+    flags += ["--label-set", "--label-share", "0.1", "--stochastic-rollouts", "--stochastic-eval"]
     flags += ["--policy-dir", str(GAME.policy_dir), "--answer-cache", str(models / "answers.sqlite"), *sandbox_flags()]
     name = f"dagger_{milestone}_{seed}"
-    return _learn("dagger_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop)
+    return _learn("dagger_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop, on_line)
 
 
 def _learn(
@@ -179,6 +192,7 @@ def _learn(
     num_threads: int | None,
     log: Path | None,
     should_stop: Callable[[], bool],
+    on_line: Callable[[str], None] | None,
 ) -> Path:
     """Run a training script to its end, with what all have in common. Returns the best checkpoint."""
     best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
@@ -186,11 +200,12 @@ def _learn(
         return best
     flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(models), *flags]
     flags += ["--expert-data-dir", str(data), "--network", budget.network, "--batch-size", str(budget.batch_size)]
+    flags += ["--hidden-dim", str(budget.hidden_dim)]
     flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine"]
     flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video", *budget.game_flags()]
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    run_script(script, *flags, *game_flags(), log=log, should_stop=should_stop)
+    run_script(script, *flags, *game_flags(), log=log, should_stop=should_stop, on_line=on_line)
     return best
 
 
@@ -236,9 +251,9 @@ def play(
     return {"max_steps": max_steps, **results}
 
 
-def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministic: bool = True) -> Policy:
+def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministic: bool | None = None) -> Policy:
     """The policy "random" or "expert" of a milestone, or else the network in `checkpoint`; `deterministic` says whether it
-    presses its likeliest button, or draws one from its probabilities.
+    presses its likeliest button, or draws one from its probabilities; None leaves that to the checkpoint.
     """
     n_actions = len(GAME.buttons)
     if name == "random":
@@ -247,5 +262,7 @@ def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministi
         expert = PolicyExpert((GAME.policy_dir, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
     content = load_checkpoint(checkpoint)
+    if deterministic is None:
+        deterministic = content.get("deterministic", True)
     stack = content.get("frame_stack", 1)
     return NetworkPolicy(build_network(content, checkpoint), deterministic=deterministic, frame_stack=stack)

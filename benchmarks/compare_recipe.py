@@ -15,8 +15,8 @@ BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine; in each of DAgger's iterations."""
 TEST_SEED = 60_000
-"""First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on other
-episodes, those of `cloning.TEST_SEED`."""
+"""First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on
+those of `cloning.TEST_SEED`: other episodes, but test episodes, too, and on T2 in worlds of the test's range."""
 VIEWS = {
     "bc_noise": NETWORK,
     "bc_noise_stack4": (*NETWORK, "--frame-stack", "4"),

@@ -218,7 +218,8 @@ def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
         "- Labels are demonstrations and questions together; of a rollout each distinct question counts once."
         + (f" Every student used {share} of its labels." if used else ""),
         "- All have the same network and number of gradient steps at a number of labels, which were chosen by DAgger's play with "
-        "the first seed on other episodes. The last network plays: no checkpoint was chosen by play.",
+        "the first seed on test episodes of an earlier table (other seeds; on T2 worlds of the test's range): not a blind choice. "
+        "The last network plays: no checkpoint was chosen by play.",
         "- DAgger's learning rate falls to 0 in each of its iterations, and what its last rollout brings is learned from in the "
         "last iteration only. A student that fails plays longer, and uses up its labels in earlier iterations than planned.",
         "- In the rollouts of DAgger, mixed, the expert presses for the student with a probability that falls along a line, from "

@@ -3,9 +3,9 @@
 
     make demo
 
-One milestone of walking among people, one with a menu, one battle. Prints random presses, the cloned network, what DAgger makes
-of it and the expert beside each other, and says where the films and the TensorBoard runs lie. Run again, it goes on where it
-was stopped.
+One milestone of walking among people, one with a menu, one battle; two are learned at once, each with one thread. Prints
+random presses, the cloned network, what DAgger makes of it and the expert beside each other, and ends with a film of a
+student at play and the line that opens it. Run again, it continues where it was stopped.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -31,14 +31,16 @@ class Args:
     """demonstrations for each"""
     noise: float = 0.2
     """probability with which a random button is pressed while recording"""
-    total_steps: int = 300
-    """training steps of cloning, for each"""
+    total_steps: int = 1500
+    """training steps of cloning, for each, on 32 pictures"""
     iterations: int = 4
     """DAgger's, from the cloned network on"""
-    episodes_per_iteration: int = 20
+    episodes_per_iteration: int = 80
     """episodes that the student plays, and the expert labels, in each of them"""
-    steps_per_iteration: int = 120
+    steps_per_iteration: int = 1500
     """training steps in each of them"""
+    parallel: int = 2
+    """milestones that are learned at once"""
     test_episodes: int = 50
     """episodes of the table"""
     output_dir: str = "demo"
@@ -50,10 +52,16 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
+import platform
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from rich.table import Table
 
-from benchmarks.cloning import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, play, train
-from benchmarks.tables import check_at_least_one, fingerprint, own_folder, run_main
+from benchmarks.cloning import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
+from benchmarks.tables import check_at_least_one, fingerprint, own_folder, run_in_parallel, run_main
 from common.checkpoints import load_checkpoint
 from common.demonstrations import count_labelled, episode_files
 from common.run_logging import print_table
@@ -61,24 +69,57 @@ from common.statistics import rate_text
 
 MARKER = ".demo_settings"
 """A file in the demo's folder: the folder is the demo's own, and what it was made with."""
+POLICIES = ("random", "bc", "dagger", "expert")
+TOLD = ("step ", "iteration ", "training")
+"""How lines of the scripts begin that are shown while they work; all of them are in the logs."""
+
+
+def learn(args: Args, milestone: str, budget: Budget, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """One milestone from demonstrations to the test: a row of the table, with its films."""
+    output = Path(args.output_dir)
+    data, models, logs = output / "expert_data" / milestone, output / "models", output / "logs"
+
+    def tell(line: str) -> None:
+        if line.startswith((*TOLD, milestone)):
+            print(f"{milestone}: {line.removeprefix(f'{milestone}: ')}", flush=True)
+
+    def way(name: str) -> dict[str, Any]:
+        return {"log": logs / f"{name}_{milestone}.log", "should_stop": should_stop, "on_line": tell}
+
+    collect(milestone, data, budget, seed=1, **way("collect"))
+    networks = {"bc": train(milestone, data, models, budget, seed=1, num_threads=1, **way("bc"))}
+    networks["dagger"] = go_on_with_dagger(milestone, data, models, networks["bc"], budget, seed=1, num_threads=1, **way("dagger"))
+    results = play(milestone, POLICIES, args.test_episodes, budget, networks, video=output / "videos", should_stop=should_stop)
+    demonstrated = sum(count_labelled(path) for path in episode_files(data))
+    # Of all iterations, also those after the best: that is what the run has cost.
+    asked = load_checkpoint(models / f"dagger_{milestone}_1_final.pth")["labels"]["labels"]
+    return {"labels": (demonstrated, demonstrated + asked), **results}
+
+
+def opener() -> str:
+    """The program that opens a film, on this system."""
+    return "open" if platform.system() == "Darwin" else "xdg-open"
 
 
 def main(args: Args) -> int:
     began = time.monotonic()
-    check_at_least_one(args, "demonstrations", "total_steps", "test_episodes")
+    check_at_least_one(args, "demonstrations", "total_steps", "test_episodes", "parallel")
     check_at_least_one(args, "iterations", "episodes_per_iteration", "steps_per_iteration")
     check_milestones(args.milestones)
+    torch.set_num_threads(1)  # the test plays in as many threads as milestones are learned at once
     output = Path(args.output_dir)
-    models = output / "models"
     budget = Budget(
         args.demonstrations,
         args.noise,
         args.total_steps,
         eval_frequency=max(1, args.total_steps // 3),
+        batch_size=32,
         learning_rate=1e-3,
+        best_eval_episodes=50,
         tier=args.tier,
         worlds=args.worlds,
-        network="tiles",
+        network="tiles-small",
+        hidden_dim=64,
         iterations=args.iterations,
         episodes_per_iteration=args.episodes_per_iteration,
         steps_per_iteration=args.steps_per_iteration,
@@ -86,37 +127,27 @@ def main(args: Args) -> int:
     sources = [path for milestone in args.milestones for path in cloning_sources(milestone)]
     own_folder(output, MARKER, fingerprint([asdict(budget), args.milestones], sources), args.fresh)
 
-    policies = ("random", "bc", "dagger", "expert")
-    table = Table("milestone", "limit", "random", "BC", "DAgger", "expert", "labels: BC", "DAgger", "steps: BC", "DAgger", "expert")
-    films = []
-    for milestone in args.milestones:
-        data = output / "expert_data" / milestone
-        collect(milestone, data, budget, seed=1)
-        networks = {"bc": train(milestone, data, models, budget, seed=1)}
-        networks["dagger"] = go_on_with_dagger(milestone, data, models, networks["bc"], budget, seed=1)
-        results = play(milestone, policies, args.test_episodes, budget, networks, video=output / "videos")
-        demonstrated = sum(count_labelled(path) for path in episode_files(data))
-        # Of all iterations, also those after the best: that is what the run has cost.
-        asked = load_checkpoint(models / f"dagger_{milestone}_1_final.pth")["labels"]["labels"]
-        rates = [rate_text(results[name]["successes"], results[name]["episodes"]) for name in policies]
-        steps = [results[name]["mean_steps"] for name in policies[1:]]
-        table.add_row(
-            milestone,
-            str(results["max_steps"]),
-            *rates,
-            f"{demonstrated:,}",
-            f"{demonstrated + asked:,}",
-            *("-" if mean is None else f"{mean:.1f}" for mean in steps),
-        )
-        films += [results[name]["video"] for name in networks]
+    # The longest first, so that no core waits for it at the end
+    in_turn = sorted(args.milestones, key=lambda name: -milestones()[name].max_steps)
+    rows: dict[str, dict[str, Any]] = {}
+    run_in_parallel(lambda name, should_stop: learn(args, name, budget, should_stop), in_turn, args.parallel, rows.__setitem__)
 
-    print(f"\nSuccess within the limit, over {args.test_episodes} seeded episodes [95 % interval]; DAgger goes on from BC:")
+    table = Table("milestone", "limit", "random", "BC", "DAgger", "expert", "labels: BC", "DAgger", "steps: BC", "DAgger", "expert")
+    for milestone in args.milestones:
+        row = rows[milestone]
+        rates = [rate_text(row[name]["successes"], row[name]["episodes"]) for name in POLICIES]
+        steps = [row[name]["mean_steps"] for name in POLICIES[1:]]
+        labels = (f"{count:,}" for count in row["labels"])
+        table.add_row(
+            milestone, str(row["max_steps"]), *rates, *labels, *("-" if mean is None else f"{mean:.1f}" for mean in steps)
+        )
+    print(f"\nSuccess within the limit, over {args.test_episodes} seeded episodes [95 % interval]; DAgger continues from BC:")
     print_table(table)
-    print("The networks at play:")
-    for film in films:
-        print(f"  {film}")
-    print("Curves: .venv/bin/tensorboard --logdir runs")
-    print(f"Networks: {models}; it took {(time.monotonic() - began) / 60:.1f} minutes")
+    films = [rows[milestone][name]["video"] for milestone in args.milestones for name in ("bc", "dagger")]
+    print(f"Networks: {output / 'models'}; logs: {output / 'logs'}; curves: .venv/bin/tensorboard --logdir runs")
+    print(f"Films: {' '.join(films)}")
+    print(f"It took {(time.monotonic() - began) / 60:.1f} minutes. To see a student play:")
+    print(f"\n    {opener()} {shlex.quote(films[-1])}\n")
     return 0
 
 

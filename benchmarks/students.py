@@ -75,18 +75,15 @@ def play(args: Args, milestone: str, students: list[Path], should_stop: Callable
     envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info=True, **starts.settings)
     episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
 
-    def result(name: str, path: Path | None, deterministic: bool = True) -> dict[str, Any]:
-        policy = make_policy(name, milestone, path, deterministic=deterministic)
+    def result(name: str, path: Path | None) -> dict[str, Any]:
+        policy = make_policy(name, milestone, path)
         return summary(evaluate(envs, policy, episodes, first["max_steps"], should_stop=should_stop))
 
     try:
         return {
             "max_steps": first["max_steps"],
             "expert": result("expert", None),
-            "students": [
-                {"kib": path.stat().st_size / 1024} | result("student", path, bool(content.get("deterministic", True)))
-                for path, content in zip(students, contents, strict=True)
-            ],
+            "students": [{"kib": path.stat().st_size / 1024} | result("student", path) for path in students],
         }
     finally:
         envs.close()

@@ -14,6 +14,7 @@ import torch
 from common.evaluation import NetworkPolicy, evaluate, seeded_episodes
 from common.preprocessing import preprocess_observation, preprocess_uint8, random_shift
 from common.stop_request import StopRequest
+from common.threads import free_cores
 
 __all__ = [
     "StopRequest",
@@ -97,13 +98,23 @@ def select_device(cuda: bool = True) -> torch.device:
     return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
 
 
-def set_threads(n_threads: int | None) -> int:
-    """Let torch compute on so many CPU threads (None: one per core, its own choice). Returns their number."""
-    if n_threads is not None:
-        if n_threads < 1:
-            raise ValueError(f"{n_threads} threads: choose at least 1")
-        torch.set_num_threads(n_threads)
-    return torch.get_num_threads()
+def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
+    """Let torch compute on this many CPU threads. Returns their number.
+
+    Args:
+        n_threads: None for as many as a resumed run began with, which repeats it bit for bit; and for a new one as many as
+            cores are free (`common.threads.free_cores`), at most torch's own choice.
+        begun_with: the threads of the run that is resumed; None for a new one.
+
+    Raises ValueError for less than 1.
+    """
+    if n_threads is None:
+        most = torch.get_num_threads()
+        n_threads = min(begun_with, os.cpu_count() or 1) if begun_with else min(most, free_cores() if most > 1 else 1)
+    if n_threads < 1:
+        raise ValueError(f"{n_threads} threads: choose at least 1")
+    torch.set_num_threads(n_threads)
+    return n_threads
 
 
 def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.autocast]:

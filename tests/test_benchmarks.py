@@ -313,6 +313,8 @@ def test_demo(tmp_path):
     films = sorted((tmp_path / "demo" / "videos").glob("*.mp4"))
     assert [film.name.split("_")[0] for film in films] == ["bc", "dagger"]
     assert all(str(film.relative_to(tmp_path)) in done.stdout for film in films)
+    assert done.stdout.rstrip().splitlines()[-1].strip() == f"xdg-open {films[-1].relative_to(tmp_path)}"
+    assert "GAME_RUNNING: iteration 1: " in done.stdout  # what the scripts say while they work
     assert len(list((tmp_path / "demo" / "expert_data" / "GAME_RUNNING").glob("episode_*.npz"))) == 3
     networks = [tmp_path / "demo" / "models" / f"{name}_GAME_RUNNING_1_best.pth" for name in ("bc", "dagger")]
     made = [network.stat().st_mtime_ns for network in networks]
