@@ -68,8 +68,10 @@ def test_a_run_goes_on_in_its_folder_alone():
         with pytest.raises(RunError, match=rf"^runs/{name}: another process goes on with this run \(process {os.getpid()}, "):
             with resumed_run(name, "a_last.pth"):
                 pass
+    Path("runs", name, "videos").mkdir(parents=True)
+    Path("runs", name, "videos", ".step5_ep1.77.1234.tmp.mp4").write_text("half a film of a killed process")
     with resumed_run(name, "a_last.pth") as again:
-        assert again == name and os.listdir("runs") == [name]
+        assert again == name and os.listdir("runs") == [name] and not os.listdir(f"runs/{name}/videos")
     for wrong in ("../a", "/tmp", None, 3, ["a"]):
         with pytest.raises(RunError, match="^a_last.pth: its run_name .* is no name of a folder; use another checkpoint$"):
             with resumed_run(wrong, "a_last.pth"):
