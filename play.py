@@ -79,7 +79,7 @@ from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError, PolicyExpert
 from common.checkpoints import CheckpointError, build_network, load_checkpoint
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.files import AlreadyLockedError, exclusive_lock, save_json
+from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
 from common.flags import out_of_range
 from common.run_logging import ProgressReport, print_table
 from common.statistics import rate_text
@@ -321,6 +321,7 @@ def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     try:
         with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
+            clear_temporaries(args.output_dir)
             sys.exit(main(args))
     except (AlreadyLockedError, CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
         sys.exit(f"play.py: {error}")

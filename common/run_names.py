@@ -101,6 +101,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
             raise RunError(f"{folder}: another process goes on with this run ({error.holder}); wait for its end") from None
         except OSError as error:
             raise unwritable(folder, error) from error
+        clear_temporaries(folder / "videos")
         yield
 
 

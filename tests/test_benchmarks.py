@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -258,6 +259,31 @@ def test_expected_errors_are_one_line(monkeypatch, error, told):
     with pytest.raises(SystemExit) as ending:
         run_main("table.py", main)
     assert str(ending.value).startswith(told) and "\n" not in str(ending.value)
+
+
+def test_two_tables_of_one_folder_are_refused(monkeypatch, tmp_path):
+    """Each would empty the other's folder, or write a table without the other's rows."""
+    monkeypatch.setattr(tables.signal, "signal", lambda *_: None)
+    output = tmp_path / "results"
+
+    def main():
+        with pytest.raises(SystemExit, match=r"^table.py: .*results.table.py.lock: held by process \d+, .*; wait for its end"):
+            run_main("table.py", lambda: 0, output)
+        for script, other in (("other.py", output), ("table.py", tmp_path / "other")):
+            with pytest.raises(SystemExit, match="^3$"):
+                run_main(script, lambda: 3, other)
+        own_folder(output, ".marker", "key")  # the lock is not in it
+        return 0
+
+    with pytest.raises(SystemExit, match="^0$"):
+        run_main("table.py", main, output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(value):
+    with pytest.raises(ValueError, match="^--noise is (nan|inf), but must be a finite number$"):
+        tables.check_at_least_one(SimpleNamespace(n=1, noise=value), "n")
 
 
 def test_an_unexpected_error_keeps_its_traceback(monkeypatch):

@@ -68,8 +68,10 @@ def test_a_run_goes_on_in_its_folder_alone():
         with pytest.raises(RunError, match=rf"^runs/{name}: another process goes on with this run \(process {os.getpid()}, "):
             with resumed_run(name):
                 pass
+    Path("runs", name, "videos").mkdir(parents=True)
+    Path("runs", name, "videos", ".step5_ep1.77.1234.tmp.mp4").write_text("half a film of a killed process")
     with resumed_run(name) as again:
-        assert again == name and os.listdir("runs") == [name]
+        assert again == name and os.listdir("runs") == [name] and not os.listdir(f"runs/{name}/videos")
 
 
 def test_a_trainer_has_its_checkpoints_to_itself_and_finds_no_leftovers():

@@ -1,6 +1,9 @@
 """play.py, its routers and the tools that make students small: chained networks on the bundled game."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from agent.chained_students import ChainedStudents, MemoryRouter, PixelRouter, f
 from benchmarks import students as students_table
 from common.checkpoints import CheckpointError, load_checkpoint, network_arguments, save_checkpoint
 from common.dagger_data import DaggerData, Row
+from common.files import exclusive_lock
 from common.learner import DivergedError
 from common.networks import TileCNN, make_network
 from pokemon_env.emulator import Rom
@@ -243,6 +247,17 @@ def test_wrong_folders_and_flags_are_one_line(students, tmp_path):
     save_student(students / "router.pth", "GAME_RUNNING", student())
     with pytest.raises(CheckpointError, match="its algorithm is dagger, wanted router"):
         play.main(play.Args(rom_path=ROM, router="pixels"))
+
+
+def test_two_that_play_into_one_folder_are_refused(tmp_path):
+    """The second would replace the first one's play.json."""
+    calls = {"out/.lock": [str(ROOT / "play.py"), "--output-dir", "out"]}
+    calls["out/.router.pth.lock"] = ["-m", "tools.train_router", "--pipeline-dir", "out"]
+    some = dict(cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    for lock, words in calls.items():
+        with exclusive_lock(tmp_path / lock):
+            done = subprocess.run([sys.executable, *words], **some)
+        assert done.returncode == 1 and f"{lock}: held by process {os.getpid()}, " in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):

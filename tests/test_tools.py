@@ -15,6 +15,7 @@ import pytest
 
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Label, Row
 from common.demonstrations import NO_LABEL, DemonstrationError, Episode, save_episode
+from common.files import AlreadyLockedError, exclusive_lock
 from pokemon_env.gym_env import PokemonEnv
 from tools import export_minari
 from tools.describe_data import describe, print_description
@@ -219,6 +220,8 @@ def test_export_that_cannot_be_made(dagger, demonstrations, minari, tmp_path, mo
         patched.setattr(export_minari.shutil, "disk_usage", lambda path: usage)
         with pytest.raises(ExportError, match="take 0.0 GB .* has 0.0 GB free"):
             export(Args(str(dagger), "a-v0"))
+    with exclusive_lock(tmp_path / "minari" / ".a-v0.lock"), pytest.raises(AlreadyLockedError, match="held by process"):
+        export(Args(str(dagger), "a-v0"))  # which fails, would delete the data set that the other one writes
     export(Args(str(dagger), "a-v0"))
     with pytest.raises(ExportError, match="exists already; choose another --dataset-id"):
         export(Args(str(dagger), "a-v0"))
