@@ -185,6 +185,7 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
+    restoring,
     save_checkpoint,
     saved_fields,
 )
@@ -468,7 +469,8 @@ def main(args: Args) -> dict[str, Any]:
             buttons=buttons,
             milestone=milestone,
         )
-        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        with restoring(args.resume_from):
+            learner.load_state_dict(checkpoint | checkpoint["training_state"])
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         if flags.get("exp_name") == args.exp_name:
             run_name = checkpoint["run_name"]

@@ -241,6 +241,7 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
+    restoring,
     save_checkpoint,
     saved_fields,
 )
@@ -626,7 +627,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         if changes := what_changed(args, flags, experts, (threads, progress.threads)):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
-        labeller.load_state_dict(progress.labels)
+        with restoring(args.resume_from):
+            labeller.load_state_dict(progress.labels)
     lock = Path(args.model_dir) / f".{args.exp_name}.lock"
     try:
         opened.enter_context(exclusive_lock(lock))
@@ -659,8 +661,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         seed=args.seed,
     )
     if checkpoint is not None:
-        training.load_state_dict(checkpoint["training_state"]["sampler"])
-        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        with restoring(args.resume_from):
+            training.load_state_dict(checkpoint["training_state"]["sampler"])
+            learner.load_state_dict(checkpoint | checkpoint["training_state"])
     evaluator = Evaluator(
         eval_envs,
         max_steps=eval_max_steps,
