@@ -167,6 +167,7 @@ from common.run_logging import finish_run, print_table, start_run
 from common.run_names import RunError, resumed_run, run_folder
 from common.script_runs import ScriptFailed, last_lines, run_script
 from common.utils import StopRequest, select_device
+from common.value_types import is_of_type
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
@@ -323,6 +324,13 @@ def play(
         envs.close()
 
 
+EXPERT_FACTS = {
+    "expert_success_rate": float, "expert_mean_steps": float | None, "expert_std_steps": float | None, "expert_episodes": int,
+    "max_episode_steps": int | None,
+}  # fmt: skip
+"""What is kept of an expert's evaluation, and its types."""
+
+
 def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
     """How the expert does: played once, and kept, so that DAgger's limit stays the same when a pipeline goes on.
 
@@ -332,9 +340,16 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
     with open_policy_oracle((work.args.policy_dir, entry.id), work.game, unsafe=work.args.unsafe_policies) as oracle:
         identity = oracle.identity
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["expert"] == identity:
-            return kept["facts"]
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            expert, facts = kept["expert"], kept["facts"]
+            wrong = [name for name, kind in EXPERT_FACTS.items() if not is_of_type(facts[name], kind)]
+            if wrong:
+                raise TypeError(f"its {wrong[0]} is {repr(facts[wrong[0]])[:40]}")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise MilestoneFailed(f"{path} can't be read ({error}); delete it, and the expert plays again") from error
+        if expert == identity:
+            return facts
         if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
             raise MilestoneFailed(
                 "its policy, or --unsafe-policies, is another than when DAgger began; "

@@ -193,6 +193,7 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
+    restoring,
     save_checkpoint,
     saved_fields,
     saved_run_name,
@@ -513,7 +514,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             buttons=buttons,
             milestone=milestone,
         )
-        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        with restoring(args.resume_from):
+            learner.load_state_dict(checkpoint | checkpoint["training_state"])
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         if flags.get("exp_name") == args.exp_name:
             run_name = saved_run_name(checkpoint, args.resume_from)

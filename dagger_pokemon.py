@@ -257,6 +257,7 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
+    restoring,
     save_checkpoint,
     saved_fields,
     saved_run_name,
@@ -707,7 +708,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         if changes := what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
-        labeller.load_state_dict(progress.labels)
+        with restoring(args.resume_from):
+            labeller.load_state_dict(progress.labels)
     # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
     if checkpoint is None and args.overwrite:
         shutil.rmtree(starts_folder(args), ignore_errors=True)
@@ -750,8 +752,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         seed=args.seed,
     )
     if checkpoint is not None:
-        training.load_state_dict(checkpoint["training_state"]["sampler"])
-        learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        with restoring(args.resume_from):
+            training.load_state_dict(checkpoint["training_state"]["sampler"])
+            learner.load_state_dict(checkpoint | checkpoint["training_state"])
     evaluator = Evaluator(
         eval_envs,
         max_steps=eval_max_steps,

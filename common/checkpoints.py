@@ -14,6 +14,7 @@ Keys of a checkpoint, beside whatever a script adds:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import io
@@ -26,8 +27,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from common.files import atomic_write
 from common.memory import available_memory
 from common.networks import NETWORKS, PolicyNetwork
 from common.plain_names import is_plain_name
+from common.value_types import is_of_type
 
 _GLOBALS = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch Size", "torch device",
@@ -46,6 +47,17 @@ for gigabytes (`bytearray`, `UntypedStorage`, `_codecs.encode`)."""
 
 _MOST_DESCRIPTION = 16 * 1024 * 1024
 """Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes."""
+
+MOST_STACKED = 1000
+"""Pictures per input at most."""
+
+_TYPES: dict[str, Any] = {
+    "model_state_dict": dict, "frame_stack": int, "deterministic": bool, "global_step": int, "metrics": dict, "buttons": list[str],
+    "game": str, "rom_sha256": str, "milestone": str, "milestones": list[str], "tier": str, "worlds": str, "max_steps": int,
+    "algorithm": str, "expert": str, "labels": dict, "versions": dict, "optimizer_state_dict": dict, "training_state": dict,
+    "progress": dict,
+}  # fmt: skip
+"""Key of a checkpoint -> what it is, where it is there and not None."""
 
 _HOLDS_OBJECTS = (
     "holds Python objects, which are never loaded because they could run code; save tensors, numbers and text only"
@@ -93,7 +105,23 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
         raise CheckpointError(f"{path}: has a tensor that is larger than what is kept of it; use another checkpoint")
     if not isinstance(checkpoint, dict) or "model_state_dict" not in checkpoint:
         raise CheckpointError(f"{path}: has no 'model_state_dict', so it is no checkpoint of these scripts")
+    for key, kind in _TYPES.items():
+        value = checkpoint.get(key)
+        if value is not None and not is_of_type(dict(value) if isinstance(value, dict) else value, kind):
+            wanted = getattr(kind, "__name__", str(kind))
+            raise CheckpointError(f"{path}: its {key} is {_short(ascii(value))}, wanted {wanted}; use another checkpoint")
+    if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
+        raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")
     return checkpoint
+
+
+@contextlib.contextmanager
+def restoring(path: str | os.PathLike) -> Iterator[None]:
+    """Turn what goes wrong while a state of training is put back into CheckpointError: the checkpoint is not what its run saved."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: training can't go on from what it holds ({_reason(error)}); use an earlier one") from error
 
 
 def _checked_bytes(path: Path) -> bytes:
@@ -234,12 +262,12 @@ def saved_fields(
     types = get_type_hints(kind)
     found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
     for name, value in found.items():
-        if strict and not _is_of_type(value, types[name]):
+        if strict and not is_of_type(value, types[name]):
             wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
             raise CheckpointError(
                 f"{path}: in its {key!r}, {name} is {_short(repr(value))}, wanted {wanted}; use another checkpoint"
             )
-    return {name: value for name, value in found.items() if _is_of_type(value, types[name])}
+    return {name: value for name, value in found.items() if is_of_type(value, types[name])}
 
 
 def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> str:
@@ -379,18 +407,6 @@ def to_plain(value: Any) -> Any:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_of_type(value: Any, kind: Any) -> bool:
-    """Whether `value` is what an annotation says: a class, a Literal, or a union. Items of containers aren't looked at."""
-    origin = get_origin(kind)
-    if origin is Literal:
-        return value in get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_is_of_type(value, one) for one in get_args(kind))
-    if kind is float:
-        return type(value) in (int, float)
-    return type(value) is (origin or kind)  # not isinstance: a bool is no number
 
 
 def _reason(error: Exception) -> str:

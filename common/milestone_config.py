@@ -55,7 +55,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MilestoneConfigError(f"{path}: no such file; without --milestone-config it is the bundled game's") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):
         raise MilestoneConfigError(f'{path}: has no list "milestones"')

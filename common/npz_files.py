@@ -16,7 +16,8 @@ from common.memory import available_memory
 
 _SINGLE_ARRAY = b"\x93NUMPY"
 _MOST_HEADER = 4096
-_CHUNK = 1 << 24
+_CHUNK = 1 << 18  # what is unpacked at once stays in the processor's cache
+_SMALL = 1 << 24  # bytes for which nobody asks how many are free
 _NO_HEADER = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
     tokenize.TokenError,
@@ -52,7 +53,7 @@ class NpzReader:
         """An array, whose check sum is right. Memory is asked for once it is known that it is no more than half of what is free."""
         with told_damage(), self._archive.open(self._entries[name]) as file:
             shape, order, dtype, size = self._header(file, name)
-            if size > _CHUNK and (available := available_memory()) is not None and size > available // 2:
+            if size > _SMALL and (available := available_memory()) is not None and size > available // 2:
                 raise ArchiveError(f"{name} take {size / 1e9:.1f} GB, more than half of the {available / 1e9:.1f} GB that are free")
             content = np.empty(size, np.uint8)
             done = 0

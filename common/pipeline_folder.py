@@ -64,8 +64,8 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
             saved = json.loads(path.read_text(encoding="utf-8"))
             before, name = dict(saved["settings"]), saved["name"]
             if not is_plain_name(name):  # it names folders
-                raise ValueError(f"its name is {name!r}, which is no plain name")
-        except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"its name is {repr(name)[:40]}, which is no plain name")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:
             raise PipelineError(

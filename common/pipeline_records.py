@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from common.files import atomic_write, save_json
 from common.plain_names import is_plain_name
+from common.value_types import is_of_type
 
 Status = Literal["completed", "failed", "skipped"]
 
@@ -120,18 +121,21 @@ def _read(path: Path) -> list[Record]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return [_record(row) for row in rows]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PipelineRecordsError(f"{path} can't be read ({error}); move it away, or choose another --output-dir") from error
 
 
 def _record(row: Mapping[str, Any]) -> Record:
     known = {field.name for field in fields(Record)}  # a later version's further columns are left out
     record = Record(**{name: value for name, value in row.items() if name in known})
-    if record.status not in ("completed", "failed", "skipped"):
-        raise ValueError(f"{record.milestone_id} has the status {record.status!r}")
+    if isinstance(record.videos, list):  # JSON has no tuples
+        record = replace(record, videos=tuple(record.videos))
+    for name, kind in get_type_hints(Record).items():
+        if not is_of_type(getattr(record, name), kind):
+            raise ValueError(f"{str(record.milestone_id)[:40]} has the {name} {repr(getattr(record, name))[:40]}")
     if bad := [name for name in (record.milestone_id, record.run_name) if name is not None and not is_plain_name(name)]:
         raise ValueError(f"{bad[0]!r} is no plain name")
     for path in (record.student, *record.videos):
         if path is not None and not all(is_plain_name(part) for part in path.split("/")):
             raise ValueError(f"{record.milestone_id} names {path!r}, which is no file below this folder")
-    return Record(**asdict(record) | {"videos": tuple(record.videos)})
+    return record

@@ -23,12 +23,14 @@ from common.checkpoints import (
     load_checkpoint,
     network_arguments,
     package_versions,
+    restoring,
     rng_state,
     save_checkpoint,
     saved_fields,
     set_rng_state,
     to_plain,
 )
+from common.learner import Learner
 from common.networks import ImpalaCNN
 
 
@@ -272,6 +274,34 @@ def test_fields_of_a_dataclass_come_back():
     for name, wrong in {"name": None, "rate": "1", "steps": True, "schedule": "linear", "parts": "c"}.items():
         with pytest.raises(CheckpointError, match=f"x.pth: in its 'args', {name} is .*, wanted "):
             saved_fields({"args": {name: wrong}}, "x.pth", "args", Settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_state_dict", [1]), ("frame_stack", "3"), ("frame_stack", 0), ("frame_stack", 10**9), ("deterministic", 1),
+        ("metrics", [1]), ("buttons", "AB"), ("buttons", [1]), ("milestone", ["M"]), ("tier", 1), ("worlds", {"a": "b" * 1000}),
+        ("progress", 3), ("training_state", [3]), ("labels", "x\ny"), ("global_step", 1.5),
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_one_line(tmp_path, key, value):
+    path = save_checkpoint(tmp_path / "x.pth", checkpoint()[1] | {key: value})
+    with pytest.raises(CheckpointError, match=f"x.pth: its {key} is .*, wanted ") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_state_of_training_that_is_none_is_one_line():
+    learner = Learner(ImpalaCNN(8, 16, in_channels=6, channels=(4, 8)), torch.device("cpu"), learning_rate=1e-3, weight_decay=0.0)
+    good = learner.state_dict()
+    for change in (
+        {"optimizer_state_dict": {}}, {"optimizer_state_dict": {"state": 3, "param_groups": 4}}, {"rng": None},
+        {"rng": {"python": (3, (1,), None)}}, {"rng": good["rng"] | {"numpy": {}}},
+        {"rng": good["rng"] | {"torch": torch.zeros(3)}},
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match="x.pth: training can't go on from what it holds") as error, restoring("x.pth"):
+            learner.load_state_dict(good | change)
+        assert "\n" not in str(error.value)
 
 
 def test_what_can_t_be_written_is_said(tmp_path, monkeypatch):

@@ -79,8 +79,27 @@ def test_columns_of_a_later_version_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '[{"milestone_id": "A"}]', "[1]", '[{"milestone_id":"A","index":0,"timestamp":"","status":"x"}]']
-)
+    "change",
+    [
+        {"milestone_id": 5}, {"index": "0"}, {"expert_mean_steps": "many"}, {"minutes": True}, {"videos": "ab"}, {"videos": [1]},
+        {"reason": [1]},
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_told(tmp_path, change):
+    PipelineRecords(tmp_path).put(Record("A", 0, now(), "completed", **COMPLETED))
+    path = tmp_path / "pipeline_results.json"
+    path.write_text(json.dumps([row | change for row in json.loads(path.read_text())]))
+    with pytest.raises(PipelineRecordsError, match=f"has the {next(iter(change))} .*; move it away"):
+        PipelineRecords(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[" * 100_000, "5", "null", '[{"milestone_id": "A"}]', "[1]",
+        '[{"milestone_id":"A","index":0,"timestamp":"","status":"x"}]',
+    ],
+)  # fmt: skip
 def test_what_is_no_list_of_records_is_told(tmp_path, text):
     (tmp_path / "pipeline_results.json").write_text(text)
     with pytest.raises(PipelineRecordsError, match="move it away"):
