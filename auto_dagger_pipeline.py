@@ -113,7 +113,7 @@ class Args:
     parallel_milestones: int = 1
     """Milestones that are worked on at once; each gets its share of the cores."""
     num_threads: int | None = None
-    """CPU threads for torch of each; None: the cores divided by --parallel-milestones."""
+    """CPU threads for torch of each; None: the cores that nobody uses divided by --parallel-milestones."""
     unsafe_policies: bool = False
     """Run policies without a sandbox, where the platform has none: only for files that you trust as your own."""
     overwrite: bool = False
@@ -166,6 +166,7 @@ from common.pipeline_report import write_report
 from common.run_logging import finish_run, print_table, start_run
 from common.run_names import RunError, resumed_run, run_folder
 from common.script_runs import ScriptFailed, last_lines, run_script
+from common.threads import free_cores
 from common.utils import StopRequest, select_device
 from common.value_types import is_of_type
 from pokemon_env.emulator import EmulatorError, Rom
@@ -391,7 +392,9 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]
         flags += ["--policy-dir", args.policy_dir, "--answer-cache", str(work.output / "answers.sqlite")]
         flags += ["--milestone-config", args.milestone_config, "--rom-path", args.rom_path, "--num-envs", str(args.num_envs)]
-        flags += ["--num-threads", str(work.threads), "--no-save-iterations", "--no-video"]
+        flags += ["--no-save-iterations", "--no-video"]
+        if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
+            flags += ["--num-threads", str(work.threads)]
         flags += ["--wandb-project-name", args.wandb_project]
         flags += ["--target-success-rate", str(args.target_success_rate)] if args.target_success_rate is not None else []
         # What may change from start to start is always said, or a run that goes on would take it from its checkpoint.
@@ -557,7 +560,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     for folder in (output, output / "expert_evaluations"):
         clear_temporaries(folder)
     todo, skipped = plan(args, ids, records)
-    threads = args.num_threads or max(1, (os.cpu_count() or 1) // args.parallel_milestones)
+    threads = args.num_threads or max(1, free_cores() // args.parallel_milestones)
     torch.set_num_threads(threads)
     stop, stopped = StopRequest(), threading.Event()
     records.rewrite()  # a killed pipeline may have written one file, and not the other

@@ -34,7 +34,8 @@ class Args:
     cuda: bool = True
     """Train on a GPU if there is one."""
     num_threads: int | None = None
-    """CPU threads for torch; None means one per core. Runs repeat bit for bit only with the same number."""
+    """CPU threads for torch; None means one for each core that nobody uses when the run begins, and for a resumed run as many
+    as it began with. Runs repeat bit for bit only with the same number."""
     track: bool = False
     """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
     wandb_project_name: str = "pokemon-il"
@@ -197,6 +198,7 @@ from common.checkpoints import (
     save_checkpoint,
     saved_fields,
     saved_run_name,
+    saved_threads,
 )
 from common.demonstrations import (
     DemonstrationError,
@@ -444,14 +446,15 @@ def main(args: Args) -> dict[str, Any]:
 def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     """`main`; what is to be closed goes into `opened`."""
     device = select_device(args.cuda)
-    threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
     if args.eval_only:
+        set_threads(args.num_threads)
         return evaluate_checkpoint(args, device)
     if args.patience and not args.eval_frequency:
         raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
     opened.enter_context(only_trainer(args.model_dir, args.exp_name))
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
+    threads = set_threads(args.num_threads, saved_threads(checkpoint))
 
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)

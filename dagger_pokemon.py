@@ -35,7 +35,8 @@ class Args:
     cuda: bool = True
     """Train on a GPU if there is one."""
     num_threads: int | None = None
-    """CPU threads for torch; None means one per core. Runs repeat bit for bit only with the same number."""
+    """CPU threads for torch; None means one for each core that nobody uses when the run begins, and for a resumed run as many
+    as it began with. Runs repeat bit for bit only with the same number."""
     track: bool = False
     """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
     wandb_project_name: str = "pokemon-il"
@@ -261,6 +262,7 @@ from common.checkpoints import (
     save_checkpoint,
     saved_fields,
     saved_run_name,
+    saved_threads,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
@@ -610,10 +612,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if args.unsafe_policies:
         print(UNSAFE_NOTICE, flush=True)
     device = select_device(args.cuda)
-    threads = set_threads(args.num_threads)
     seed_everything(args.seed, args.torch_deterministic)
     opened.enter_context(only_trainer(args.model_dir, args.exp_name))
     checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
+    threads = set_threads(args.num_threads, saved_threads(checkpoint))
     init = None if args.init_from is None or checkpoint is not None else load_checkpoint(args.init_from)
     if checkpoint is not None:
         check_fits(checkpoint, args.resume_from, algorithm="dagger")

@@ -47,7 +47,7 @@ class Args:
     seed: int = 1
     """of the demonstrations, the weights and the batches"""
     num_threads: int | None = None
-    """CPU threads for torch; default is one per core"""
+    """CPU threads for torch; default is one for each core that nobody uses"""
     output_dir: str = "results/memory"
     """folder for the demonstrations and the table"""
 

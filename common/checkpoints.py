@@ -270,6 +270,13 @@ def saved_fields(
     return {name: value for name, value in found.items() if is_of_type(value, types[name])}
 
 
+def saved_threads(checkpoint: Mapping[str, Any] | None) -> int | None:
+    """The CPU threads that the run of a checkpoint computed with; None for a new run, or where the checkpoint does not tell."""
+    progress = (checkpoint or {}).get("progress")
+    threads = progress.get("threads") if isinstance(progress, Mapping) else None
+    return threads if isinstance(threads, int) and threads > 0 else None
+
+
 def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> str:
     """The name of the run that a checkpoint is of. It names folders, so it has to be a plain name.
 

@@ -42,7 +42,7 @@ class Args:
     seed: int = 1
     """of the weights, the draw and the batches"""
     num_threads: int | None = None
-    """CPU threads for torch; None: one per core"""
+    """CPU threads for torch; None: one for each core that nobody uses"""
     cuda: bool = True
     """train on a GPU if there is one"""
     rom_path: str = "tallgrass/tallgrass.gb"
