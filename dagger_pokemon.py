@@ -743,7 +743,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if oracle.identity in data.withdrawn:
         raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     data.truncate(progress.rows)
-    labeller.counts.withdrawn = n_withdrawn(data)
+    heed_withdrawals(data, labeller, progress)
     training = TrainingSet(
         data,
         network.preprocess,
@@ -932,9 +932,13 @@ def holds_rows(data_file: Path) -> bool:
         return len(data) > 0
 
 
-def n_withdrawn(data: DaggerData) -> int:
-    """The rows whose label was withdrawn."""
-    return int((data.columns(["status"])["status"] == Status.WITHDRAWN).sum())
+def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -> None:
+    """Let labels that were withdrawn neither use up the budget, nor a network that has learned from them be the best so far."""
+    columns = data.columns(["status", "iteration"])
+    withdrawn = columns["status"] == Status.WITHDRAWN
+    labeller.counts.withdrawn = int(withdrawn.sum())
+    if progress.best is not None and progress.best["iteration"] <= columns["iteration"][withdrawn].max(initial=-2):
+        progress.best = None
 
 
 def open_data(

@@ -43,7 +43,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,8 @@ class PolicyOracle(ExpertOracle):
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox") if workers > 1 else None
+        self._checkers = ThreadPoolExecutor(workers, thread_name_prefix="sandbox_check")
+        self._checks: list[Future] = []  # that run beside whoever asks
         self._closed = False
 
     def start(self) -> None:
@@ -217,6 +219,7 @@ class PolicyOracle(ExpertOracle):
         """
         if self._closed:
             raise ValueError(f"the oracle of {self.path} was closed: open another one.")
+        self._end_checks(wait_for_all=False)
         size = max(1, min(_CHUNK, -(-len(situations) // len(self._workers))))
         chunks = [situations[start : start + size] for start in range(0, len(situations), size)]
         parts = map(self._ask_idle, chunks) if self._threads is None else self._threads.map(self._ask_idle, chunks)
@@ -237,27 +240,35 @@ class PolicyOracle(ExpertOracle):
         """
         if self._next_process == _EARLY and self._n_answers >= _CHUNK:  # there may be no more than these
             self._next_process = self._n_answers
+        self._end_checks(wait_for_all=True)
         self._check_idle(at_least=1)
 
     def close(self) -> None:
         """End all workers and what they run."""
         self._closed = True
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+        for pool in (self._threads, self._checkers):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.close()
 
     def _ask_idle(self, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
         worker = self._idle.get()
+        free = [worker]
         try:
             verdicts = self._ask(worker, chunk)
             with self._lock:
                 for answered in zip(chunk, verdicts, strict=True):
                     self._keep(answered)
-            self._check(worker, at_least=_CHUNK)
+                if len(self._unchecked) >= _CHUNK > len(chunk) and self._n_answers > _EARLY + _CHUNK:
+                    # Few were wanted: whoever waits for them goes on, and finds what comes of it at the next question.
+                    self._checks.append(self._checkers.submit(self._check_and_free, free.pop(), _CHUNK))
+            if free:
+                self._check(worker, at_least=_CHUNK)
             return verdicts
         finally:
-            self._idle.put(worker)
+            for worker in free:
+                self._idle.put(worker)
 
     def _ask(self, worker: _Worker, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
         """A checked verdict for each situation."""
@@ -299,11 +310,24 @@ class PolicyOracle(ExpertOracle):
             self._kept[place] = answered
 
     def _check_idle(self, at_least: int) -> None:
-        worker = self._idle.get()
+        self._check_and_free(self._idle.get(), at_least)
+
+    def _check_and_free(self, worker: _Worker, at_least: int) -> None:
         try:
             self._check(worker, at_least)
         finally:
             self._idle.put(worker)
+
+    def _end_checks(self, wait_for_all: bool) -> None:
+        """Raise what the checks raised that have ended."""
+        with self._lock:
+            checks, self._checks = self._checks, []
+        for check in checks:
+            if wait_for_all or check.done():
+                check.result()
+            else:
+                with self._lock:
+                    self._checks.append(check)
 
     def _check(self, worker: _Worker, at_least: int) -> None:
         """Ask again some of what was answered since the last check, if it is so much, of a child that knows no question."""

@@ -3,10 +3,11 @@
 
     python -m benchmarks.sandbox_speed --milestones CLOCK_SET SECOND_TOWN --steps 300
 
-Prints for each milestone steps per second of a rollout, labels included, and the ratio to the first column:
-"in-process" asks `PolicyExpert` at each step, as `agent.rollout.play_episode` does; "batch" keeps the situations and asks a
-`PolicyOracle` after the rollout; "blocking" asks it at each step and waits. The presses are the same in all. The ways take
-turns, and the median of the rounds' ratios is told, for what else runs on the machine comes and goes.
+Prints for each milestone steps per second of a rollout, labels included, and the ratio to the first column: "in-process"
+asks `PolicyExpert` at each step, as `agent.rollout.play_episode` does; "batch" keeps the situations and asks a
+`PolicyOracle` after the rollout, in batches of 32 as `Labeller` does; "blocking" asks it at each step and waits. The presses
+are the same in all. The ways take turns, and the median of the rounds' ratios is told, for what else runs on the machine
+comes and goes.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -35,6 +36,7 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
+from agent.labelling import MOST_AT_ONCE
 from agent.oracle import ExpertOracle, Situation
 from agent.policy_expert import ExpertAnswer, PolicyExpert
 from agent.sandbox import PolicyOracle
@@ -82,7 +84,8 @@ def in_process(env: PokemonEnv, presses: list[int], expert: PolicyExpert) -> lis
 def in_a_batch(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[ExpertAnswer]:
     visited = []
     rollout(env, presses, len(presses), lambda env, info: visited.append(Situation(env.snapshot(), info["prev_action"])))
-    return oracle.label_batch(visited)
+    batches = [visited[start : start + MOST_AT_ONCE] for start in range(0, len(visited), MOST_AT_ONCE)]
+    return [answer for batch in batches for answer in oracle.label_batch(batch)]
 
 
 def one_by_one(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[ExpertAnswer]:

@@ -632,14 +632,15 @@ def test_sigkill_at_any_moment_leaves_the_last_commit(tmp_path):
     create(path).close()
     rng = random.Random(0)
     committed, in_the_middle = 0, 0
-    for _ in range(6):
+    for number in range(6):
         child = subprocess.Popen([sys.executable, "-c", WRITER, path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
             assert int(child.stdout.readline()) == committed
+            seen = [int(child.stdout.readline())] if number % 2 else []  # on a busy machine half a second may see no commit
             time.sleep(rng.uniform(0.02, 0.5))
         finally:
             child.send_signal(signal.SIGKILL)
-            reported = [int(line) for line in child.stdout.read().split()]
+            reported = seen + [int(line) for line in child.stdout.read().split()]
             child.wait()
             child.stdout.close()
         with DaggerData(path, "read") as data:
