@@ -165,7 +165,7 @@ class Cell:
 def episodes_per_iteration(labels: int, milestone: str, tier: str) -> int:
     """So many episodes that `labels` are used up in ITERATIONS rollouts, if the student takes as many steps as the expert.
 
-    Students that fail take more, and use them up earlier; the rollouts after that bring no labels, but the training goes on.
+    Students that fail take more, and are asked about as many of them as an iteration is due.
     """
     return math.ceil(labels / ITERATIONS / benchmark_v1.EXPERT_STEPS[tier][milestone])
 
@@ -242,7 +242,7 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
     demonstrated = cell.demonstrations(args.noise)
     demonstrations = sum(demonstrated.values())
-    flags = ["--query-by", GATED.get(cell.method, "random")]  # "random" where the budget ends within a rollout
+    flags = ["--query-by", GATED.get(cell.method, "random")]  # "random" where a rollout is longer than its share
     for noise, labels in demonstrated.items():
         flags += ["--expert-data-dir", str(demonstrations_of(args, cell, noise)), "--max-labels", str(labels)]
     if cell.method in (*GATED, ENOUGH):

@@ -215,13 +215,14 @@ def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
         "without width says that no resample differed, not that the next episode could not.",
         f"- {len(done.places)} of {len(places_of(args))} milestones and {len(done.seeds)} of {len(args.seeds)} seeds are complete "
         f"({seeds}{one}). On T1 all play in one world, in other episodes; on T2 the test worlds are not those of the training.",
-        "- Labels are demonstrations and questions together; of a rollout each distinct question counts once."
+        "- Labels are demonstrations and questions together; in an episode each distinct picture counts once."
         + (f" Every student used {share} of its labels." if used else ""),
         "- All have the same network and number of gradient steps at a number of labels, which were chosen by DAgger's play with "
         "the first seed on test episodes of an earlier table (other seeds; on T2 worlds of the test's range): not a blind choice. "
         "The last network plays: no checkpoint was chosen by play.",
         "- DAgger's learning rate falls to 0 in each of its iterations, and what its last rollout brings is learned from in the "
-        "last iteration only. A student that fails plays longer, and uses up its labels in earlier iterations than planned.",
+        "last iteration only. Each iteration asks for its share of the labels that are left, at states drawn at random where there "
+        "are more, or as novelty and disagreement choose them.",
         "- In the rollouts of DAgger, mixed, the expert presses for the student with a probability that falls along a line, from "
         f"1 in the first of the {ITERATIONS} to {1 / ITERATIONS:.2g} in the last (`--beta-schedule linear`); in DAgger's, it is 1 "
         "in the first, and 0 after it.",

@@ -639,7 +639,7 @@ def interrupt_after(monkeypatch, owner, name: str, count: int) -> None:
 @pytest.mark.parametrize(("name", "count"), [("append", 5), ("append", 30), ("set_answers", 1), ("commit", 2)])
 def test_interrupted_while_labels_are_asked_for_counts_none_twice(learn, monkeypatch, name, count):
     """With a budget, a label that was counted twice would be one too few."""
-    flags = dict(query_budget=50, query_rate=0.5, n_iterations=3, query_by="random", beta_schedule="linear")
+    flags = dict(query_budget=40, n_iterations=3, query_by="random", beta_schedule="linear")
     flags |= dict(max_episode_steps=20, stochastic_rollouts=True)
     learn(**flags, exp_name="whole", answer_cache="")
     with monkeypatch.context() as patch:
@@ -647,7 +647,7 @@ def test_interrupted_while_labels_are_asked_for_counts_none_twice(learn, monkeyp
         interrupt_after(patch, DaggerData, name, count)
         assert learn(**flags, answer_cache="")["signal"] == signal.SIGINT
     result = learn("models/dagger_pokemon_last.pth")
-    assert result["labels"]["labels"] == 50 and digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
+    assert result["labels"]["labels"] == 40 and digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
     assert comparable("models/dagger_pokemon_last.pth") == comparable("models/whole_last.pth")
 
 
@@ -668,7 +668,8 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     assert "bit for bit" not in capsys.readouterr().out
     learn("models/dagger_pokemon_last.pth", n_iterations=3, query_budget=50, batch_size=4, eval_episodes=2)
     said = capsys.readouterr().out
-    assert "this will not be the same bit for bit as without the stop: --query-budget was None and is 50; --batch-size" in said
+    changed = "--n-iterations was 2 and is 3; --query-budget was None and is 50; --batch-size"
+    assert f"this will not be the same bit for bit as without the stop: {changed}" in said
     assert "eval-episodes" not in said.split("bit for bit")[1].split("\n")[0]
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
     learn("models/dagger_pokemon_last.pth", n_iterations=4, policy_dir="policies")

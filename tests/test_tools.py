@@ -88,12 +88,18 @@ def test_describe_dagger(dagger, screens, capsys):
     shown = [*screens[:4], *screens[10:16], *screens[:5], *[screens[0]] * 5]
     distinct = len({picture.tobytes() for picture in shown})
     assert (found["distinct_pictures"], found["seen_before_share"]) == (distinct, (20 - distinct) / 20)
+    # The student's second episode shows one picture five times, with two labels.
+    labelled = [(0, 0), (0, 2), (0, 3), *((1, place) for place in range(10, 16)), (2, 0), (2, 3), (3, 0), (3, 0)]
+    by_episode = {(episode, screens[place].tobytes()) for episode, place in labelled}
+    assert len(labelled) == found["status"]["valid"] and found["labelled_pictures_by_episode"] == len(by_episode) < 13
+    assert found["labelled_pictures"] == len({picture for _, picture in by_episode}) < len(by_episode)
     episodes = [screens[:4], screens[10:16], screens[:5], np.stack([screens[0]] * 5)]
     same = sum(np.array_equal(a, b) for episode in episodes for a, b in zip(episode[:-1], episode[1:], strict=True))
     assert same >= 4 and found["same_as_step_before_share"] == same / 20
     assert found["other_than_label_pressed"] == 5  # noise in a demonstration, and what the student did
     print_description(found)
-    assert "abstained: timeout" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "abstained: timeout" in said and "distinct pictures with a label, by episode" in said
 
 
 def test_describe_demonstrations(demonstrations, dagger, tmp_path):
@@ -114,6 +120,7 @@ def test_describe_nothing(tmp_path):
     DaggerData(tmp_path / "data.sqlite", "create", milestone=None, buttons=BUTTONS).close()
     found = describe(tmp_path / "data.sqlite")
     assert (found["rows"], found["seen_before_share"], found["iterations"]) == (0, None, [])
+    assert (found["labelled_pictures"], found["labelled_pictures_by_episode"]) == (0, 0)
     print_description(found)
     with pytest.raises(DemonstrationError, match="holds no episode_"):
         (tmp_path / "empty").mkdir()

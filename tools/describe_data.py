@@ -142,6 +142,8 @@ def _summary(facts: dict[str, Any], columns: dict[str, np.ndarray], names: list[
         "episodes": len(np.unique(columns["episode"])),
         "worlds": {"distinct": len(worlds), "lowest": _int(worlds, 0), "highest": _int(worlds, -1)},
         "distinct_pictures": distinct,
+        "labelled_pictures": len(np.unique(columns["frame"][valid])),
+        "labelled_pictures_by_episode": len(np.unique(np.stack([columns["episode"], columns["frame"]])[:, valid], axis=1).T),
         "seen_before_share": _share(rows - distinct, rows),
         "same_as_step_before_share": _share(same_as_before.sum(), rows),
     }
@@ -192,6 +194,8 @@ def print_description(found: dict[str, Any]) -> None:
         ("episodes", f"{found['episodes']:,}"),
         ("worlds", f"{worlds['distinct']:,}{span}"),
         ("distinct pictures", f"{found['distinct_pictures']:,}"),
+        ("distinct pictures with a label", f"{found['labelled_pictures']:,}"),
+        ("distinct pictures with a label, by episode", f"{found['labelled_pictures_by_episode']:,}"),
         ("rows whose picture is in others too", _percent(found["seen_before_share"])),
         ("rows whose picture is that of the step before", _percent(found["same_as_step_before_share"])),
         ("MB on disk", f"{found['bytes_on_disk'] / 1e6:.1f}"),
