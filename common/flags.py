@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import tyro
 
-from common.run_names import name_complaint
-
 T = TypeVar("T")
 
 
@@ -30,7 +28,7 @@ def parse_flags(
     process with one line if a flag or the checkpoint can't be used.
 
     Args:
-        kind: a dataclass with the fields `exp_name`, `resume_from`, `start_states`, `worlds`, `tier`.
+        kind: a dataclass with the fields `resume_from`, `start_states`, `worlds`, `tier`.
         script: its file's name, for messages.
         description: for --help.
         least, most: bounds of flags that are numbers.
@@ -56,8 +54,6 @@ def parse_flags(
         if args.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
             saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
         args = tyro.cli(kind, description=description, default=kind(**saved))
-    if complaint := name_complaint(args.exp_name):
-        sys.exit(f"{script}: --exp-name: {complaint}")
     for name, value in asdict(args).items():
         if (complaint := out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
             sys.exit(f"{script}: {complaint}")
