@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import tyro
 
 from common.plain_names import is_plain_name
-from common.run_names import name_complaint
 
 T = TypeVar("T")
 
@@ -90,7 +89,7 @@ def parse_flags(
     checkpoint's, or into a hidden folder.
 
     Args:
-        kind: a dataclass with the fields `exp_name`, `resume_from`, `start_states`, `worlds`, `tier`.
+        kind: a dataclass with the fields `resume_from`, `start_states`, `worlds`, `tier`.
         script: its file's name, for messages.
         description: for --help.
         least, most: bounds of flags that are numbers.
@@ -102,8 +101,6 @@ def parse_flags(
     if args.resume_from is not None:
         evaluates = getattr(args, "eval_only", False)
         args = _taken_over(args, script, description, not_resumed, not_evaluated if evaluates else (), algorithm, evaluates)
-    if complaint := name_complaint(args.exp_name):
-        sys.exit(f"{script}: --exp-name: {complaint}")
     for name, value in asdict(args).items():
         if (complaint := out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
             sys.exit(f"{script}: {complaint}")

@@ -130,12 +130,12 @@ def start_run(
 
 
 def finish_run(log: RunLog, track: bool) -> None:
-    """Write out what is still in memory, here and at W&B."""
+    """Write out what is still in memory, here and at W&B, where the run has failed if an exception is under way."""
     log.close()
     if track:
         import wandb
 
-        wandb.finish()
+        wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
 
 
 def hyperparameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

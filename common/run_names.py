@@ -36,8 +36,10 @@ def only_trainer(model_dir: str | os.PathLike, exp_name: str) -> Iterator[None]:
     """Hold an experiment's checkpoints against other processes, and clear away what a killed one left half written.
 
     What says whose they are, or where a run is, has to be read in the block: before, another process may still write it.
-    Raises RunError if another process trains there, or the folder can't be written.
+    Raises RunError if the name can't be a part of file names, another process trains there, or the folder can't be written.
     """
+    if complaint := name_complaint(exp_name):
+        raise RunError(f"--exp-name: {complaint}")
     folder = Path(model_dir)
     with contextlib.ExitStack() as held:
         try:

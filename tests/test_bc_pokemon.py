@@ -529,10 +529,10 @@ def test_logs_that_are_gone_do_not_end_training(train, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a" * 200])
-def test_names_that_are_no_part_of_a_file_name(parse, name):
-    with pytest.raises(SystemExit, match="^bc_pokemon.py: --exp-name: .*") as ending:
-        parse("--exp-name", name)
-    assert "\n" not in str(ending.value)
+def test_names_that_are_no_part_of_a_file_name(train, folder, name):
+    with pytest.raises(RunError, match="^--exp-name: .*") as ending:
+        train(exp_name=name)
+    assert "\n" not in str(ending.value) and [path.name for path in folder.iterdir()] == ["expert_data"]
 
 
 def test_checkpoints_that_training_can_t_go_on_from(train, folder):

@@ -336,8 +336,11 @@ def test_foreign_checkpoints_are_refused(key, has, wanted):
 
 def test_another_runs_files_are_not_replaced(tmp_path):
     path = save_checkpoint(tmp_path / "bc_best.pth", checkpoint(run_name="run_1")[1])
-    with pytest.raises(CheckpointError, match=r"run_1\).*bc_last.pth.*--overwrite"):
+    with pytest.raises(CheckpointError, match=r"run_1\). Choose another --exp-name or --model-dir; or replace it"):
         check_not_of_another_run([tmp_path / "none.pth", path], None, overwrite=False)
+    (tmp_path / "bc_last.pth").write_text("")  # only what is there is named
+    with pytest.raises(CheckpointError, match=r"run_1\).*continue that run with --resume-from .*bc_last.pth; or .*--overwrite$"):
+        check_not_of_another_run([path], None, overwrite=False)
     with pytest.raises(CheckpointError):
         check_not_of_another_run([path], "run_2", overwrite=False)
     check_not_of_another_run([path], "run_1", overwrite=False)

@@ -3,6 +3,7 @@
 import io
 import os
 import resource
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +99,14 @@ def test_a_name_that_w_and_b_does_not_take(no_key, monkeypatch):
 def test_only_a_run_that_goes_on_is_continued_at_w_and_b(no_key, monkeypatch):
     asked = []
     monkeypatch.setattr(wandb, "init", lambda **settings: asked.append((settings["id"], settings["resume"])))
-    monkeypatch.setattr(wandb, "finish", lambda: None)
+    monkeypatch.setattr(wandb, "finish", lambda exit_code: asked.append(exit_code))
     for step in (None, 0, 20):
         finish_run(start_run("a_1_5", Args(), track=True, resumed_at=step), True)
-    assert asked == [("a_1_5", "never"), ("a_1_5", "allow"), ("a_1_5", "allow")]
+    assert asked == [("a_1_5", "never"), 0, ("a_1_5", "allow"), 0, ("a_1_5", "allow"), 0]
+    with pytest.raises(ZeroDivisionError), ExitStack() as opened:
+        opened.callback(finish_run, start_run("a_1_5", Args(), track=True), True)
+        _ = 1 // 0
+    assert asked[-1] == 1
 
 
 BRACKETS = "models/a[red]b[/]c:smile:[link=x].pth"

@@ -208,6 +208,7 @@ def test_a_wrong_call_ends_with_one_line(tmp_path):
 
 
 WRONG = {
+    "a name with a folder": (dict(exp_name="a/b"), "--exp-name: 'a/b' has a /, but is a part of file names"),
     "no milestone": (dict(milestone=None), "which milestone\\? Name one with --milestone; it has GAME_RUNNING"),
     "code-agent": (dict(expert="code-agent"), "--expert code-agent is not there yet"),
     "no ROM": (dict(rom_path="none.gb"), "none.gb"),
