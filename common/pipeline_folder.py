@@ -56,8 +56,6 @@ def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: b
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
             before, name = dict(saved["settings"]), saved["name"]
-            if not isinstance(name, str):
-                raise TypeError(f"its name is {repr(name)[:40]}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:
