@@ -205,7 +205,7 @@ def read_result(path: Path, key: str) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text())
         return content if content["fingerprint"] == key else None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no result of the audit ({error!r}); remove it, or choose another --output-dir") from error
 
 

@@ -86,7 +86,6 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import json
 import math
 
 import torch
@@ -111,7 +110,7 @@ from benchmarks.compare_recipe import (
 from benchmarks.compare_report import markdown, what_is_complete, write_picture
 from benchmarks.reference import TRAINING_SOURCES
 from benchmarks.state_student import StateStudent, replay, train_on_states
-from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run_in_parallel, run_main, source_files
+from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
 from common.checkpoints import load_checkpoint
 from common.demonstrations import count_labelled, episode_files
 from common.evaluation import Policy, evaluate, seeded_episodes
@@ -388,14 +387,14 @@ def compare(args: Args, output: Path) -> int:
     minutes_before: dict[str, float] = {}
     for name in cells:
         path = output / f"{name}.json"
-        row = json.loads(path.read_text()) if path.is_file() else {}
+        row = kept_result(path)
         if row.get("fingerprint") == expected[name]:
             rows[name] = row
         else:  # its network may be there, and only the test be another
             minutes_before[name] = row.get("minutes", 0.0)
     slow_path, slow_key = output / "latency.json", latency_key(args, expected[latency_student(args).name])
-    latency: dict[str, Any] | None = json.loads(slow_path.read_text()) if slow_path.is_file() else None
-    if latency is not None and latency["fingerprint"] != slow_key:
+    latency: dict[str, Any] | None = kept_result(slow_path)
+    if latency.get("fingerprint") != slow_key:
         latency = None
     reported = time.monotonic()
 

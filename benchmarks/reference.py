@@ -55,7 +55,6 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import json
 import math
 import re
 import threading
@@ -67,7 +66,7 @@ import torch
 from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
 from benchmarks import cloning
-from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, run_in_parallel, run_main, source_files
+from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
 from common.checkpoints import load_checkpoint
 from common.evaluation import Evaluation, evaluate, seeded_episodes
 from common.files import save_json, save_text
@@ -397,7 +396,7 @@ def main(args: Args) -> int:
     rows = {}
     for name in tabled:
         for path in sorted(folder_of(args, name).glob("*.json")):
-            row = json.loads(path.read_text())
+            row = kept_result(path)
             if row.get("fingerprint") == expected[name]:
                 rows[f"{name}/{path.stem}"] = row
 

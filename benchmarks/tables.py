@@ -105,6 +105,19 @@ def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
     own_folder(folder, marker, key)
 
 
+def kept_result(path: Path) -> dict[str, Any]:
+    """The result that a command has kept in a file: a JSON object; {} without a file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no result ({error}); remove it, or choose another --output-dir") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no result but {str(content)[:40]!r}; remove it, or choose another --output-dir")
+    return content
+
+
 def known_rows(path: Path) -> dict[str, dict[str, Any]]:
     """Milestone -> row of a table's JSON file: a list of rows, or a dictionary with one as "milestones"; {} without a file."""
     if not path.is_file():
@@ -112,7 +125,7 @@ def known_rows(path: Path) -> dict[str, dict[str, Any]]:
     try:
         content = json.loads(path.read_text())
         return {row["milestone"]: row for row in (content["milestones"] if isinstance(content, dict) else content)}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no table of milestones ({error!r}); remove it, or choose another --output-dir") from error
 
 

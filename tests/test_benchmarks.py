@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import bc_table, cloning, demo, tables
-from benchmarks.tables import claim_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.tables import claim_folder, fingerprint, kept_result, known_rows, own_folder, run_in_parallel, run_main
 from common import script_runs
 from common.checkpoints import CheckpointError
 from common.script_runs import ScriptFailed
@@ -168,10 +168,21 @@ def test_known_rows(tmp_path):
     for content in ([row("ONE", 0, 1, 2)], {"args": {}, "milestones": [row("ONE", 0, 1, 2)]}):
         path.write_text(json.dumps(content))
         assert known_rows(path) == {"ONE": row("ONE", 0, 1, 2)}
-    for broken in ("[", "{}", '["a"]', "3"):
+    for broken in ("[", "{}", '["a"]', "3", "[" * 100_000):
         path.write_text(broken)
         with pytest.raises(ValueError, match="table.json is no table of milestones"):
             known_rows(path)
+
+
+def test_a_kept_result(tmp_path):
+    path = tmp_path / "result.json"
+    assert kept_result(path) == {}
+    path.write_text('{"fingerprint": "a"}')
+    assert kept_result(path) == {"fingerprint": "a"}
+    for broken in ("", "{", "[1]", "3", "null", '{"a":' * 100_000):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match="result.json is no result .*; remove it, or choose another --output-dir"):
+            kept_result(path)
 
 
 # Stopping

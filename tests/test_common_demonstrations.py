@@ -273,9 +273,14 @@ def test_pictures_that_fill_the_memory_are_refused(tmp_path, monkeypatch):
         load_episode(path)
 
 
-@pytest.mark.parametrize("metadata", ["null", "[1]", "5", '"text"', '{"tier": 5}', '{"milestone": ["M"]}', '{"buttons": "AB"}',
-    '{"buttons": [1]}', '{"seed": "1"}', '{"seed": 1e300}', '{"seed": 9223372036854775808}', '{"world": true}', '{"worlds": {}}',
-    '{"game": []}', '{"rom_sha256": 1}', '{"recorder": 1}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "null", "[1]", "5", '"text"', '{"tier": 5}', '{"milestone": ["M"]}', '{"buttons": "AB"}', '{"buttons": [1]}',
+        '{"buttons": []}', '{"buttons": null}', '{"seed": "1"}', '{"seed": 1e300}', '{"seed": 9223372036854775808}',
+        '{"world": true}', '{"worlds": {}}', '{"game": []}', '{"rom_sha256": 1}', '{"recorder": 1}',
+    ],
+)  # fmt: skip
 def test_metadata_of_another_type_is_one_line(tmp_path, metadata):
     path = write(tmp_path / "episode_0001.npz", metadata=np.array(metadata))
     for read in (load_metadata, load_episode, lambda path: select_episodes(path.parent)):
