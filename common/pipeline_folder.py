@@ -65,7 +65,9 @@ def claim(output: Path, settings: Mapping[str, Any], new_name: str, overwrite: b
                 "version, or give another --output-dir, or --overwrite without --milestone to throw away all that is there"
             )
         changes = [
-            f"--{key.replace('_', '-')} was {before[key]} and is {value}" for key, value in settings.items() if by_place(before[key]) != value
+            f"--{key.replace('_', '-')} was {before[key]} and is {value}"
+            for key, value in settings.items()
+            if by_place(before[key]) != value
         ]
         if changes:
             raise PipelineError(
