@@ -64,10 +64,12 @@ def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
 
 def plain_flags(args: Any) -> dict[str, Any]:
     """The flags in plain types, for a file that may be read on another machine: a file of the repository by its place in it."""
-    return {
-        name: next((place for place in _SHIPPED if isinstance(value, str) and Path(value) == _ROOT / place), value)
-        for name, value in asdict(args).items()
-    }
+    return {name: by_place(value) for name, value in asdict(args).items()}
+
+
+def by_place(value: Any) -> Any:
+    """A flag's value; that of a file of the repository by its place in it."""
+    return next((place for place in _SHIPPED if isinstance(value, str) and Path(value) == _ROOT / place), value)
 
 
 def parse_flags(

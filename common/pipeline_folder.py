@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from common.evaluation import EvaluationStopped
 from common.files import AlreadyLockedError, exclusive_lock, save_json
+from common.flags import by_place
 from common.plain_names import is_plain_name
 from common.script_runs import never
 
@@ -73,7 +74,9 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
                 "version, or give another --output-dir, or --overwrite without --milestone to throw away all that is there"
             )
         changes = [
-            f"--{key.replace('_', '-')} was {before[key]} and is {value}" for key, value in settings.items() if before[key] != value
+            f"--{key.replace('_', '-')} was {before[key]} and is {value}"
+            for key, value in settings.items()
+            if by_place(before[key]) != value
         ]
         if changes:
             raise PipelineError(

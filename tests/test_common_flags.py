@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from common.flags import parse_command_line, plain_flags
+from common.pipeline_folder import PipelineError, claim
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,6 +81,14 @@ def test_files_of_the_repository_are_found_from_any_folder(parse, tmp_path, monk
     assert parse(default=Args(rom_path="tallgrass/tallgrass.gb")).rom_path == args.rom_path
     (tmp_path / "milestone_config.json").write_text("{}")  # one's own goes first
     assert parse().milestone_config == Path("milestone_config.json")
+
+
+def test_a_pipeline_goes_on_whichever_way_the_repository_s_files_were_named(tmp_path):
+    for path in ("tallgrass/tallgrass.gb", str(ROOT / "tallgrass" / "tallgrass.gb")):
+        (tmp_path / "pipeline_settings.json").write_text(json.dumps({"name": "p", "settings": {"rom_path": path}}))
+        assert claim(tmp_path, {"rom_path": "tallgrass/tallgrass.gb"}, "new", False) == "p"
+        with pytest.raises(PipelineError, match="--rom-path was "):
+            claim(tmp_path, {"rom_path": "other.gb"}, "new", False)
 
 
 def run(folder, *command):
