@@ -209,7 +209,7 @@ from common.demonstrations import (
     split_episodes,
 )
 from common.evaluation import EvaluationStopped, Evaluator
-from common.learner import DivergedError, Learner
+from common.learner import DivergedError, Learner, check_finite
 from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
 from common.numbered_checkpoints import NumberedCheckpoints
@@ -527,6 +527,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads
         progress.held_out = None if old else now.held_out
+        learner.check_finite(progress.step)
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), run_name, args.overwrite)
     best_file = models["best"]
@@ -603,6 +604,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 learner.check_finite(progress.step, last_good)
                 record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
                 if record is not None:
+                    check_finite(learner.network, progress.step, record.get("val_loss", 0.0), args.learning_rate, last_good)
                     progress.evaluated_at, progress.last = progress.step, record
                     progress.note_validation(record)
                     report.print(f"step {progress.step:,}: {record['text']}")

@@ -222,7 +222,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -713,13 +713,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         with restoring(args.resume_from):
             labeller.load_state_dict(progress.labels)
     # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
-    if checkpoint is None and args.overwrite:
-        shutil.rmtree(starts_folder(args), ignore_errors=True)
     n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
     handovers = make_handovers(args, game, milestone, starts, n_handovers, "train")
     n_handovers = share_of(args.best_eval_episodes, args.handover_share)
     eval_files = eval_starts.files
-    if eval_handovers := make_handovers(args, game, milestone, eval_starts, n_handovers, "choose"):
+    eval_handovers = make_handovers(args, game, milestone, eval_starts, n_handovers, "choose")
+    if eval_handovers:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
     name = run_folder(args.exp_name, args.seed) if known_name is None else resumed_run(known_name)
@@ -733,6 +732,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         resumed_at=None if checkpoint is None else progress.step,
     )
     opened.callback(finish_run, writer, args.track)
+    if checkpoint is None and args.overwrite:  # the other run's
+        for folder in starts_folder(args).glob("*"):
+            if folder not in {path.parent for path in (*handovers, *eval_handovers)}:
+                shutil.rmtree(folder)
+        with suppress(OSError):  # it is not empty
+            starts_folder(args).rmdir()
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     if checkpoint is not None and checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
@@ -757,6 +762,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         with restoring(args.resume_from):
             training.load_state_dict(checkpoint["training_state"]["sampler"])
             learner.load_state_dict(checkpoint | checkpoint["training_state"])
+        learner.check_finite(progress.step)
     evaluator = Evaluator(
         eval_envs,
         max_steps=eval_max_steps,

@@ -483,6 +483,12 @@ def test_a_run_that_diverges_keeps_what_was_good(train, folder):
         if "last_interval" not in flags:
             assert (folder / last).read_bytes() == before
     assert train(resume_from="models/other_last.pth", exp_name="other", total_steps=25, network="tiles")["step"] == 25
+    dead = torch.load(folder / last)  # as earlier versions saved them
+    for weight in dead["model_state_dict"].values():
+        weight.fill_(torch.nan)
+    torch.save(dead, "models/dead_last.pth")
+    with pytest.raises(DivergedError, match=r"^step \d+: training has diverged .*weights not finite\); begin again with"):
+        train(resume_from="models/dead_last.pth", network="tiles")
 
 
 def test_the_weights_are_looked_at_before_they_are_saved(train, folder, monkeypatch):
