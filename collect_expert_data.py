@@ -309,6 +309,8 @@ def attempts_in_order(
             episode = play_episode(
                 env, expert, seed, start, max_steps, args.noise, lambda _, answer: reasons.update([answer.reason])
             )
+            if isinstance(expert, SandboxedExpert):
+                expert.check()
             return attempt, episode, reasons
         finally:
             players.put((env, expert))

@@ -98,9 +98,17 @@ class SandboxedExpert:
         state. From then on it only abstains, and an episode would go on with random presses.
         """
         (answer,) = self._oracle.label_batch([Situation(self._env.snapshot(), state["prev_action"])])
+        self._raise_if_given_up()
+        return answer
+
+    def check(self) -> None:
+        """Ask some of the newest answers again, before something is built on them. Raises PolicyError as `label` does."""
+        self._oracle.check()
+        self._raise_if_given_up()
+
+    def _raise_if_given_up(self) -> None:
         if self._oracle.stopped is not None:
             raise PolicyError(self._oracle.stopped)
-        return answer
 
     def close(self) -> None:
         """End the sandbox. Nothing can be asked afterwards."""

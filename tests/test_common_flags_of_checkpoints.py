@@ -1,131 +1,174 @@
-"""Switches with words, and the repository's own files from any folder."""
+"""What a checkpoint, which may be a stranger's, stands in for on the command line, and what it never does."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from common.flags import parse_command_line, plain_flags
-from common.pipeline_folder import PipelineError, claim
+import bc_pokemon
+import dagger_pokemon
+from common.checkpoints import CheckpointError, saved_run_name
+from common.flags import NEVER_FROM_FILE, not_given_again
+from common.plain_names import LONGEST_NAME, is_plain_name
 
-ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = {"bc": bc_pokemon, "dagger": dagger_pokemon}
+GUARDS = {
+    "policy_dir": "theirs",
+    "unsafe_policies": True,
+    "expert": "code-agent",
+    "expert_model": "dear",
+    "track": True,
+    "wandb_project_name": "theirs",
+    "wandb_entity": "them",
+}
 
 
-@dataclass
-class Args:
-    save_best: bool = True
-    no_doubt: bool = False
-    track: bool = False
-    seed: int = 7
-    milestones: tuple[str, ...] = ()
-    rom_path: str = "tallgrass/tallgrass.gb"
-    milestone_config: Path = Path("milestone_config.json")
+@pytest.fixture(params=SCRIPTS)
+def script(request):
+    return request.param
 
 
 @pytest.fixture
-def parse(monkeypatch):
-    def parse(*arguments, **settings):
-        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
-        return parse_command_line(Args, **settings)
-
-    return parse
-
-
-@pytest.mark.parametrize(
-    ("arguments", "save_best", "track"),
-    [
-        (("--save-best", "False"), False, False),
-        (("--save-best=false", "--track=TRUE"), False, True),
-        (("--save_best", "no", "--track", "on"), False, True),
-        (("--save-best", "0", "--track", "1", "--seed", "1"), False, True),
-        (("--no-save-best", "False", "--no-track", "true"), True, False),
-        (("--no-save-best", "--track"), False, True),
-        (("--milestones", "False", "--save-best", "--seed", "0"), True, False),  # words of other flags are left alone
-    ],
-)
-def test_a_switch_takes_a_word(parse, arguments, save_best, track):
-    args = parse(*arguments)
-    assert (args.save_best, args.track) == (save_best, track)
-    assert args.seed == (int(arguments[-1]) if "--seed" in arguments else 7)
-    assert args.milestones == (("False",) if "--milestones" in arguments else ())
-
-
-def test_a_switch_whose_name_begins_with_no(parse):
-    assert parse("--no-doubt", "True").no_doubt and not parse("--no-doubt", "False").no_doubt
-
-
-@pytest.mark.parametrize("arguments", [("--track", "maybe"), ("--track=maybe",), ("--track", "False", "False")])
-def test_what_is_no_word_is_refused(parse, capsys, arguments):
-    with pytest.raises(SystemExit):
-        parse(*arguments)
-    assert "nrecognized" in capsys.readouterr().err
-
-
-def test_files_of_the_repository_are_found_from_any_folder(parse, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert parse() == Args()
+def resume(tmp_path, monkeypatch, script):
+    """Write a checkpoint with these flags to models/x_last.pth, and parse a command line that resumes it."""
     monkeypatch.chdir(tmp_path)
-    args = parse()
-    assert args.rom_path == str(ROOT / "tallgrass" / "tallgrass.gb") and args.milestone_config == ROOT / "milestone_config.json"
-    assert parse("--rom-path", "other.gb").rom_path == "other.gb"  # an error of the script's that names it
-    # A checkpoint of another folder, or machine, names them as well.
-    assert plain_flags(args)["rom_path"] == "tallgrass/tallgrass.gb"
-    assert parse(default=Args(rom_path="tallgrass/tallgrass.gb")).rom_path == args.rom_path
-    (tmp_path / "milestone_config.json").write_text("{}")  # one's own goes first
-    assert parse().milestone_config == Path("milestone_config.json")
+
+    def resume(saved: dict, *words: str, path: str = "models/x_last.pth"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"model_state_dict": {}, "algorithm": script, "args": saved}, path)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [f"{script}_pokemon.py", "--resume-from", path, *words])
+            return SCRIPTS[script].parse_args()
+
+    return resume
 
 
-def test_a_pipeline_goes_on_whichever_way_the_repository_s_files_were_named(tmp_path):
-    for path in ("tallgrass/tallgrass.gb", str(ROOT / "tallgrass" / "tallgrass.gb")):
-        (tmp_path / "pipeline_settings.json").write_text(json.dumps({"name": "p", "settings": {"rom_path": path}}))
-        assert claim(tmp_path, {"rom_path": "tallgrass/tallgrass.gb"}, "new", False) == "p"
-        with pytest.raises(PipelineError, match="--rom-path was "):
-            claim(tmp_path, {"rom_path": "other.gb"}, "new", False)
+def of(script: str, flags: dict) -> dict:
+    """Those flags that the script has."""
+    return {name: value for name, value in flags.items() if hasattr(SCRIPTS[script].Args, name)}
 
 
-def run(folder, *command):
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, *map(str, command)]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
+def test_no_guard_is_taken_from_a_checkpoint(resume, script, capsys):
+    guards = of(script, GUARDS)
+    args = resume(guards | {"batch_size": 8})
+    defaults = SCRIPTS[script].Args()
+    assert args.batch_size == 8
+    for name in guards:
+        assert getattr(args, name) == getattr(defaults, name), name
+    assert not_given_again(args) == guards
+    taken, missing = capsys.readouterr().out.splitlines()
+    assert taken == "taken over from models/x_last.pth: --batch-size 8"
+    assert missing.startswith("not taken over, as it is never taken from a file: ") and "--wandb-entity them" in missing
+    assert ("--unsafe-policies" in missing) == (script == "dagger") and missing.endswith("give it again")
 
 
-def test_scripts_work_in_any_folder(tmp_path):
-    flags = "--milestone GAME_RUNNING --tier T0 --n-episodes 2 --num-envs 1 --record-video False"
-    recorded = run(tmp_path, ROOT / "collect_expert_data.py", *flags.split())
-    assert recorded.returncode == 0, recorded.stderr
-    flags = "--num-threads 1 --batch-size 4 --hidden-dim 8 --total-steps 1 --save-frequency 0 --num-envs 1 --eval-episodes 1"
-    cloned = run(tmp_path, ROOT / "bc_pokemon.py", *flags.split(), "--best-eval-episodes", 1, "--video=False", "--cuda", "False")
-    assert cloned.returncode == 0, cloned.stderr
-    last = torch.load(tmp_path / "models" / "bc_pokemon_last.pth")
-    assert last["args"]["rom_path"] == "tallgrass/tallgrass.gb" and last["args"]["milestone_config"] == "milestone_config.json"
-    assert last["max_steps"] is not None and not list((tmp_path / "runs").rglob("*.mp4"))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    models = ["--resume-from", tmp_path / "models" / "bc_pokemon_last.pth", "--eval-only", "--eval-episodes", 1]
-    evaluated = run(elsewhere, ROOT / "bc_pokemon.py", *models)
-    assert evaluated.returncode == 0, evaluated.stderr
-    missing = run(tmp_path, ROOT / "play.py", "--rom-path", "nothing.gb")
-    assert missing.stderr == (
-        "play.py: there is no ROM file nothing.gb: check the path, or give none for the bundled game (which `make rom` builds).\n"
-    )
+def test_all_guards_are_tried_here():
+    assert set(GUARDS) == set(NEVER_FROM_FILE)
 
 
-def with_flags():
-    """Every script, tool and benchmark that parses a command line."""
-    for path in sorted([*ROOT.glob("*.py"), *ROOT.glob("tools/*.py"), *ROOT.glob("benchmarks/*.py")]):
-        text = path.read_text()
-        if re.search(r"^class Args\b", text, re.MULTILINE):
-            yield pytest.param(text, id=path.name)
+def test_what_is_said_again_holds(resume, script, capsys):
+    if script == "bc":
+        words = ["--track", "--wandb-project-name", "theirs", "--wandb-entity", "them"]
+    else:
+        words = ["--policy-dir", "theirs", "--unsafe-policies", "--no-track", "--wandb-project-name", "mine"]
+    guards = {name: value for name, value in of(script, GUARDS).items() if not name.startswith("expert")}
+    args = resume(guards, *words)
+    if script == "bc":
+        assert args.track and args.wandb_entity == "them" and not not_given_again(args)
+        assert capsys.readouterr().out == ""
+    else:
+        assert args.unsafe_policies and args.policy_dir == "theirs" and not args.track and args.wandb_project_name == "mine"
+        assert not_given_again(args) == {"wandb_entity": "them"}
 
 
-@pytest.mark.parametrize("text", list(with_flags()))
-def test_all_command_lines_are_parsed_alike(text):
-    assert re.search(r"= parse_command_line\(Args, __doc__\)|return parse_flags\(", text) and "tyro.cli" not in text
+def test_a_run_with_the_defaults_has_nothing_to_say_again(resume, script, capsys):
+    defaults = vars(SCRIPTS[script].Args())
+    assert vars(resume(dict(defaults))) == defaults | {"resume_from": "models/x_last.pth"}
+    assert capsys.readouterr().out == ""
+
+
+def test_an_evaluation_takes_no_guard_either_and_asks_for_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    guards = of("bc", GUARDS) | {"model_dir": "/elsewhere", "exp_name": "a/b"}  # of which it writes and sends nothing
+    torch.save({"model_state_dict": {}, "args": guards}, "x.pth")
+    monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", "--eval-only", "--resume-from", "x.pth"])
+    assert not bc_pokemon.parse_args().track
+    assert "never taken" not in capsys.readouterr().out
+
+
+# Where a resumed run writes
+
+ELSEWHERE = ["/elsewhere", "../elsewhere", "models/../../elsewhere", "link/x", ".ssh", "models/.hidden", "a\0b", "~/../x\n", "/"]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_checkpoint_does_not_say_where_else_to_write(resume, script, tmp_path, path):
+    (tmp_path / "link").symlink_to("/tmp")
+    for name in of(script, dict.fromkeys(("model_dir", "answer_cache", "rollout_videos"))):
+        with pytest.raises(SystemExit, match=f"^{script}_pokemon.py: models/x_last.pth: its run wrote to --{name[:5]}") as ending:
+            resume({name: path})
+        assert "\n" not in str(ending.value) and "say that flag again" in str(ending.value)
+        assert getattr(resume({name: path}, "--" + name.replace("_", "-"), "/elsewhere"), name) == "/elsewhere"
+
+
+def test_a_run_goes_on_where_it_wrote(resume, script, tmp_path):
+    """Below the working folder, or where the checkpoint itself lies."""
+    saved = {"model_dir": str(tmp_path / "far" / ".off")}
+    if script == "dagger":
+        saved |= {"answer_cache": "own/answers.sqlite", "rollout_videos": "far/films"}
+    args = resume(saved, path=str(tmp_path / "far" / ".off" / "x_last.pth"))
+    assert {name: getattr(args, name) for name in saved} == saved
+    for cache in ("", ".milestone_trainer_cache/answers.sqlite"):
+        if script == "dagger":
+            assert resume({"answer_cache": cache}).answer_cache == cache
+
+
+# Names
+
+NO_NAMES = [
+    "../../x",
+    "/etc/x",
+    "a/b",
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a\0b",
+    "a\nb",
+    "\x1b[2J",
+    "x" * 201,
+    "é" * 101,
+    "\ud800",
+    None,
+    7,
+    b"x",
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_plain_name(name):
+    assert not is_plain_name(name)
+    with pytest.raises(CheckpointError, match="^x.pth: its run_name is .*, which is no plain name") as ending:
+        saved_run_name({"run_name": name}, "x.pth")
+    assert str(ending.value).isprintable() and str(ending.value).isascii() and len(str(ending.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["bc_pokemon_1_1764000000", "a b", "ä", "-x", "a..b", "x" * LONGEST_NAME, "C:\\x"])
+def test_what_is_one(name):
+    assert is_plain_name(name) and saved_run_name({"run_name": name}, "x.pth") == name
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ""])
+def test_a_checkpoint_s_exp_name_is_no_path(resume, script, name):
+    with pytest.raises(SystemExit, match="its exp_name is .*, which is no plain name; say --exp-name"):
+        resume({"exp_name": name})
+    assert resume({"exp_name": name}, "--exp-name", "mine").exp_name == "mine"
+
+
+def test_what_is_printed_of_a_checkpoint_can_be_printed(resume, capsys):
+    resume({"milestone": "\x1b[2J\nfake line", "expert_data_dir": "a b"})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable() and "--expert-data-dir 'a b'" in line
