@@ -108,6 +108,7 @@ from rich.table import Table
 
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.human_player import Ending, HandRecording, saved_steps
+from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyError, PolicyExpert
 from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.rollout import play_episode
@@ -337,6 +338,18 @@ def attempts_in_order(
             one.close()
 
 
+@contextmanager
+def untrusted_named(saved: Sequence[str]) -> Iterator[None]:
+    """Say which of a run's episodes hold the labels of an expert that is found to decide by more than the state."""
+    try:
+        yield
+    except LabelsWithdrawn as error:
+        if not saved:
+            raise
+        which = f"{len(saved)} episode(s) of it, {saved[0]} to {saved[-1]}"
+        raise LabelsWithdrawn(f"{error}. This run saved {which}: delete them") from error
+
+
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
     max_steps = limits(args, recorder.game)
@@ -349,7 +362,9 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
             continue
         limit = args.max_steps or max_steps.get(milestone, DEFAULT_MAX_STEPS)
         first = first_attempt(args, milestone, metadata_there(args))
-        with ProgressReport(milestone, args.n_labels or args.n_episodes, start=tally.labels, console=console) as report:
+        saved: list[str] = []
+        total = args.n_labels or args.n_episodes
+        with untrusted_named(saved), ProgressReport(milestone, total, start=tally.labels, console=console) as report:
             for attempt, episode, reasons in attempts_in_order(args, milestone, starts[milestone], limit, first):
                 labelled = int((episode.actions != NO_LABEL).sum())
                 tally.attempts += 1
@@ -358,7 +373,8 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
                 tally.abstentions += len(episode) - labelled
                 tally.reasons += reasons
                 if labelled and (episode.metadata["success"] or args.keep_failures):
-                    recorder.save(episode, milestone, tally, attempt=attempt, **starts[milestone].settings)
+                    path = recorder.save(episode, milestone, tally, attempt=attempt, **starts[milestone].settings)
+                    saved.append(path.name)
                 done = min(tally.labels, args.n_labels) if args.n_labels else tally.saved
                 report.update(done, f"{tally.attempts} attempts")
                 if tally.complete or tally.hopeless:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ExpertOracle, InProcessOracle, Situation, policy_path
+from agent.oracle import ExpertOracle, InProcessOracle, LabelsWithdrawn, Situation, policy_path
 from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert
 from agent.sandbox import PolicyOracle
 from pokemon_env.games.base import Game
@@ -94,8 +94,8 @@ class SandboxedExpert:
     def label(self, state: Mapping[str, Any]) -> ExpertAnswer:
         """The button where the environment is now; `state` is the info of its last step or reset.
 
-        Raises PolicyError once the policy is given up, for example because its answers are found to depend on more than the
-        state. From then on it only abstains, and an episode would go on with random presses.
+        Raises PolicyError once the policy is given up: from then on it only abstains, and an episode would go on with random
+        presses. Where that is because its answers depend on more than the state, the error is LabelsWithdrawn.
         """
         (answer,) = self._oracle.label_batch([Situation(self._env.snapshot(), state["prev_action"])])
         self._raise_if_given_up()
@@ -107,6 +107,8 @@ class SandboxedExpert:
         self._raise_if_given_up()
 
     def _raise_if_given_up(self) -> None:
+        if self._oracle.withdrawn is not None:
+            raise LabelsWithdrawn(self._oracle.withdrawn)
         if self._oracle.stopped is not None:
             raise PolicyError(self._oracle.stopped)
 

@@ -396,8 +396,9 @@ class PolicyOracle(ExpertOracle):
                 return
             self._stopped_kind = kind
             self.stopped = f"{self.path}: {_one_line(reason)}"
-            if kind == "not repeatable":
+            if kind == "not repeatable":  # which is raised as LabelsWithdrawn, and need not be said twice
                 self.withdrawn = self.stopped
+                return
         log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
 
     def _answer(self, verdict: dict[str, Any]) -> ExpertAnswer:

@@ -550,3 +550,18 @@ def test_two_recorders_with_one_seed_are_refused(collect, tmp_path):
         collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--seed", "2")
     assert len(episode_files(folder)) == 1
     assert not list(folder.glob(".recording.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.02])
+def test_an_expert_that_decides_by_more_than_the_state_is_found_and_its_episodes_named(collect, tmp_path, share):
+    own = (ROOT / "tallgrass" / "policies" / "PLAYER_NAME_SET.py").read_text()
+    own += "import random\ndecide = run\ndef run(state):\n"
+    own += f"    return 'select' if random.Random().random() < {share} else decide(state)\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "PLAYER_NAME_SET.py").write_text(own)
+    done = collect("--milestone", "PLAYER_NAME_SET", "--n-episodes", "500", "--policy-dir", "mine", "--num-envs", "1", ok=False)
+    assert "its answers depend on more than the state" in done.stderr and done.stderr.count("\n") == 1
+    saved = [path.name for path in episode_files(tmp_path / "expert_data")] if list(tmp_path.glob("expert_data/*.npz")) else []
+    told = f"This run saved {len(saved)} episode(s) of it, {saved[0]} to {saved[-1]}: delete them" if saved else ""
+    assert told in done.stderr and ("This run saved" in done.stderr) == bool(saved)
