@@ -394,6 +394,15 @@ def make_handovers(
     )  # fmt: skip
 
 
+def clear_starts(folder: Path, kept: Sequence[Path]) -> None:
+    """Delete the states of an overwritten run, but for the folders that these lie in."""
+    for part in folder.glob("*"):
+        if part not in {path.parent for path in kept}:
+            shutil.rmtree(part)
+    with suppress(OSError):  # it is not empty, or not there
+        folder.rmdir()
+
+
 def cutoffs_of(args: Args, iteration: int) -> Path:
     """Where the states lie at which episodes of an iteration's rollout were cut off."""
     return starts_folder(args) / f"cutoffs_iter{iteration}"
@@ -732,12 +741,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         resumed_at=None if checkpoint is None else progress.step,
     )
     opened.callback(finish_run, writer, args.track)
-    if checkpoint is None and args.overwrite:  # the other run's
-        for folder in starts_folder(args).glob("*"):
-            if folder not in {path.parent for path in (*handovers, *eval_handovers)}:
-                shutil.rmtree(folder)
-        with suppress(OSError):  # it is not empty
-            starts_folder(args).rmdir()
+    if checkpoint is None and args.overwrite:
+        clear_starts(starts_folder(args), kept=(*handovers, *eval_handovers))
     data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
     opened.callback(data.close)
     if checkpoint is not None and checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
