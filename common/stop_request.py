@@ -7,7 +7,8 @@ from types import FrameType
 
 
 class StopRequest:
-    """Turns the first SIGINT, SIGTERM or SIGHUP (the terminal was closed) into a wish that a loop can look at; a second SIGINT ends the process as usual.
+    """Turns the first SIGINT, SIGTERM or SIGHUP (its terminal was closed) into a wish that a loop can look at; a second SIGINT ends
+    the process as usual.
 
     Further SIGTERMs change nothing: where a whole job is ended, whoever started this process sends one, too, and it is to save in
     peace. Where SIGHUP is ignored, as under `nohup`, it stays so.

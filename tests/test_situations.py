@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
-from common import demonstrations
 from common.checkpoints import CheckpointError, load_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
 from common.demonstrations import DemonstrationError, Episode, doubles_of, save_episode, select_episodes
@@ -152,14 +149,15 @@ def test_the_best_of_a_moved_clone_is_found_beside_its_checkpoint(here, capsys):
 
 
 @pytest.mark.parametrize("what", ["expert_data_dir", "model_dir"])
-def test_a_link_to_a_disk_that_is_not_there(here, what, capsys):
+def test_a_link_to_a_disk_that_is_not_there(here, what):
     """A scratch disk that was cleared, or is not mounted on this machine: "File exists" helps nobody."""
     record("expert_data", 2)
     (here / "link").symlink_to("/scratch/gone")
     with pytest.raises((DemonstrationError, RunError), match=r"link is a link to /scratch/gone, which is not there"):
         clone(**{what: "link/below" if what == "model_dir" else "link"})
     with pytest.raises(OSError, match=r"link is a link to /scratch/gone, which is not there"):
-        collect_expert_data.main(collect_expert_data.Args(milestone="GAME_RUNNING", n_episodes=1, expert_data_dir="link"))
+        args = dict(milestone="GAME_RUNNING", n_episodes=1, rom_path=DAGGER["rom_path"])
+        collect_expert_data.main(collect_expert_data.Args(**args, expert_data_dir="link"))
 
 
 def test_data_folders_that_are_links(here):
@@ -297,7 +295,7 @@ def test_a_terminal_that_is_closed(here, ignored):
 
 
 def test_output_that_is_on_a_full_disk_or_can_t_show_a_letter(here):
-    code = "import common.flags, sys, bc_pokemon; common.flags.parse_command_line(bc_pokemon.Args); print('ü' * 10000); print('end')"
+    code = "from common.lasting_output import outlive_output; outlive_output(); print('ü' * 10000); print('end')"
     with open("/dev/full", "w") as full, script("-c", code, stdout=full, stderr=subprocess.PIPE, cwd=ROOT) as process:
         said = process.stderr.read()
     assert process.returncode == 0 and said.count("\n") == 1 and "No space left on device" in said
