@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import auto_dagger_pipeline
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
@@ -17,7 +18,8 @@ from common.checkpoints import CheckpointError, load_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
 from common.demonstrations import DemonstrationError, Episode, doubles_of, save_episode, select_episodes
 from common.flags import parse_command_line
-from common.run_names import RunError
+from common.pipeline_records import PipelineRecords, Record
+from common.run_names import RunError, only_trainer
 from common.video import write_video
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,6 +207,25 @@ def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
     assert "2 states of --cutoff-share are gone from models/x_starts" in capsys.readouterr().out
 
 
+def test_a_pipeline_whose_student_was_deleted_says_so(here):
+    """It was "completed", and nothing to be done."""
+    records = PipelineRecords(here)
+    for name, status in (("CLOCK_SET", "completed"), ("LEAVE_HOUSE", "completed"), ("ROUTE_1", "failed")):
+        records.put(Record(name, 0, "now", status, student=f"models/{name}.pth"))
+    (here / "models").mkdir()
+    (here / "models" / "LEAVE_HOUSE.pth").touch()
+    (line,) = auto_dagger_pipeline.students_gone(records, here)
+    assert line.startswith(f"CLOCK_SET: completed, but its student is gone ({here}/models/CLOCK_SET.pth)")
+    assert line.endswith("--milestone CLOCK_SET --overwrite")
+
+
+def test_one_folder_under_two_names_has_one_lock(here):
+    (here / "disk").mkdir()
+    (here / "link").symlink_to(here / "disk")
+    with only_trainer("disk", "x"), pytest.raises(RunError, match="another process trains this run"), only_trainer("link", "x"):
+        raise AssertionError
+
+
 # Demonstrations that were put together by hand
 
 
@@ -324,3 +345,33 @@ def test_no_clock_is_trusted_for_names(here, monkeypatch):
         names.append(clone(exp_name=f"run{len(names) % 2}", overwrite=True)["run_name"])
     assert len(set(names)) == 4 and {path.name for path in (here / "runs").iterdir()} == set(names)
     assert clone(exp_name="run1", resume_from="models/run1_last.pth", total_steps=3)["run_name"] == names[3]
+
+
+FREEZE = """
+import os, subprocess, time
+from agent.oracle import Situation
+from agent.sandbox import PolicyOracle
+from pokemon_env.games.tallgrass import GAME
+from pokemon_env.gym_env import PokemonEnv
+
+with PokemonEnv() as env:
+    _, info = env.reset(seed=0)
+    situation = Situation(env.snapshot(), info["prev_action"])
+with PolicyOracle(sys.argv[1], GAME, call_seconds=2.5) as oracle:
+    oracle.start()
+    rows = [tuple(map(int, row.split())) for row in subprocess.check_output(["ps", "-eo", "ppid=,pid="], text=True).splitlines()]
+    ours = {os.getpid()}
+    for _ in range(3):  # the worker, and its child
+        ours |= {pid for parent, pid in rows if parent in ours}
+    family = " ".join(map(str, ours))
+    command = f"sleep 0.2; kill -STOP {family}; sleep 4; kill -CONT {family}"
+    subprocess.Popen(["sh", "-c", command], start_new_session=True, stderr=subprocess.DEVNULL)
+    print(oracle.label_batch([situation])[0])
+"""
+
+
+def test_a_job_that_is_suspended_blames_no_policy(here):
+    """SLURM's gang scheduling stops all processes of a job, a laptop its containers: an answer under way was "too slow"."""
+    (here / "P.py").write_text("def run(state):\n    for _ in range(8_000_000):\n        pass\n    return 'up'\n")
+    with script("-c", "import sys" + FREEZE, here / "P.py", cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read().startswith("ExpertAnswer(action=4, reason=None")
