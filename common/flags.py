@@ -38,8 +38,8 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
 
     Output that can't be written, or shown, ends no script from here on (`common.lasting_output`).
     """
-    outlive_output()
     args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
+    outlive_output()
     here = {item.name: getattr(args, item.name) for item in fields(args)}
     found = {
         name: type(value)(_ROOT / value)
