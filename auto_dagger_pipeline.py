@@ -516,6 +516,16 @@ def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str
     return todo, skipped
 
 
+def students_gone(records: PipelineRecords, output: Path) -> list[str]:
+    """A line for each milestone whose record has a student that is not there any more."""
+    gone = [one for one in records if one.status == "completed" and one.student and not (output / one.student).is_file()]
+    return [
+        f"{one.milestone_id}: completed, but its student is gone ({output / one.student}): put it back, or make it again with "
+        f"--milestone {one.milestone_id} --overwrite"
+        for one in gone
+    ]
+
+
 def main(args: Args) -> int:
     entries = load_milestone_config(args.milestone_config)
     rom = Rom.read(args.rom_path)
@@ -569,6 +579,8 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     started = time.monotonic()
     at_once = f"{args.parallel_milestones} at once with {threads} thread(s) each"
     print(f"{name}: {len(todo)} of {len(ids)} milestones to do, {at_once}; {output}")
+    for line in students_gone(records, output):
+        print(line)
 
     def report() -> None:
         """The page, for people; what keeps it from being written costs no milestone."""

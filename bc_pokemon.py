@@ -170,7 +170,7 @@ if __name__ == "__main__":
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,7 @@ from common.checkpoints import (
     CheckpointError,
     build_network,
     check_fits,
+    check_not_behind,
     check_not_of_another_run,
     load_checkpoint,
     network_arguments,
@@ -205,6 +206,7 @@ from common.demonstrations import (
     count_steps,
     limit_labels,
     load_episode,
+    say_doubles,
     select_episodes,
     split_episodes,
 )
@@ -473,9 +475,13 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     files, last_steps = limit_labels(files, args.max_labels)
     steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestones = facts["milestones"][: len(files)]
+    say_doubles(facts["doubles"])
+    before = {} if checkpoint is None else saved_fields(checkpoint, args.resume_from, "progress", Progress)
     # A checkpoint from before the split was by milestone doesn't name what was held out: it goes on with its own split.
-    old = checkpoint is not None and saved_fields(checkpoint, args.resume_from, "progress", Progress).get("held_out") is None
+    old = checkpoint is not None and before.get("held_out") is None
     train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
+    if before.get("held_out") is not None:
+        train_files, val_files = split_as_before(files, val_files, before["demonstrations"], before["held_out"])
     network = network_for(args, files[0], len(buttons))
     train_data = load_buffer(args, train_files, steps_of, network, len(buttons), device)
     if not len(train_data.labelled_slots()):
@@ -530,11 +536,15 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         learner.check_finite(progress.step)
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     check_not_of_another_run(list(models.values()), run_name, args.overwrite)
+    if checkpoint is not None:
+        check_not_behind([models["last"], models["final"]], args.resume_from, run_name, progress.step, args.overwrite)
     best_file = models["best"]
     if progress.best is not None:
         if run_name is None:  # under a new name: what was the best so far keeps the old one
             theirs = flags.get("exp_name")
             best_file = Path(args.resume_from).with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
+        elif not best_file.is_file():  # the run was moved, and is written elsewhere from now on
+            best_file = Path(args.resume_from).with_name(best_file.name)
         if not best_file.is_file():
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
@@ -724,6 +734,23 @@ def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progr
         if names:
             changes.append(f"demonstrations {what}: {some(names)}")
     return changes
+
+
+def split_as_before(
+    files: list[Path], val_files: list[Path], known: Container[str], held_out: Container[str]
+) -> tuple[list[Path], list[Path]]:
+    """A split in which no episode that a run has learned from validates it, though there may be others now than when it began.
+
+    Args:
+        files: the episodes.
+        val_files: those for validation as they are split now, which holds for new ones. Without any nothing validates.
+        known: names of the episodes that the run had.
+        held_out: names of those of them for validation.
+    """
+    held = [path for path in files if (path.name in held_out if path.name in known else path in val_files)]
+    if not val_files or len(held) == len(files):  # all that it learned from is gone
+        held = val_files
+    return [path for path in files if path not in held], held
 
 
 def some(names: Sequence[str]) -> str:

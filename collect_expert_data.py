@@ -124,7 +124,7 @@ from common.demonstrations import (
     load_metadata,
     save_episode,
 )
-from common.files import AlreadyLockedError, exclusive_lock
+from common.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
 from common.press_journal import PressJournal
 from common.run_logging import ProgressReport, plain_console, print_table
@@ -525,7 +525,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
 def only_recorder(args: Args) -> Iterator[None]:
     """Hold the folder against another recorder with the same seed, which would record the same episodes again."""
     folder = Path(args.expert_data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     clear_unfinished(folder)
     try:
         with exclusive_lock(folder / f".seed{args.seed}.lock"):

@@ -216,8 +216,8 @@ if __name__ == "__main__":
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     args = parse_args()
 
-import glob
 import math
+import re
 import shutil
 import time
 import zlib
@@ -254,6 +254,7 @@ from common.checkpoints import (
     CheckpointError,
     build_network,
     check_fits,
+    check_not_behind,
     check_not_of_another_run,
     load_checkpoint,
     network_arguments,
@@ -265,7 +266,7 @@ from common.checkpoints import (
     saved_threads,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
-from common.demonstrations import DemonstrationError, limit_labels, select_episodes
+from common.demonstrations import DemonstrationError, limit_labels, say_doubles, select_episodes
 from common.evaluation import (
     EpisodeRecorder,
     EpisodeSpec,
@@ -347,6 +348,8 @@ class Progress:
     last: dict[str, Any] | None = None
     """Record of the last evaluation."""
     threads: int = 0
+    cutoffs: int = 0
+    """States that the next rollout may go on from, of episodes that were cut off."""
 
 
 def beta_of(args: Args, iteration: int) -> float:
@@ -406,6 +409,11 @@ def clear_starts(folder: Path, kept: Sequence[Path]) -> None:
 def cutoffs_of(args: Args, iteration: int) -> Path:
     """Where the states lie at which episodes of an iteration's rollout were cut off."""
     return starts_folder(args) / f"cutoffs_iter{iteration}"
+
+
+def next_cutoffs(args: Args, progress: Progress) -> list[Path]:
+    """The states that the next rollout may go on from."""
+    return sorted(cutoffs_of(args, progress.iteration - (progress.phase == "roll out")).glob("*.state"))
 
 
 def rollout_episodes(args: Args, starts: EpisodeStarts, handovers: tuple[Path, ...], iteration: int) -> list[EpisodeSpec]:
@@ -634,6 +642,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
     data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
     check_not_of_another_run(list(models.values()), known_name, args.overwrite)
+    if checkpoint is not None:  # the data set would be cut off there, too
+        step = checkpoint.get("global_step", 0)
+        check_not_behind([models["last"], models["final"]], args.resume_from, known_name, step, args.overwrite)
     if checkpoint is None and data_file.exists() and not args.overwrite and holds_rows(data_file):
         goes_on = f"continue that run with --resume-from {models['last']}; " if models["last"].is_file() else ""
         raise DaggerDataError(
@@ -648,6 +659,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     begun = checkpoint is not None and checkpoint["progress"].get("rows", 0) > 0  # the demonstrations are in the data set
     if args.expert_data_dir is not None and not begun:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
+        say_doubles(facts["doubles"])
         files, last_steps = limit_labels(files, args.max_labels)
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")
@@ -716,7 +728,10 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
                 "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
             )
-        if changes := what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats):
+        changes = what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats)
+        if args.cutoff_share and (gone := progress.cutoffs - len(next_cutoffs(args, progress))) > 0:
+            changes.append(f"{gone} states of --cutoff-share are gone from {starts_folder(args)}")
+        if changes:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
         with restoring(args.resume_from):
@@ -782,6 +797,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     def save(path: Path, record: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with a record, that of a network to play with; without, one that training can go on from."""
         learner.check_finite(progress.step, models["last"] if models["last"].is_file() else args.resume_from)
+        data.check_in_place()
         state = learner.state_dict()
         content = {
             "algorithm": "dagger",
@@ -802,6 +818,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         }
         if record is None:
             progress.rows, progress.labels = data.n_committed, labeller.state_dict()
+            progress.cutoffs = len(next_cutoffs(args, progress))
             content["data_digest"] = data.digest(data.n_committed)
             content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
@@ -957,11 +974,16 @@ def open_data(
 ) -> DaggerData:
     """The run's data set: a new one, or that of the checkpoint's run."""
     if checkpoint is not None:
+        if not path.is_file():
+            beside = Path(args.resume_from).with_name(path.name)
+            hint = f"say --model-dir {beside.parent}, where it is" if beside.is_file() else "copy it there from where the run was"
+            raise DaggerDataError(f"{path}: the data set of {args.resume_from} is not there; {hint}")
         return DaggerData(path, "open", milestone=milestone, buttons=buttons)
     theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]  # without rows, if it is there at all
     if args.overwrite:  # all of the other run, so that whoever goes on with this one finds nothing of that in his way
         theirs += [path.with_name(f"{args.exp_name}_{name}.pth") for name in ("best", "last", "final")]
-        theirs += map(Path, glob.glob(f"{glob.escape(str(path.with_name(args.exp_name)))}_iter*.pth"))
+        iterations = re.compile(rf"{re.escape(args.exp_name)}_iter\d+\.pth")  # not those of another, {exp_name}_iterative
+        theirs += [file for file in path.parent.glob("*.pth") if iterations.fullmatch(file.name)]
     for file in theirs:
         file.unlink(missing_ok=True)
     return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)

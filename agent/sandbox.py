@@ -67,6 +67,8 @@ were killed."""
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0  # of a worker's start, which takes a third of one on an idle machine
+_SUSPENDED_SECONDS = 1.0
+"""A host that wakes so much later than it wanted was not running meanwhile."""
 _KILL_SECONDS = 5.0
 _FOLDER_PREFIX = "sandbox_root_"
 _UNLOCKED_SECONDS = 1.0  # a folder that is so young may not be locked yet
@@ -686,11 +688,18 @@ def _end_process(process: subprocess.Popen, fds: Sequence[int]) -> None:
 
 
 def _wait(events: dict[int, int], deadline: float) -> dict[int, int]:
-    """What of it happens until the deadline, of time.monotonic()."""
+    """What of it happens until the deadline, of time.monotonic(). If this process itself stood still then (in a job that is
+    suspended, and the child with it), it waits as long again."""
     poll = select.poll()
     for fd, event in events.items():
         poll.register(fd, event)
-    return dict(poll.poll(max(0, math.ceil((deadline - time.monotonic()) * 1000))))
+    milliseconds = max(0, math.ceil((deadline - time.monotonic()) * 1000))
+    while True:
+        began = time.monotonic()
+        happened = poll.poll(milliseconds)
+        overslept = time.monotonic() - began - milliseconds / 1000
+        if happened or not milliseconds or overslept < _SUSPENDED_SECONDS:
+            return dict(happened)
 
 
 def _write_blocking(fd: int, content: dict[str, Any]) -> None:

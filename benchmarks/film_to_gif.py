@@ -37,7 +37,7 @@ from common.files import atomic_write
 def main(args: Args) -> None:
     frames = []
     for film in args.films:
-        with av.open(film) as container:
+        with av.open(str(Path(film).absolute())) as container:
             for frame in container.decode(video=0):
                 image = frame.to_image().convert("L")
                 size = (args.width, image.height * args.width // image.width)

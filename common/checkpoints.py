@@ -344,6 +344,33 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
             )
 
 
+def check_not_behind(
+    paths: Sequence[str | os.PathLike], resumed: str | os.PathLike, run_name: str | None, step: int, overwrite: bool
+) -> None:
+    """Refuse to replace what a run did after the checkpoint that it is to go on from.
+
+    Args:
+        paths: checkpoints that will be written. Those that don't exist, or are of another run, are fine.
+        resumed: the checkpoint to go on from.
+        run_name: the run that goes on; None if it is a new one.
+        step: that the checkpoint is of.
+        overwrite: the user said that it may be replaced.
+
+    Raises CheckpointError that names the first such file and the ways out.
+    """
+    if overwrite or run_name is None:
+        return
+    for path in map(Path, paths):
+        if not path.exists() or path.samefile(resumed):
+            continue
+        other = load_checkpoint(path)
+        if other.get("run_name") == run_name and other.get("global_step", 0) > step:
+            raise CheckpointError(
+                f"{resumed}: is of step {step:,}, but {path} of step {other['global_step']:,} of the same run, which would be "
+                f"replaced. Go on from the later one, or say --overwrite to throw away what came after the earlier one"
+            )
+
+
 def rng_state() -> dict[str, Any]:
     """The state of Python's, numpy's and torch's global generators, in types that `torch.load` accepts."""
     numpy_state = np.random.get_state(legacy=False)

@@ -19,6 +19,7 @@ Tables (what the columns of `rows` mean is said at `Row` and `Label`):
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -224,6 +225,7 @@ class DaggerData:
             raise DaggerDataError(f"{self.path}: no such data set; {hint}")
         with self._errors():
             self._connection = connect(self.path, write=mode != "read", timeout=1.0 if mode != "read" else 30.0)
+        self._stat = self.path.stat()
         try:
             with self._errors():
                 self._check_header()
@@ -361,6 +363,7 @@ class DaggerData:
         last.
         """
         self._must_write()
+        self.check_in_place()
         if self._n_rows == self._n_committed:
             raise DaggerDataError(f"{self.path}: nothing was appended, so iteration {iteration} can't be committed")
         if self._iterations != {iteration}:
@@ -379,6 +382,16 @@ class DaggerData:
             self._connection.execute("COMMIT")
             self._connection.execute("BEGIN IMMEDIATE")
             self._begin()
+
+    def check_in_place(self) -> None:
+        """Raise DaggerDataError if the file is no longer the one of its name: what is written then is found by nobody."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(self.path.stat(), self._stat):
+                return
+        raise DaggerDataError(
+            f"{self.path}: was moved, deleted or replaced while this run writes it; put it back where it was, with the checkpoints "
+            "beside it, and go on from there with --resume-from"
+        )
 
     def discard(self) -> None:
         """Drop all that is not committed."""

@@ -19,11 +19,13 @@ missing.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from common.archives import told_damage
-from common.files import is_running, named_errors
+from common.files import is_running, link_complaint, make_folder, named_errors
 from common.npz_files import NpzReader, PickledError, open_npz
 
 NO_LABEL = -1
@@ -108,6 +110,8 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
     Raises DemonstrationError if the folder is missing or holds none.
     """
     folder = Path(expert_data_dir)
+    if complaint := link_complaint(folder):
+        raise DemonstrationError(f"{complaint}; mount it, or name another folder of demonstrations")
     if not folder.is_dir():
         raise DemonstrationError(f"{folder}: no such folder of demonstrations; record some with collect_expert_data.py")
     files = sorted(folder.glob("episode_*.npz"), key=lambda path: (_number(path), path.name))
@@ -137,7 +141,7 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
     Raises DemonstrationError if the episode's arrays don't fit together.
     """
     folder = Path(expert_data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _check(episode, "the episode to be saved")
     arrays = {
         "observations": np.asarray(episode.observations, dtype=np.uint8),
@@ -296,7 +300,8 @@ def select_episodes(
 
     Returns:
         The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several), `milestones`
-        (of each file) and, where the files tell, `game`, `rom_sha256` and `buttons`.
+        (of each file), `doubles` (files that are left out, see `doubles_of`) and, where the files tell, `game`, `rom_sha256`
+        and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -309,13 +314,39 @@ def select_episodes(
                 f"{expert_data_dir}: no demonstrations of {milestone}, only of {', '.join(present)}; record some with "
                 f"collect_expert_data.py --milestone {milestone}"
             )
-    entries = entries[:max_episodes]
+    doubles = doubles_of([path for path, _ in entries])
+    entries = [(path, metadata) for path, metadata in entries if path not in doubles][:max_episodes]
     facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
     for key in ("milestone", "tier", "worlds"):
         found = {metadata.get(key) for _, metadata in entries}
         facts[key] = found.pop() if len(found) == 1 else None
     facts["milestones"] = [metadata.get("milestone") for _, metadata in entries]
+    facts["doubles"] = doubles
     return [path for path, _ in entries], facts
+
+
+def doubles_of(files: Sequence[Path]) -> dict[Path, Path]:
+    """Files that hold, byte for byte, what one before them holds, and that one: copies that were made by hand, or of folders that
+    were put together. Split for validation, an episode would else be on both sides."""
+    sizes = {path: path.stat().st_size for path in files}
+    alike = Counter(sizes.values())
+    first: dict[bytes, Path] = {}
+    doubles = {}
+    for path in sorted(files, key=lambda path: _FILE_NAME.fullmatch(path.name) is None):  # "episode_0001 (1).npz" is the copy
+        if alike[sizes[path]] > 1:  # only of those is the content looked at
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            if first.setdefault(digest, path) != path:
+                doubles[path] = first[digest]
+    return doubles
+
+
+def say_doubles(doubles: Mapping[Path, Path]) -> None:
+    """Print which files are left out, as `doubles_of` found them."""
+    for path, first in list(doubles.items())[:3]:
+        print(f"{path}: left out, a copy of {first.name}")
+    if len(doubles) > 3:
+        print(f"and {len(doubles) - 3} more copies")
 
 
 def split_episodes(
@@ -388,7 +419,7 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
         if value is not None and (type(value) not in kinds or (type(value) is int and abs(value) >= 1 << 63)):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
-    if "buttons" in metadata and not (metadata["buttons"] and all(isinstance(name, str) for name in metadata["buttons"])):
+    if metadata.get("buttons") is not None and not (metadata["buttons"] and all(isinstance(name, str) for name in metadata["buttons"])):
         raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
     return metadata
 

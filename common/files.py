@@ -44,6 +44,27 @@ def named_errors(path: str | os.PathLike) -> Iterator[None]:
         raise
 
 
+def make_folder(path: str | os.PathLike) -> None:
+    """Make a folder, and those that it lies in, where they are missing.
+
+    Raises OSError. Of a link that leads nowhere (to a disk that is not mounted, or was cleared) the system only says that it
+    exists; this says what is wrong.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if (complaint := link_complaint(path)) is None:
+            raise
+        raise FileNotFoundError(errno.ENOENT, complaint, os.fspath(path)) from None
+
+
+def link_complaint(path: Path) -> str | None:
+    """What is wrong with a path that is, or lies below, a link to what is not there; None if it is not."""
+    link = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
+    return None if link is None else f"{link} is a link to {os.readlink(link)}, which is not there"
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` when the block ends without an error.
@@ -53,7 +74,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     with a dot and keeps the suffix, which some writers look at.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         with named_errors(path):
@@ -126,7 +147,7 @@ def exclusive_lock(
 def _try_lock(path: Path) -> IO[str] | None:
     """The file, open, empty and locked; None if somebody else has it."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
             file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
             try:

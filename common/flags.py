@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from common.lasting_output import outlive_output
 from common.plain_names import is_plain_name
 
 T = TypeVar("T")
@@ -32,14 +33,23 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
     """The command line as a dataclass, by `tyro.cli`. A switch may be given a word, too: `--video False` is `--no-video`.
 
     A default that names a file of the repository (the bundled ROM, its milestones) is found from any folder: where the folder
-    that the script was started in holds no such file, the value becomes the repository's own.
+    that the script was started in holds no such file, the value becomes the repository's own. A path that begins with `~/` is
+    below the home folder, also where the shell leaves that as it is (`--model-dir=~/models`).
+
+    Output that can't be written, or shown, ends no script from here on (`common.lasting_output`).
     """
     args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
+    outlive_output()
     here = {item.name: getattr(args, item.name) for item in fields(args)}
     found = {
         name: type(value)(_ROOT / value)
         for name, value in here.items()
         if isinstance(value, str | Path) and str(value) in _SHIPPED and not Path(value).exists()
+    }
+    found |= {
+        name: type(value)(os.path.expanduser(value))
+        for name, value in here.items()
+        if isinstance(value, str | Path) and str(value).startswith("~/")
     }
     return replace(args, **found) if found else args
 

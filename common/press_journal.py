@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from common.demonstrations import DemonstrationError
+from common.files import make_folder
 
 FORMAT = 1
 
@@ -112,7 +113,7 @@ class PressJournal:
             self._file = None
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self._file = open(self.path, "ab", buffering=0)
         self._file.truncate(self._length)
         if not self._length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import threading
 import time
@@ -156,7 +157,8 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") 
         names: of the n classes.
         title: above it.
     """
-    from matplotlib.figure import Figure  # without pyplot, so that no display is looked for
+    os.environ["MPLBACKEND"] = "agg"  # a notebook hands its own to what it starts, and that need not be installed here
+    from matplotlib.figure import Figure
 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(1.5 + 0.55 * len(names), 1.3 + 0.5 * len(names)), layout="constrained")

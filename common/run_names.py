@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock
+from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, make_folder
 
 RUNS = Path("runs")
 MOST_BYTES = 100
@@ -66,7 +66,7 @@ def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]
     while True:
         folder = runs_dir / f"{exp_name}_{seed}_{second}"
         try:
-            runs_dir.mkdir(parents=True, exist_ok=True)
+            make_folder(runs_dir)
             folder.mkdir()
             break
         except FileExistsError:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from common.files import make_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 ATTACHED = Path(__file__).with_name("attached_script.py")
 SECONDS_TO_END = 30
@@ -61,7 +63,7 @@ def run_script(
     attached = [sys.executable, "-P", str(ATTACHED), shown(path), *flags]
     target = None
     if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
         target = log.open("a" if append else "w")
     reader = None if log is None or on_line is None else _LineReader(log, on_line)
     try:

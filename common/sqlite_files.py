@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from common.files import is_running
+from common.files import is_running, make_folder
 
 WITHDRAWN_TABLE = """
 CREATE TABLE IF NOT EXISTS withdrawn (id INTEGER PRIMARY KEY, expert TEXT NOT NULL, reason TEXT NOT NULL, time TEXT NOT NULL);
@@ -63,7 +63,7 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
     The file appears whole or not at all. Returns False, and changes nothing, if there is one already, even if another
     process made it at this moment. The folder is made if it is missing. Raises sqlite3.Error and OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     clear_unfinished(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:

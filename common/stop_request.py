@@ -7,10 +7,11 @@ from types import FrameType
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a wish that a loop can look at; a second SIGINT ends the process as usual.
+    """Turns the first SIGINT, SIGTERM or SIGHUP (its terminal was closed) into a wish that a loop can look at; a second SIGINT ends
+    the process as usual.
 
     Further SIGTERMs change nothing: where a whole job is ended, whoever started this process sends one, too, and it is to save in
-    peace.
+    peace. Where SIGHUP is ignored, as under `nohup`, it stays so.
 
     Calling it says whether it is time to stop. Works in the main thread only, as signal handlers do.
 
@@ -20,7 +21,10 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            heeded.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._note) for number in heeded}
 
     def __call__(self) -> bool:
         return self.signal is not None

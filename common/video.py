@@ -12,6 +12,8 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common.files import make_folder
+
 
 class VideoWriter:
     """Writes screens into an MP4 file (H.264, yuv420p), one frame per `add`; a context manager.
@@ -31,7 +33,7 @@ class VideoWriter:
         if self.path.suffix != ".mp4":
             raise ValueError(f"{self.path}: a video's name ends in .mp4")
         self.fps, self.scale, self.quality = fps, scale, quality
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.{id(self)}.tmp.mp4")
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
@@ -99,7 +101,7 @@ class VideoWriter:
         self._bar = bar
         self._font = ImageFont.load_default(size=8 * self.scale)
         width, height = size[0], size[1] + (12 * self.scale if bar else 0)
-        self._container = av.open(str(self._temporary), "w")
+        self._container = av.open(str(self._temporary.absolute()), "w")  # what stands before a colon would be a protocol
         self._stream = self._container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1000))
         self._stream.width, self._stream.height = width + width % 2, height + height % 2  # yuv420p halves both
         self._stream.pix_fmt = "yuv420p"

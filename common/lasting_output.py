@@ -1,0 +1,42 @@
+"""Standard output that ends no run: when nobody reads it any more, its disk is full, or it can't show a letter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+
+class _LastingFile(io.FileIO):
+    """A file descriptor that leads nowhere once it can't be written any more, which is said once."""
+
+    def write(self, data: bytes) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:  # a pipe's reader has ended, a terminal was closed, a disk is full
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            with contextlib.suppress(OSError):
+                print(f"what is printed can't be written any more ({error.strerror}); the run goes on without", file=sys.stderr)
+            return memoryview(data).nbytes
+
+
+def outlive_output() -> None:
+    """Let this process outlive its standard output and error output, and escape what they can't show.
+
+    Streams that somebody has put in their places, a test for example, stay as they are.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or replaced
+            continue
+        stream.flush()
+        lasting = io.TextIOWrapper(
+            io.BufferedWriter(_LastingFile(stream.fileno(), "w", closefd=False)),
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering or stream.write_through,  # PYTHONUNBUFFERED
+        )
+        setattr(sys, name, lasting)
