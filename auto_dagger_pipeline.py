@@ -147,7 +147,7 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import clear_temporaries, save_json
+from common.files import clear_temporaries, read_file, save_json
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
 from common.pipeline_folder import (
     FILMS,
@@ -342,7 +342,7 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
         identity = oracle.identity
     if path.is_file():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = json.loads(read_file(path, 1 << 24))
             expert, facts = kept["expert"], kept["facts"]
             wrong = [name for name, kind in EXPERT_FACTS.items() if not is_of_type(facts[name], kind)]
             if wrong:

@@ -235,7 +235,7 @@ class AnswerCache:
     def _note_unusable(self, key: bytes, values: Sequence[object]) -> None:
         if not self._unusable:
             warnings.warn(
-                f"{self.path}: the answer {str(tuple(values))[:80]} can't be one to a question of {self.n_actions} buttons; "
+                f"{self.path}: the answer {ascii(tuple(values))[:80]} can't be one to a question of {self.n_actions} buttons; "
                 "this one, and others like it, are asked for again",
                 RuntimeWarning,
                 stacklevel=3,
@@ -250,10 +250,10 @@ class AnswerCache:
             return None
         buttons = range(self.n_actions)
         if (
-            not (action in buttons and kind is None or action is None and isinstance(kind, str))
+            not (action in buttons and kind is None or action is None and kind in DETERMINISTIC_KINDS)
             or not isinstance(action, int | None)  # 1.0 is in a range, too
             or not isinstance(reason, str | None)
-            or (actions is not None and (action not in actions or any(one not in buttons for one in actions)))
+            or (actions is not None and (action not in actions or any(one not in buttons for one in actions) or len(set(actions)) < len(actions)))
         ):
             return None
         return CachedAnswer(action, kind, reason, actions)

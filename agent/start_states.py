@@ -173,7 +173,7 @@ class _Maker:
             return True  # not made here: somebody put it there, and means it
         try:
             game = json.loads(sidecar_path(path).read_text(encoding="utf-8")).get("game")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return False
         if game != self.identity.game:
             raise StartStateError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -66,6 +66,13 @@ class BlobTable:
         return dict(
             self.connection.execute(f"SELECT id, data FROM {self.table} WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
         )
+
+    def foreign(self, found: Mapping[int, bytes]) -> int | None:
+        """Of number -> SHA-256 of what was read as its blob, one that is another blob's; None if there is none."""
+        wanted = json.dumps(list(found))
+        query = f"SELECT id, sha256 FROM {self.keys} WHERE id IN (SELECT value FROM json_each(?))"
+        keys = dict(self.connection.execute(query, (wanted,)))
+        return next((number for number, key in found.items() if keys.get(number) != key), None)
 
     def _load(self) -> None:
         cursor = self.connection.execute(f"SELECT id, sha256 FROM {self.keys} ORDER BY id")

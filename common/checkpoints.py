@@ -45,8 +45,8 @@ _GLOBALS = {
 """What a checkpoint may name, beside the kinds of numbers in tensors. `torch.load` allows more, with some of which a few bytes ask
 for gigabytes (`bytearray`, `UntypedStorage`, `_codecs.encode`)."""
 
-_MOST_DESCRIPTION = 16 * 1024 * 1024
-"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes."""
+_MOST_DESCRIPTION = 4 * 1024 * 1024
+"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes. A run's have some 20 kB."""
 
 MOST_STACKED = 1000
 """Pictures per input at most."""
@@ -109,7 +109,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
         value = checkpoint.get(key)
         if value is not None and not is_of_type(dict(value) if isinstance(value, dict) else value, kind):
             wanted = getattr(kind, "__name__", str(kind))
-            raise CheckpointError(f"{path}: its {key} is {_short(ascii(value))}, wanted {wanted}; use another checkpoint")
+            raise CheckpointError(f"{path}: its {key} is {_shown(value)}, wanted {wanted}; use another checkpoint")
     if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
         raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")
     return checkpoint
@@ -198,16 +198,16 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     if arguments is None:
         raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
     if not isinstance(arguments, dict):
-        raise CheckpointError(f"{path}: its 'network' is {_short(arguments)}, wanted a dictionary; use another checkpoint")
+        raise CheckpointError(f"{path}: its 'network' is {_shown(arguments)}, wanted a dictionary; use another checkpoint")
     arguments = dict(arguments)
     kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
     if not isinstance(kind, str) or kind not in NETWORKS:
         raise CheckpointError(
-            f"{path}: its network is of kind {_short(repr(kind))}, but there are only {', '.join(NETWORKS)} here; another version "
+            f"{path}: its network is of kind {_shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
             "wrote it: use that one, or train again"
         )
     known = inspect.signature(NETWORKS[kind]).parameters
-    if unknown := [str(name) for name in arguments if name not in known]:
+    if unknown := [_shown(name) for name in arguments if name not in known]:
         raise CheckpointError(
             f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
             f"version or program wrote it: use that one, or train again"
@@ -258,14 +258,14 @@ def saved_fields(
     """
     content = checkpoint.get(key, {})
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: its {key!r} is {_short(content)}, wanted a dictionary; use another checkpoint")
+        raise CheckpointError(f"{path}: its {key!r} is {_shown(content)}, wanted a dictionary; use another checkpoint")
     types = get_type_hints(kind)
     found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
     for name, value in found.items():
         if strict and not is_of_type(value, types[name]):
             wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
             raise CheckpointError(
-                f"{path}: in its {key!r}, {name} is {_short(repr(value))}, wanted {wanted}; use another checkpoint"
+                f"{path}: in its {key!r}, {name} is {_shown(value)}, wanted {wanted}; use another checkpoint"
             )
     return {name: value for name, value in found.items() if is_of_type(value, types[name])}
 
@@ -288,7 +288,7 @@ def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> st
     """
     name = checkpoint.get("run_name")
     if not is_plain_name(name):
-        raise CheckpointError(f"{path}: its run_name is {_short(ascii(name))}, which is no plain name; use another checkpoint")
+        raise CheckpointError(f"{path}: its run_name is {_shown(name)}, which is no plain name; use another checkpoint")
     return name
 
 
@@ -315,8 +315,8 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
             continue
         if key == "buttons":
             has, value = list(has), list(value)
-        if has != value:
-            raise CheckpointError(f"{path}: has {key} {_short(has)}, here it is {_short(value)}: {hints[key]}")
+        if not _same(has, value):
+            raise CheckpointError(f"{path}: has {key} {_shown(has)}, here it is {_shown(value)}: {hints[key]}")
 
 
 def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str | None, overwrite: bool) -> None:
@@ -335,11 +335,11 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
         if not path.exists():
             continue
         owner = load_checkpoint(path).get("run_name", "an unknown run")
-        if owner != run_name:
+        if not _same(owner, run_name):
             last = path.with_name(path.name.rsplit("_", 1)[0] + "_last.pth")
             goes_on = f"continue that run with --resume-from {last}; " if last.is_file() else ""
             raise CheckpointError(
-                f"{path} already exists (run {owner}). Choose another --exp-name or --model-dir; {goes_on}"
+                f"{path} already exists (run {_shown(owner)}). Choose another --exp-name or --model-dir; {goes_on}"
                 f"or replace it with --overwrite"
             )
 
@@ -444,8 +444,25 @@ def _tuples(value: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """An error's text in one line of bearable length."""
-    return _short(" ".join(str(error).split()) or type(error).__name__, 300)
+    """An error's text in one line of bearable length. It may quote a file, whose characters need not be for a screen."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return _short("".join(char if char.isprintable() else ascii(char)[1:-1] for char in words[:1000]), 300)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal; a stranger's can be nested deeper than Python compares."""
+    try:
+        return bool(one == other)
+    except (RecursionError, RuntimeError):
+        return False
+
+
+def _shown(value: Any) -> str:
+    """A value of a file for a message: in one line that can be printed, and no longer than bearable."""
+    try:
+        return _short(value if isinstance(value, str) and value.isprintable() else ascii(value))
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
 
 
 def _short(value: Any, most: int = 80) -> str:

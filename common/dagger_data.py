@@ -43,6 +43,7 @@ from common.sqlite_files import (
     check_schema,
     connect,
     create,
+    has_withdrawn,
     header,
     told_errors,
     withdrawn_experts,
@@ -526,6 +527,7 @@ class DaggerData:
             pictures = np.stack([decode_picture(stored[number]) for number in distinct.tolist()])
             if self._shape not in (None, pictures.shape[1:]):
                 raise ValueError(f"it is {pictures.shape[1:]}, the first is {self._shape}")
+            self._check_keys(self._frames, dict(zip(distinct.tolist(), map(picture_key, pictures), strict=True)))
             return pictures[places]
         except ValueError as error:
             raise DaggerDataError(f"{self.path}: a picture is damaged ({error}); delete the file and start anew") from error
@@ -536,7 +538,9 @@ class DaggerData:
         with self._errors():
             stored = self._snapshots.get({number for number in numbers if number >= 0})
         try:
-            return [None if number < 0 else inflate(stored[number], _MOST_SNAPSHOT) for number in numbers]
+            unpacked = {number: inflate(data, _MOST_SNAPSHOT) for number, data in stored.items()}
+            self._check_keys(self._snapshots, {number: hashlib.sha256(data).digest() for number, data in unpacked.items()})
+            return [None if number < 0 else unpacked[number] for number in numbers]
         except (KeyError, ValueError) as error:
             raise DaggerDataError(f"{self.path}: a snapshot is damaged ({error!r}); delete the file and start anew") from error
 
@@ -697,6 +701,8 @@ class DaggerData:
                 "one": f"typeof({' + '.join(('iteration', *counted))}) = 'integer'",
             }),
         }  # fmt: skip
+        if has_withdrawn(self._connection):
+            tables["withdrawn"] = ("id", None, {name: f"typeof({name}) = 'text'" for name in ("expert", "reason", "time")})
         for table, (key, count, columns) in tables.items():
             right = " AND ".join(f"ifnull({condition}, 0)" for condition in columns.values())
             query = f"SELECT {key}, {', '.join(columns.values())} FROM {table} WHERE NOT ({right})"
@@ -706,14 +712,31 @@ class DaggerData:
                 raise DaggerDataError(
                     f"{self.path}: is damaged ({table}, {key} {wrong[0]}: {column} can't be what it is); delete it and start anew"
                 )
+            if table == "rows":
+                self._check_episodes()
             if count is not None and self._connection.execute(f"SELECT count(*), min({key}) FROM {table}").fetchone() != (
                 count, 0 if count else None,
             ):  # fmt: skip
                 raise DaggerDataError(f"{self.path}: is damaged ({table} lacks some of its {count}); delete it and start anew")
 
+    def _check_episodes(self) -> None:
+        """Raise DaggerDataError unless the rows of each episode follow one another, from step 0 on."""
+        for what, query in {
+            "the row before it is of another episode or step":
+                "SELECT a.id FROM rows a JOIN rows b ON b.id = a.previous WHERE a.step > 0 AND "
+                "(a.episode <> b.episode OR a.step <> b.step + 1)",
+            "another is the same step of its episode": "SELECT max(id) FROM rows GROUP BY episode, step HAVING count(*) > 1",
+        }.items():  # fmt: skip
+            wrong = self._connection.execute(query).fetchone()
+            if wrong is not None:
+                raise DaggerDataError(f"{self.path}: is damaged (rows, id {wrong[0]}: {what}); delete it and start anew")
+
     def _check_whole(self) -> None:
         """Raise DaggerDataError if the tables end elsewhere than the last commit says: the file was cut short."""
         last = self._connection.execute("SELECT rows, frames, snapshots, names FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+        commits = self._connection.execute("SELECT iteration, rows FROM commits ORDER BY id").fetchall()
+        if any(values != sorted(set(values)) for values in map(list, zip(*commits, strict=True))):
+            raise DaggerDataError(f"{self.path}: is damaged (its commits don't follow one another); delete it and start anew")
         found = tuple(self._count(table) for table in ("rows", "frames", "snapshots", "names"))
         self._connection.execute("SELECT data FROM frames ORDER BY id DESC LIMIT 1").fetchone()
         if found != (last or (0, 0, 0, 0)):
@@ -832,6 +855,13 @@ class DaggerData:
             number = self._name_numbers[name] = len(self._name_numbers)
             self._connection.execute("INSERT INTO names VALUES (?, ?)", (number, name))
         return number
+
+    def _check_keys(self, table: BlobTable, found: Mapping[int, bytes]) -> None:
+        """Raise ValueError unless each blob is the one that the file's digest, which holds the keys, was made of."""
+        with self._errors():
+            foreign = table.foreign(found)
+        if foreign is not None:
+            raise ValueError(f"number {foreign} is another one than its SHA-256 says")
 
     def _numbers(self, column: str, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(n,) int64: a column's values at the rows `ids`. Raises IndexError for a row that isn't there."""

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.files import read_file
+
 if TYPE_CHECKING:
     from pokemon_env.games.base import Game
 
 DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
 """The bundled game's."""
+
+
+_MOST_BYTES = 1 << 24
 
 
 class MilestoneConfigError(ValueError):
@@ -52,7 +57,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     """The entries by id, in the file's order. Raises MilestoneConfigError."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, _MOST_BYTES))
     except FileNotFoundError:
         raise MilestoneConfigError(f"{path}: no such file; without --milestone-config it is the bundled game's") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -94,6 +94,7 @@ def open_npz(path: Path, names: Collection[str]) -> Iterator[NpzReader]:
             raise ArchiveError("is a single array")
         with open_archive(file, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)) as archive:
             reader = NpzReader(archive)
-            if strange := [name for name in reader.names if name not in names]:
-                raise ArchiveError(f"has {str(strange[0])[:40]!r}, which does not belong there")
+            allowed = {f"{name}.npy" for name in names}  # with an ending, or one array could stand there twice
+            if strange := [entry.filename for entry in archive.infolist() if entry.filename not in allowed]:
+                raise ArchiveError(f"has {strange[0].removesuffix('.npy')[:40]!r}, which does not belong there")
             yield reader

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.evaluation import EvaluationStopped
-from common.files import AlreadyLockedError, exclusive_lock, save_json
+from common.files import AlreadyLockedError, exclusive_lock, read_file, save_json
 from common.flags import by_place
 from common.plain_names import is_plain_name
 from common.script_runs import never
@@ -46,6 +46,7 @@ def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Cal
 
 SETTINGS = "pipeline_settings.json"
 """Says whose a folder is."""
+_MOST_SETTINGS = 1 << 24  # bytes
 
 
 def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: bool) -> str | None:
@@ -62,11 +63,11 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
     settings = json.loads(json.dumps(settings))
     if path.is_file() and not overwrite:
         try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
+            saved = json.loads(read_file(path, _MOST_SETTINGS))
             before, name = dict(saved["settings"]), saved["name"]
             if not is_plain_name(name):  # it names folders
                 raise ValueError(f"its name is {repr(name)[:40]}, which is no plain name")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:
             raise PipelineError(

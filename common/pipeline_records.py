@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from common.files import atomic_write, save_json
+from common.files import atomic_write, read_file, save_json
 from common.plain_names import is_plain_name
 from common.value_types import is_of_type
 
 Status = Literal["completed", "failed", "skipped"]
+_MOST_BYTES = 1 << 26
 
 
 class PipelineRecordsError(ValueError):
@@ -119,7 +120,7 @@ class PipelineRecords:
 
 def _read(path: Path) -> list[Record]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(read_file(path, _MOST_BYTES))
         return [_record(row) for row in rows]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PipelineRecordsError(f"{path} can't be read ({error}); move it away, or choose another --output-dir") from error

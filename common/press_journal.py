@@ -12,9 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from common.demonstrations import DemonstrationError
-from common.files import make_folder
+from common.files import make_folder, read_file
 
 FORMAT = 1
+_MOST_BYTES = 1 << 26
+"""Three million presses."""
 
 
 def checksum(before: int, action: int, picture: np.ndarray) -> int:
@@ -43,9 +45,11 @@ class PressJournal:
         self._file: IO[bytes] | None = None
         self._length = 0  # bytes of whole lines
         try:
-            content = self.path.read_bytes()
+            content = read_file(self.path, _MOST_BYTES)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise DemonstrationError(f"{self.path}: can't be read ({error.strerror}); move it away to begin anew") from error
         *lines, _ = content.split(b"\n")  # after the last newline stands nothing, or half a line
         for number, line in enumerate(lines, start=1):
             try:

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -27,8 +28,11 @@ _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp(-wal|-shm|-journal)?")
 
 
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+
+
 class SchemaError(ValueError):
-    """A file holds other things than it should; the text says which."""
+    """A file, or what lies beside it, holds other things than it should; the text says which."""
 
 
 @contextlib.contextmanager
@@ -45,7 +49,7 @@ def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -
         yield
     except sqlite3.Error as cause:
         name = getattr(cause, "sqlite_errorname", None) or ""
-        if any(name.startswith(code) for code in _BROKEN):
+        if any(name.startswith(code) for code in _BROKEN) or (not name and "decode" in str(cause)):  # text that is none
             raise error(f"{path}: is not {what}, or is damaged ({cause}); {if_broken}") from cause
         if any(name.startswith(code) for code in _BUSY):
             raise error(f"{path}: another process is writing to it ({cause}); wait until it has ended, or end it") from cause
@@ -98,8 +102,9 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     """A connection in autocommit mode to a file that exists; callers say BEGIN and COMMIT themselves.
 
     It may be used by any thread, one at a time. `timeout` is how many seconds it waits for another process's writing.
-    Raises sqlite3.Error.
+    Raises sqlite3.Error, OSError, and SchemaError for files beside it that would harm.
     """
+    _check_beside(path)
     if write:
         clear_unfinished(path)  # of one who was killed just after the file had got its name
     options = f"mode={'rw' if write else 'ro'}"
@@ -119,6 +124,27 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def _check_beside(path: Path) -> None:
+    """Raise SchemaError if SQLite would do harm with what lies beside a file, before it is opened.
+
+    A rollback journal ends with the name of another journal if its transaction was over several files. SQLite then takes that file
+    for one, and deletes it, whatever it is. No transaction here is over several files.
+    """
+    for ending in ("", "-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + ending)
+        try:
+            kind = (beside.stat() if not ending else beside.lstat()).st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(kind):  # it would wait for a pipe for ever
+            raise SchemaError(f"{beside.name} is no file")
+        if ending == "-journal":
+            with beside.open("rb") as journal:
+                journal.seek(-min(len(_JOURNAL_MAGIC), beside.stat().st_size), os.SEEK_END)
+                if journal.read() == _JOURNAL_MAGIC:
+                    raise SchemaError(f"{beside.name} would have another file deleted")
+
+
 def add_withdrawn(connection: sqlite3.Connection, expert: str, reason: str) -> None:
     """Add an expert to `WITHDRAWN_TABLE`, which is made if it is missing. Raises sqlite3.Error."""
     connection.execute(WITHDRAWN_TABLE)
@@ -126,9 +152,14 @@ def add_withdrawn(connection: sqlite3.Connection, expert: str, reason: str) -> N
     connection.execute("INSERT INTO withdrawn (expert, reason, time) VALUES (?, ?, ?)", (expert, reason, now))
 
 
+def has_withdrawn(connection: sqlite3.Connection) -> bool:
+    """Whether the file has `WITHDRAWN_TABLE`. Raises sqlite3.Error."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'withdrawn'").fetchone() is not None
+
+
 def withdrawn_experts(connection: sqlite3.Connection) -> dict[str, str]:
     """expert -> why its answers were withdrawn; none where there is no such table. Raises sqlite3.Error."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'withdrawn'").fetchone():
+    if not has_withdrawn(connection):
         return {}
     return dict(connection.execute("SELECT expert, reason FROM withdrawn ORDER BY id"))
 

@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from common.files import read_file
+
 if TYPE_CHECKING:
     from pokemon_env.window import Window
+
+_MOST_BYTES = 1 << 26
+"""Of a ROM; the largest cartridges of the Game Boy Advance have half as many."""
 
 
 class EmulatorError(RuntimeError):
@@ -157,7 +162,7 @@ class Rom:
         if path.is_dir():
             raise RomError(f"the ROM {path} is a folder: give the .gb file itself.")
         try:
-            data = path.read_bytes()
+            data = read_file(path, _MOST_BYTES)
         except FileNotFoundError:
             raise RomError(
                 f"there is no ROM file {path}: check the path, or give none for the bundled game (which `make rom` builds)."

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
 import warnings
 import zlib
@@ -24,10 +26,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.files import read_file
 from pokemon_env.emulator import EmulatorError
 
 FORMAT = 1
 _GZIP_MAGIC = b"\x1f\x8b"
+_MOST_BYTES = 1 << 26
+"""Of a state: an emulator's has some 200 kB. Half a megabyte of gzip can be half a gigabyte."""
+_MOST_SIDECAR = 1 << 24
+_VERSION = re.compile(r"[0-9a-z.+-]{1,40}")
 
 
 class StateFileError(EmulatorError):
@@ -111,21 +118,23 @@ def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
         return SavedState(path, data)
     if sidecar["rom_sha256"] != identity.rom_sha256:
         raise StateFileError(
-            f"the state {path} was saved with another ROM ({sidecar['rom_title']!r}, SHA-256 "
-            f"{sidecar['rom_sha256'][:12]}...); running is {identity.rom_title!r} ({identity.rom_sha256[:12]}...). "
+            f"the state {path} was saved with another ROM ({sidecar['rom_title'][:40]!r}, SHA-256 "
+            f"{_shown(sidecar['rom_sha256'][:12])}...); running is {identity.rom_title!r} ({identity.rom_sha256[:12]}...). "
             "Use the state's own ROM, or record it again."
         )
     if sidecar["mode"] != identity.mode:
         raise StateFileError(
-            f"the state {path} was saved in {sidecar['mode']} mode, and this emulator runs in {identity.mode} mode. "
+            f"the state {path} was saved in {_shown(sidecar['mode'])} mode, and this emulator runs in {identity.mode} mode. "
             "Record it again."
         )
     theirs = (sidecar["emulator"], sidecar["emulator_version"])
     ours = (identity.emulator, identity.emulator_version)
     if theirs != ours:
+        # A stranger's file doesn't name what is installed: only another version of what runs here.
+        known = theirs[0] == ours[0] and _VERSION.fullmatch(theirs[1])
         raise StateFileError(
-            f"the state {path} was saved by {' '.join(theirs)}, and this is {' '.join(ours)}. "
-            f"Install {theirs[0]}=={theirs[1]}, or record it again."
+            f"the state {path} was saved by {_shown(' '.join(theirs))}, and this is {' '.join(ours)}. "
+            + (f"Install {theirs[0]}=={theirs[1]}, or record it again." if known else "Record it again.")
         )
     if hashlib.sha256(data).hexdigest() != sidecar["state_sha256"]:
         raise StateFileError(
@@ -158,18 +167,21 @@ def find_states(source: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def _read_data(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_file(path, _MOST_BYTES)
     except FileNotFoundError:
         raise StateFileError(f"there is no state file {path}: check the path, or record it first.") from None
     except OSError as error:
         raise StateFileError(f"the state file {path} cannot be read: {error.strerror}.") from error
     if data.startswith(_GZIP_MAGIC):
         try:
-            return gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(_MOST_BYTES + 1)
         except (EOFError, OSError, zlib.error) as error:
             raise StateFileError(
                 f"the state {path} is damaged or cut off (gzip: {error}). Copy it again, or record it again."
             ) from error
+        if len(data) > _MOST_BYTES:
+            raise StateFileError(f"the state {path} is no emulator's: it has more than {_MOST_BYTES:,} bytes. Record it again.")
     if not data:
         raise StateFileError(f"the state {path} is empty. Copy it again, or record it again.")
     return data
@@ -178,7 +190,7 @@ def _read_data(path: Path) -> bytes:
 def _read_sidecar(path: Path) -> dict[str, Any] | None:
     sidecar = sidecar_path(path)
     try:
-        content = json.loads(sidecar.read_bytes())
+        content = json.loads(read_file(sidecar, _MOST_SIDECAR))
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
         if content.get("format") != FORMAT:
@@ -186,16 +198,24 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
         texts = ("rom_title", "rom_sha256", "emulator", "emulator_version", "mode", "state_sha256")
         wrong = [key for key in texts if not isinstance(content.get(key), str)]
         wrong += [key for key, kind in (("milestones", list), ("details", dict)) if not isinstance(content.get(key), kind)]
+        if not wrong and not all(isinstance(name, str) for name in content["milestones"]):
+            wrong = ["milestones"]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: missing, or not of the right type")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StateFileError(
             f"the sidecar {sidecar} of the state {path} cannot be read ({error}). Restore it, or delete it to load "
             "the state unchecked."
         ) from error
     return content
+
+
+def _shown(text: str) -> str:
+    """A text of a file, for a message: printable, and not endless."""
+    shown = text if text.isprintable() else repr(text)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _write_together(files: dict[Path, bytes]) -> None:

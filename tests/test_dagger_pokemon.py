@@ -1294,7 +1294,7 @@ def test_an_expert_that_is_found_out_ends_the_run_with_one_line(tmp_path):
 
 
 def test_labels_of_earlier_iterations_are_withdrawn_and_a_corrected_policy_goes_on(learn, monkeypatch):
-    flags = dict(stochastic_rollouts=True, episodes_per_iter=3, query_budget=80, answer_cache="")
+    flags = dict(stochastic_rollouts=True, episodes_per_iter=3, query_budget=80, answer_cache="", ask_repeats=True)
     policies = write_policy(unreliable("('select', 'b')"))  # where the expert itself never gets
     with pytest.raises(LabelsWithdrawn, match="its answers depend on more than the state.*--resume-from"):
         learn(policy_dir=policies, n_iterations=3, **flags)
