@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags, plain_flags
+from common.flags import parse_flags, plain_flags, resume_command
 
 
 @dataclass
@@ -658,7 +658,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     stop.restore()
     results = {"run_name": run_name, "step": progress.step, "best": progress.best, "last": progress.last}
     if not finished:
-        print(f"stopped at step {progress.step:,}; to go on: python bc_pokemon.py --resume-from {models['last']}")
+        print(f"stopped at step {progress.step:,}; to go on: {resume_command('bc_pokemon.py', models['last'], args)}")
         return results | {"signal": stop.signal}
     save(models["final"], progress.last or {})
     rows = {"best": (progress.best, best_file), "final": (progress.last, models["final"])}

@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import as_typed, not_given_again, parse_flags, plain_flags
+from common.flags import as_typed, not_given_again, parse_flags, plain_flags, resume_command
 
 
 @dataclass
@@ -937,15 +937,15 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
         data.withdraw(oracle.identity, str(error))
         raise LabelsWithdrawn(
-            f"{error}. Its labels in {data_file} are withdrawn, nothing is trained on them any more. Correct the policy, and go on "
-            f"with --resume-from {models['last']}"
+            f"{error}. Its labels in {data_file} are withdrawn, nothing is trained on them any more. Correct the policy, and go "
+            f"on: {resume_command('dagger_pokemon.py', models['last'], args)}"
         ) from error
     finally:
         stop.restore()
     results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
     results["labels"] = asdict(labeller.counts)
     if not finished:
-        print(f"stopped in iteration {progress.iteration}; to go on: python dagger_pokemon.py --resume-from {models['last']}")
+        print(f"stopped in iteration {progress.iteration}; to go on: {resume_command('dagger_pokemon.py', models['last'], args)}")
         return results | {"signal": stop.signal}
     save(models["final"], progress.last or {})
     rows = {"best": (progress.best, models["best"]), "final": (progress.last, models["final"])}

@@ -419,7 +419,8 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
         if value is not None and (type(value) not in kinds or (type(value) is int and abs(value) >= 1 << 63)):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
-    if metadata.get("buttons") is not None and not (metadata["buttons"] and all(isinstance(name, str) for name in metadata["buttons"])):
+    names = metadata.get("buttons")
+    if names is not None and not (names and all(isinstance(name, str) for name in names)):
         raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
     return metadata
 

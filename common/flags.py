@@ -187,6 +187,14 @@ def as_typed(values: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str:
+    """What a user types to go on from a checkpoint: with those flags that are never taken from a file and have no default value."""
+    defaults = type(args)()
+    again = {name: getattr(args, name) for name in NEVER_FROM_FILE if hasattr(args, name)}
+    again = {name: value for name, value in again.items() if value != getattr(defaults, name)}
+    return " ".join(filter(None, ("python", script, "--resume-from", shlex.quote(str(checkpoint)), as_typed(again))))
+
+
 def _is_in_place(path: str | None, checkpoint: Path) -> bool:
     """Whether a path that a checkpoint names for writing is none, or lies below the working folder or the checkpoint's."""
     if not path:

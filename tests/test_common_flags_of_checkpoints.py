@@ -155,7 +155,7 @@ def test_what_is_no_plain_name(name):
     assert not is_plain_name(name)
     with pytest.raises(CheckpointError, match="^x.pth: its run_name is .*, which is no plain name") as ending:
         saved_run_name({"run_name": name}, "x.pth")
-    assert str(ending.value).isprintable() and str(ending.value).isascii() and len(str(ending.value)) < 200
+    assert str(ending.value).isprintable() and len(str(ending.value)) < 200
 
 
 @pytest.mark.parametrize("name", ["bc_pokemon_1_1764000000", "a b", "ä", "-x", "a..b", "x" * LONGEST_NAME, "C:\\x"])

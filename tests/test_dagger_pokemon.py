@@ -1284,7 +1284,7 @@ def test_an_expert_that_is_found_out_ends_the_run_with_one_line(tmp_path):
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1 and last.startswith("dagger_pokemon.py: ") and "Traceback" not in ended.stderr
     assert "depend on more than the state" in last and "draw lots by random.random()" in last
-    assert "go on with --resume-from models/dagger_pokemon_last.pth" in last
+    assert last.endswith(f"go on: python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth --policy-dir {policies}")
     with DaggerData(tmp_path / "models" / "dagger_pokemon_data.sqlite", "read") as data:
         (expert,) = data.withdrawn
         assert len(data) == 0
@@ -1304,14 +1304,14 @@ def test_labels_of_earlier_iterations_are_withdrawn_and_a_corrected_policy_goes_
     assert len(before["label"]) == at["progress"]["rows"]
     assert not Path("models/dagger_pokemon_final.pth").exists()
     with pytest.raises(LabelsWithdrawn, match="the labels of policy:.* were withdrawn"):  # it is not corrected yet
-        learn("models/dagger_pokemon_last.pth")
+        learn("models/dagger_pokemon_last.pth", policy_dir=policies)
     assert comparable("models/dagger_pokemon_last.pth") == json.dumps(stripped(at["progress"]), sort_keys=True)
 
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text())
     shutil.copytree("models", "stopped")
     sampled, sample = [], TrainingSet.sample_ids
     monkeypatch.setattr(TrainingSet, "sample_ids", lambda *args: sampled.append(sample(*args)) or sampled[-1])
-    result = learn("models/dagger_pokemon_last.pth")
+    result = learn("models/dagger_pokemon_last.pth", policy_dir=policies)
     labels = result["labels"]
     assert result["best"]["iteration"] >= 1  # whatever the network of iteration 0 could, it has learned it from those labels
     after, drawn = rows("status"), np.unique(np.concatenate(sampled))
@@ -1320,8 +1320,8 @@ def test_labels_of_earlier_iterations_are_withdrawn_and_a_corrected_policy_goes_
     assert withdrawn < labels["labels"] <= 80 + withdrawn and len(iterations()) == 3
 
     # Stopped once more on the way, it is the same bit for bit
-    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=2)
-    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=3)
+    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=2, policy_dir=policies)
+    learn("stopped/dagger_pokemon_last.pth", model_dir="stopped", n_iterations=3, policy_dir=policies)
     ends = [torch.load(f"{folder}/dagger_pokemon_final.pth")["model_state_dict"] for folder in ("models", "stopped")]
     assert all(torch.equal(x, y) for x, y in zip(ends[0].values(), ends[1].values(), strict=True))
     with DaggerData("stopped/dagger_pokemon_data.sqlite", "read") as data:
