@@ -80,6 +80,7 @@ _CHUNK = 32  # questions that are sent at once; after about as many answers some
 _EARLY = 96  # of so many first answers all are asked again, and then once more of a fresh process
 _AGAIN = 3  # of later ones so many for each _CHUNK, the last among them, and one that was given long before
 _KEPT = 128  # answers of all that were given, to be asked again later
+_BROKEN_AGAIN = 3  # checks in which an answer that was given may break a limit, before that is no accident
 _FRESH_PROCESS = 4096  # answers from one fresh process to the next
 _DEATH_WINDOW = 10  # deaths are counted among so many times max_deaths questions
 # What a worker gets of the environment to find Python and the packages by; it overwrites it before it runs a policy.
@@ -185,6 +186,7 @@ class PolicyOracle(ExpertOracle):
         self._n_answers = 0  # those that can be asked again
         self._unchecked: list[_Answered] = []  # given since the last check
         self._kept: list[_Answered] = []  # a uniform sample of all that were given
+        self._doubtful: dict[int, tuple[_Answered, int]] = {}  # by id, with how often it broke a limit where it was asked again
         self._next_process = _EARLY
         self._was_loaded = False
         self._with_optimal = with_optimal
@@ -340,7 +342,7 @@ class PolicyOracle(ExpertOracle):
             given, self._unchecked = self._unchecked, []
             if self._n_answers - len(given) >= _EARLY:
                 given = [*given[-1:], *self._draw.sample(given[:-1], min(_AGAIN, len(given)) - 1)]
-            again = [*given, self._draw.choice(self._kept)]
+            again = [*given, self._draw.choice(self._kept), *(answered for answered, _ in self._doubtful.values())]
             if fresh_process:  # other addresses, and whatever else is another
                 self._next_process = self._n_answers + _FRESH_PROCESS
                 again = [*self._kept, *again]
@@ -359,6 +361,31 @@ class PolicyOracle(ExpertOracle):
                     "than the state (a clock, id(), what was asked before, or a generator of its own); let run(state) decide from "
                     "the state alone, and draw lots by random.random() or random.choice(), which are seeded from the state",
                 )
+        self._note_broken(again, verdicts)
+
+    def _note_broken(self, again: Sequence[_Answered], verdicts: Sequence[dict[str, Any]]) -> None:
+        """Give the policy up if it breaks limits only where it is asked again, as one would that has something to hide.
+
+        Once may be the machine's fault: such answers are asked again at the next checks, until they come or the limit is broken
+        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it died twice at an answer that it had
+        given, or that none of so many deaths was for slowness.
+        """
+        kinds = {id(answered): after.get("kind") for answered, after in zip(again, verdicts, strict=True)}
+        broken = {id(answered): answered for answered in again if kinds[id(answered)] in LIMIT_KINDS}
+        with self._lock:
+            for key, answered in broken.items():
+                self._doubtful[key] = answered, self._doubtful.get(key, (answered, 0))[1] + 1
+            for key in kinds.keys() - broken.keys():
+                if kinds[key] not in STOPPED_KINDS:
+                    self._doubtful.pop(key, None)
+            most = max((self._doubtful[key][1] for key in broken), default=0)
+        died = sum(after.get("kind") in LIMIT_KINDS and after["kind"] != "timeout" for after in verdicts)
+        if most >= _BROKEN_AGAIN or (self._stopped_kind == "stopped" and (most > 1 or died >= self._max_deaths)):
+            self._stop(
+                "not repeatable",
+                f"broke a limit at {len(broken)} of {len(again)} states when it was asked again what it had answered before: its "
+                "answers depend on more than the state; let run(state) decide from the state alone",
+            )
 
     def _load(self, worker: _Worker) -> bool:
         """Make the worker ready to be asked; False if the oracle has stopped."""
@@ -394,7 +421,7 @@ class PolicyOracle(ExpertOracle):
 
     def _stop(self, kind: str, reason: str) -> None:
         with self._lock:
-            if self.stopped is not None:
+            if self.stopped is not None and (kind, self._stopped_kind) != ("not repeatable", "stopped"):
                 return
             self._stopped_kind = kind
             self.stopped = f"{self.path}: {_one_line(reason)}"

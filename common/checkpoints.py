@@ -223,6 +223,25 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     return network
 
 
+def check_plays(network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int) -> None:
+    """Raise CheckpointError unless a network of one picture can look at such screens and has so many outputs.
+
+    Args:
+        network: on the CPU.
+        path: its file, for the message.
+        screen_shape: (H, W, 3).
+        outputs: buttons, or what else it chooses among.
+    """
+    try:
+        picture = torch.from_numpy(network.preprocess(np.zeros(screen_shape, np.uint8)))
+        with torch.inference_mode():
+            found = network(picture[None]).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its network can't see this game's screen ({_reason(error)}); use another one") from error
+    if found != outputs:
+        raise CheckpointError(f"{path}: its network chooses among {found}, but here are {outputs}; use another one")
+
+
 def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
     """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
@@ -230,6 +249,13 @@ def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weig
     channels = arguments.get("channels", ())
     if max(arguments.get("blocks", 0), 0 if isinstance(channels, int) else len(channels)) > len(weights):
         raise ValueError("it has more layers than there are weights")
+    for name, tensor in weights.items():
+        if not isinstance(name, str):
+            raise ValueError(f"one of them is called {_shown(name)}, which is no text")
+        if not tensor.is_floating_point():  # others would be converted without a word
+            raise ValueError(f"{_shown(name)} is {tensor.dtype}, wanted real numbers")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{_shown(name)} holds numbers that are not finite")
     with torch.device("meta"):  # shapes without memory
         wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
     for name, shape in wanted.items():

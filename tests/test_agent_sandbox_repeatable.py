@@ -188,7 +188,7 @@ def test_answers_that_broke_a_limit_are_left_out(oracle_of, situations):
     source = counting(
         f"time = {MODULES}['time']",
         f"if {MODULES}['random'].random() < 0.05:",  # seeded from the state: always the same ones
-        f"    {OS}['_exit'](1) if {MODULES}['random'].Random().random() < 0.5 else None",
+        f"    {OS}['_exit'](1) if {MODULES}['random'].Random().random() < 0.1 else None",
         "n = 1",
     )
     oracle = oracle_of(source, max_deaths=10)
