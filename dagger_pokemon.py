@@ -266,7 +266,7 @@ from common.checkpoints import (
     saved_threads,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
-from common.demonstrations import DemonstrationError, limit_labels, say_doubles, select_episodes
+from common.demonstrations import DemonstrationError, limit_labels, select_episodes
 from common.evaluation import (
     EpisodeRecorder,
     EpisodeSpec,
@@ -650,7 +650,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     begun = checkpoint is not None and checkpoint["progress"].get("rows", 0) > 0  # the demonstrations are in the data set
     if args.expert_data_dir is not None and not begun:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
-        say_doubles(facts["doubles"])
         files, last_steps = limit_labels(files, args.max_labels)
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")

@@ -316,6 +316,9 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         if key == "buttons":
             has, value = list(has), list(value)
         if has != value:
+            if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
+                names = sorted(name for name in {*has, *value} if has.get(name) != value.get(name))
+                has, value = ({name: one.get(name) for name in names} for one in (has, value))
             raise CheckpointError(f"{path}: has {key} {_short(has)}, here it is {_short(value)}: {hints[key]}")
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from common.flags import parse_command_line, plain_flags
-from common.pipeline_folder import PipelineError, claim
+from common.pipeline_folder import PipelineError, pipeline_to_continue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -86,9 +86,9 @@ def test_files_of_the_repository_are_found_from_any_folder(parse, tmp_path, monk
 def test_a_pipeline_goes_on_whichever_way_the_repository_s_files_were_named(tmp_path):
     for path in ("tallgrass/tallgrass.gb", str(ROOT / "tallgrass" / "tallgrass.gb")):
         (tmp_path / "pipeline_settings.json").write_text(json.dumps({"name": "p", "settings": {"rom_path": path}}))
-        assert claim(tmp_path, {"rom_path": "tallgrass/tallgrass.gb"}, "new", False) == "p"
+        assert pipeline_to_continue(tmp_path, {"rom_path": "tallgrass/tallgrass.gb"}, overwrite=False) == "p"
         with pytest.raises(PipelineError, match="--rom-path was "):
-            claim(tmp_path, {"rom_path": "other.gb"}, "new", False)
+            pipeline_to_continue(tmp_path, {"rom_path": "other.gb"}, overwrite=False)
 
 
 def run(folder, *command):
