@@ -328,8 +328,8 @@ def test_demonstrations_of_another_tool(here):
 def test_a_run_outlives_whoever_reads_its_output(here):
     """`| head -1`, a closed terminal: training ended at its next line, with nothing saved, and no word said.
 
-    It runs as cron would start it, without HOME; and from a notebook, whose backend for pictures it inherits: that was a traceback at
-    the first evaluation where the backend is not installed.
+    It runs as cron would start it, without HOME; and as from a notebook, whose backend for pictures it inherits: where that is not
+    installed, the first evaluation was a traceback.
     """
     record("expert_data")
     words = ["--num-threads", 1, "--network", "tiles-small", "--hidden-dim", 16, "--batch-size", 8, "--total-steps", 3]
