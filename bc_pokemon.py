@@ -53,7 +53,7 @@ class Args:
     save_best: bool = True
     """Keep the network that played best in `{exp_name}_best.pth`."""
     overwrite: bool = False
-    """Allow this run to replace the checkpoints of another one with the same name."""
+    """Allow this run to replace the checkpoints of another one with the same name, or its own later ones than --resume-from."""
     resume_from: str | None = None
     """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them. Never taken from a file,
     and to be given again: --track, --wandb-project-name, --wandb-entity."""

@@ -54,7 +54,8 @@ class Args:
     keep_last: int | None = None
     """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     overwrite: bool = False
-    """Allow this run to replace the checkpoints and the data set of another one with the same name."""
+    """Allow this run to replace the checkpoints and the data set of another one with the same name, or what it did itself after
+    the checkpoint of --resume-from."""
     resume_from: str | None = None
     """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them. Never taken
     from a file, and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
