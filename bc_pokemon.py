@@ -53,7 +53,7 @@ class Args:
     save_best: bool = True
     """Keep the network that played best in `{exp_name}_best.pth`."""
     overwrite: bool = False
-    """Allow this run to replace the checkpoints of another one with the same name."""
+    """Allow this run to replace the checkpoints of another one with the same name, or its own later ones than --resume-from."""
     resume_from: str | None = None
     """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them. Never taken from a file,
     and to be given again: --track, --wandb-project-name, --wandb-entity."""
@@ -203,10 +203,10 @@ from common.checkpoints import (
 )
 from common.demonstrations import (
     DemonstrationError,
+    copies_held_out,
     count_steps,
     limit_labels,
     load_episode,
-    say_doubles,
     select_episodes,
     split_episodes,
 )
@@ -475,13 +475,16 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     files, last_steps = limit_labels(files, args.max_labels)
     steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestones = facts["milestones"][: len(files)]
-    say_doubles(facts["doubles"])
     before = {} if checkpoint is None else saved_fields(checkpoint, args.resume_from, "progress", Progress)
     # A checkpoint from before the split was by milestone doesn't name what was held out: it goes on with its own split.
     old = checkpoint is not None and before.get("held_out") is None
     train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
     if before.get("held_out") is not None:
         train_files, val_files = split_as_before(files, val_files, before["demonstrations"], before["held_out"])
+    if copies := copies_held_out(train_files, val_files):
+        print(f"for training, as each is a copy of an episode that is: {some([path.name for path in copies])}")
+        val_files = [path for path in val_files if path not in copies]
+        train_files = [path for path in files if path not in val_files]
     network = network_for(args, files[0], len(buttons))
     train_data = load_buffer(args, train_files, steps_of, network, len(buttons), device)
     if not len(train_data.labelled_slots()):
@@ -606,6 +609,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
     )
     stop = StopRequest()
+    opened.callback(stop.restore)
     began, first_step, last_saved = time.monotonic(), progress.step, time.monotonic()
     with ProgressReport("training", args.total_steps, start=progress.step) as report:
         while True:

@@ -54,7 +54,8 @@ class Args:
     keep_last: int | None = None
     """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
     overwrite: bool = False
-    """Allow this run to replace the checkpoints and the data set of another one with the same name."""
+    """Allow this run to replace the checkpoints and the data set of another one with the same name, or what it did itself after
+    the checkpoint of --resume-from."""
     resume_from: str | None = None
     """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them. Never taken
     from a file, and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
@@ -266,7 +267,7 @@ from common.checkpoints import (
     saved_threads,
 )
 from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
-from common.demonstrations import DemonstrationError, limit_labels, say_doubles, select_episodes
+from common.demonstrations import DemonstrationError, limit_labels, select_episodes
 from common.evaluation import (
     EpisodeRecorder,
     EpisodeSpec,
@@ -659,7 +660,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     begun = checkpoint is not None and checkpoint["progress"].get("rows", 0) > 0  # the demonstrations are in the data set
     if args.expert_data_dir is not None and not begun:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
-        say_doubles(facts["doubles"])
         files, last_steps = limit_labels(files, args.max_labels)
         steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")

@@ -342,6 +342,9 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         if key == "buttons":
             has, value = list(has), list(value)
         if not _same(has, value):
+            if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
+                names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)
+                has, value = ({name: one.get(name) for name in names} for one in (has, value))
             raise CheckpointError(f"{path}: has {key} {_shown(has)}, here it is {_shown(value)}: {hints[key]}")
 
 

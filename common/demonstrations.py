@@ -25,7 +25,6 @@ import math
 import os
 import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +115,9 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
         raise DemonstrationError(f"{folder}: no such folder of demonstrations; record some with collect_expert_data.py")
     files = sorted(folder.glob("episode_*.npz"), key=lambda path: (_number(path), path.name))
     if not files:
-        raise DemonstrationError(f"{folder}: holds no episode_*.npz; record some with collect_expert_data.py")
+        under_way = sorted(path.name for path in folder.glob("under_way.*.jsonl"))
+        hint = f" ({under_way[0]} is a recording that is under way: the command that began it goes on)" if under_way else ""
+        raise DemonstrationError(f"{folder}: holds no episode_*.npz; record some with collect_expert_data.py{hint}")
     return files
 
 
@@ -300,8 +301,7 @@ def select_episodes(
 
     Returns:
         The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several), `milestones`
-        (of each file), `doubles` (files that are left out, see `doubles_of`) and, where the files tell, `game`, `rom_sha256`
-        and `buttons`.
+        (of each file) and, where the files tell, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -314,39 +314,13 @@ def select_episodes(
                 f"{expert_data_dir}: no demonstrations of {milestone}, only of {', '.join(present)}; record some with "
                 f"collect_expert_data.py --milestone {milestone}"
             )
-    doubles = doubles_of([path for path, _ in entries])
-    entries = [(path, metadata) for path, metadata in entries if path not in doubles][:max_episodes]
+    entries = entries[:max_episodes]
     facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
     for key in ("milestone", "tier", "worlds"):
         found = {metadata.get(key) for _, metadata in entries}
         facts[key] = found.pop() if len(found) == 1 else None
     facts["milestones"] = [metadata.get("milestone") for _, metadata in entries]
-    facts["doubles"] = doubles
     return [path for path, _ in entries], facts
-
-
-def doubles_of(files: Sequence[Path]) -> dict[Path, Path]:
-    """Files that hold, byte for byte, what one before them holds, and that one: copies that were made by hand, or of folders that
-    were put together. Split for validation, an episode would else be on both sides."""
-    sizes = {path: path.stat().st_size for path in files}
-    alike = Counter(sizes.values())
-    first: dict[bytes, Path] = {}
-    doubles = {}
-    for path in sorted(files, key=lambda path: _FILE_NAME.fullmatch(path.name) is None):  # "episode_0001 (1).npz" is the copy
-        if alike[sizes[path]] > 1:  # only of those is the content looked at
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-            if first.setdefault(digest, path) != path:
-                doubles[path] = first[digest]
-    return doubles
-
-
-def say_doubles(doubles: Mapping[Path, Path]) -> None:
-    """Print which files are left out, as `doubles_of` found them."""
-    for path, first in list(doubles.items())[:3]:
-        print(f"{path}: left out, a copy of {first.name}")
-    if len(doubles) > 3:
-        print(f"and {len(doubles) - 3} more copies")
 
 
 def split_episodes(
@@ -374,6 +348,21 @@ def split_episodes(
         n_val = min(max(round(val_fraction * len(places)), 1), len(places) - 1) if val_fraction > 0 else 0
         held_out.update(rng.sample(places, n_val))
     return [f for i, f in enumerate(files) if i not in held_out], [f for i, f in enumerate(files) if i in held_out]
+
+
+def copies_held_out(train_files: Sequence[Path], val_files: Sequence[Path]) -> dict[Path, Path]:
+    """Files for validation that hold, byte for byte, what one for training holds, and that one: copies made by hand, or folders of
+    one seed that were put together. They would validate what was learned by heart."""
+    sizes = {path: path.stat().st_size for path in (*train_files, *val_files)}
+    alike = {sizes[path] for path in train_files} & {sizes[path] for path in val_files}
+
+    def digest(path: Path) -> bytes:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    trained = {digest(path): path for path in train_files if sizes[path] in alike}
+    held = {path: digest(path) for path in val_files if sizes[path] in alike}
+    return {path: trained[content] for path, content in held.items() if content in trained}
 
 
 def _number(path: Path) -> int:
@@ -420,7 +409,7 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
     names = metadata.get("buttons")
-    if names is not None and not (names and all(isinstance(name, str) for name in names)):
+    if "buttons" in metadata and not (names and all(isinstance(name, str) for name in names)):
         raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
     return metadata
 

@@ -131,13 +131,13 @@ def _check_beside(path: Path) -> None:
     for one, and deletes it, whatever it is. No transaction here is over several files.
     """
     for ending in ("", "-wal", "-shm", "-journal"):
-        beside = path.with_name(path.name + ending)
+        beside = Path(f"{path}{ending}")
         try:
             kind = (beside.stat() if not ending else beside.lstat()).st_mode
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(kind):  # it would wait for a pipe for ever
-            raise SchemaError(f"{beside.name} is no file")
+            raise SchemaError(f"{beside} is no file")
         if ending == "-journal":
             with beside.open("rb") as journal:
                 journal.seek(-min(len(_JOURNAL_MAGIC), beside.stat().st_size), os.SEEK_END)

@@ -325,7 +325,7 @@ def test_demonstrations_that_can_t_be_used(train, folder, rom_path):
     with pytest.raises(DemonstrationError, match="episode_0003.npz: broken"):
         train()
     record(folder / "other", buttons=None)
-    with pytest.raises(DemonstrationError, match="doesn't name the buttons"):
+    with pytest.raises(DemonstrationError, match="buttons are None, wanted names"):
         train(expert_data_dir="other")
     record(folder / "foreign", rom_sha256="00")
     record(folder / "other_game", episodes=2)

@@ -256,7 +256,7 @@ def test_what_cannot_be_resumed(learn, tmp_path):
         learn(last, milestone="CLOCK_SET")
     with pytest.raises(CheckpointError, match="has network .*leave --network, --hidden-dim"):
         learn(last, hidden_dim=8)
-    with pytest.raises(DaggerDataError, match="other_data.sqlite: no such data set"):
+    with pytest.raises(DaggerDataError, match=f"other_data.sqlite: the data set of {last} is not there; copy it"):
         learn(last, exp_name="other")
     record("demonstrations")
     few = dict(milestone=MILESTONE, expert_data_dir="demonstrations", total_steps=2, eval_episodes=0, eval_frequency=1)

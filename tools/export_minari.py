@@ -64,7 +64,7 @@ from common.dagger_data import (
     Source,
     Status,
 )
-from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, say_doubles, select_episodes
+from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
 from common.files import AlreadyLockedError, exclusive_lock
 from common.run_logging import ProgressReport
 
@@ -209,7 +209,6 @@ def _buffer(recording: Recording) -> EpisodeBuffer:
 def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
     """The demonstrations of a folder, read one after the other."""
     files, facts = select_episodes(folder, milestone)
-    say_doubles(facts["doubles"])
     if not facts.get("buttons"):
         raise ExportError(f"{folder}: its files don't name their buttons, so nobody could tell what the actions mean")
 
