@@ -365,8 +365,8 @@ class PolicyOracle(ExpertOracle):
         """Give the policy up if it breaks limits only where it is asked again, as one would that has something to hide.
 
         Once may be the machine's fault: such answers are asked again at the next checks, until they come or the limit is broken
-        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it died twice at an answer that it had
-        given, or that none of so many deaths was for slowness.
+        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it broke one twice at an answer that
+        it had given, or that none of so many deaths was for slowness.
         """
         kinds = {id(answered): after.get("kind") for answered, after in zip(again, verdicts, strict=True)}
         broken = {id(answered): answered for answered in again if kinds[id(answered)] in LIMIT_KINDS}
