@@ -51,6 +51,8 @@ _MOST_DESCRIPTION = 4 * 1024 * 1024
 MOST_STACKED = 1000
 """Pictures per input at most."""
 
+_LONGEST_TEXT = 4096
+
 _TYPES: dict[str, Any] = {
     "model_state_dict": dict, "frame_stack": int, "deterministic": bool, "global_step": int, "metrics": dict, "buttons": list[str],
     "game": str, "rom_sha256": str, "milestone": str, "milestones": list[str], "tier": str, "worlds": str, "max_steps": int,
@@ -110,6 +112,9 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
         if value is not None and not is_of_type(dict(value) if isinstance(value, dict) else value, kind):
             wanted = getattr(kind, "__name__", str(kind))
             raise CheckpointError(f"{path}: its {key} is {shown(value)}, wanted {wanted}; use another checkpoint")
+        for text in value if kind == list[str] and value else [value]:
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= _LONGEST_TEXT):
+                raise CheckpointError(f"{path}: its {key} is {shown(text)}, wanted printable text; use another checkpoint")
     if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
         raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")
     return checkpoint
@@ -317,7 +322,8 @@ def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> st
     """
     name = checkpoint.get("run_name")
     if not is_plain_name(name):
-        raise CheckpointError(f"{path}: its run_name is {shown(name)}, which is no plain name; use another checkpoint")
+        words = _short(ascii(name)) if isinstance(name, str) else shown(name)
+        raise CheckpointError(f"{path}: its run_name is {words}, which is no plain name; use another checkpoint")
     return name
 
 

@@ -411,9 +411,14 @@ def test_a_long_description_is_refused_before_it_is_read(tmp_path):
 
 def test_what_is_quoted_of_a_checkpoint_can_be_printed(tmp_path):
     path = tmp_path / "x.pth"
-    torch.save(checkpoint(milestone=ESCAPE, run_name=ESCAPE), path)
+    for change in ({"milestone": ESCAPE}, {"tier": "T" * 5000}, {"buttons": ["A", ESCAPE]}, {"milestones": ["\u202e"]}):
+        torch.save(checkpoint(**change), path)
+        with pytest.raises(CheckpointError, match="wanted printable text") as caught:
+            load_checkpoint(path)
+        one_line(caught.value)
+    torch.save(checkpoint(run_name=ESCAPE), path)
     for use_of in (
-        lambda: check_fits(load_checkpoint(path), path, milestone="M"),
+        lambda: check_fits({"milestone": ESCAPE}, path, milestone="M"),
         lambda: saved_run_name(load_checkpoint(path), path),
         lambda: check_not_of_another_run([path], "a", False),
     ):

@@ -89,7 +89,11 @@ def test_one_that_dies_where_it_is_asked_again_is_found_out(oracle_of, situation
 
 def test_one_that_dies_at_a_few_answers_is_found_out_in_the_end(oracle_of, situations):
     source = policy(
-        "if random.random() < 0.02:", "    if len(caller('tokens')) != 32:", f"        {OS}['_exit'](1)", "    return 'down'", "return 'up'"
+        "if random.random() < 0.02:",
+        "    if len(caller('tokens')) != 32:",
+        f"        {OS}['_exit'](1)",
+        "    return 'down'",
+        "return 'up'",
     )
     oracle = oracle_of(source)
     for _ in range(4):
@@ -121,13 +125,15 @@ FOUND = {
     ],
     "what the log keeps": ["kept = log.__func__", "return 'down' if times() % 10 == 0 else 'up'"],
     "the states that it was given": [
-        "math.states = getattr(math, 'states', [])", "math.states.append(state)", "return 'down' if len(math.states) % 10 == 0 else 'up'"
+        "math.states = [*getattr(math, 'states', []), state]", "return 'down' if len(math.states) % 10 == 0 else 'up'"
     ],
     "strings that are interned": [
-        f"text = ''.join(['zz', str(state['player'])])", f"new = {MODULES}['sys'].intern(text) is text",
+        "text = ''.join(['zz', str(state['player'])])", f"new = {MODULES}['sys'].intern(text) is text",
         "math.kept = [*getattr(math, 'kept', []), text]", "return 'up' if new else 'down'",
     ],
-    "the cache of regular expressions": ["n = len(re._cache)", "re.compile('a' + str(n))", "return 'down' if n % 10 == 0 else 'up'"],
+    "the cache of regular expressions": [
+        "n = len(re._cache)", "re.compile('a' + str(n))", "return 'down' if n % 10 == 0 else 'up'"
+    ],
 }  # fmt: skip
 
 
@@ -141,7 +147,8 @@ def test_what_else_answers_can_depend_on_is_found(oracle_of, situations, name):
 # What is the same in all processes here: labels can be repeated, and the policy isn't given up.
 SAME = {
     "recursion depth": [
-        f"frame, n = {OS}['sys']._getframe(0), 0", "while frame:", "    frame, n = frame.f_back, n + 1", "return ['up', 'down'][n & 1]"
+        f"frame, n = {OS}['sys']._getframe(0), 0", "while frame:", "    frame, n = frame.f_back, n + 1",
+        "return ['up', 'down'][n & 1]",
     ],
     "hashes of texts": ["return ['up', 'down'][hash(str(state['player'])) & 1]"],
     "the order of a set of words": ["return next(iter({'up', 'down', 'left', 'right'}))"],
@@ -151,8 +158,8 @@ SAME = {
     "a dotted capital i": ["return 'R\\u0130GHT'"],
     "stops its process": [f"signal = {MODULES}['signal']", "signal.raise_signal(signal.SIGSTOP)", "return 'up'"],
     "two words in one answer": [
-        f"{MODULES}['__main__']._encode = lambda c: '{{\"token\":\"' + c['token'] + ('\",\"word\":\"up\",\"word\":\"down\"}}' if 'word' in c "
-        "else '\"}')",
+        "words = '\",\"word\":\"up\",\"word\":\"down\"}'",
+        f"{MODULES}['__main__']._encode = lambda c: '{{\"token\":\"' + c['token'] + (words if 'word' in c else '\"}}')",
         "return 'up'",
     ],
 }  # fmt: skip
