@@ -21,7 +21,8 @@ labels are withdrawn (`ExpertOracle.withdrawn`). Chances that a policy is found,
     1 in 1,000: 0.09 within those, 0.50 within 5,000
 
 A policy that breaks a limit where it is asked again what it had answered is given up as well: at the third check, or once it is
-stopped for that. An answer that depends on something that never changes within a process and its successor on the same machine is not found.
+stopped for that. An answer that depends on something that never changes within a process and its successor on the same machine
+is not found.
 """
 
 from __future__ import annotations
