@@ -192,6 +192,7 @@ from common.checkpoints import (
     check_fits,
     check_not_behind,
     check_not_of_another_run,
+    check_plays,
     load_checkpoint,
     network_arguments,
     package_versions,
@@ -237,6 +238,7 @@ from common.utils import (
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
+from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.splits import parse_worlds
@@ -856,7 +858,11 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     if not game.milestones and not args.video:
         raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
     args.frame_stack = checkpoint.get("frame_stack", 1)
-    network = build_network(checkpoint, args.resume_from).to(device, memory_format=torch.channels_last)
+    network = build_network(checkpoint, args.resume_from)
+    with PokemonEnv(args.rom_path) as env:
+        shape, n_buttons = env.observation_space.shape, len(env.buttons)
+    check_plays(network, args.resume_from, shape, n_buttons, args.frame_stack)
+    network = network.to(device, memory_format=torch.channels_last)
     name = Path(args.resume_from).stem
     run_name = checkpoint.get("run_name")
     videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos"

@@ -77,7 +77,7 @@ from agent.chained_students import (
 )
 from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError, PolicyExpert
-from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.checkpoints import CheckpointError, build_network, check_plays, load_checkpoint, shown
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
 from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
 from common.flags import out_of_range
@@ -86,7 +86,7 @@ from common.statistics import rate_text
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
-from pokemon_env.gym_env import FRAMES_PER_SECOND
+from pokemon_env.gym_env import FRAMES_PER_SECOND, PokemonEnv
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
 PIPELINE_RESULTS = Path("dagger_pipeline_results")
@@ -185,7 +185,7 @@ def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str
     for key, wanted in (("algorithm", "router"), ("milestones", milestones), ("rom_sha256", rom_sha256)):
         if content.get(key) != wanted:
             raise CheckpointError(
-                f"{path}: its {key} is {content.get(key)}, wanted {wanted}; make one with python -m tools.train_router"
+                f"{path}: its {key} is {shown(content.get(key))}, wanted {wanted}; make one with python -m tools.train_router"
             )
     return PixelRouter(build_network(content, path))
 
@@ -241,6 +241,12 @@ def main(args: Args) -> int:
     print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
     router = make_router(args, milestones, folder, rom.header.sha256)
+    with PokemonEnv(args.rom_path) as env:
+        screen_shape = env.observation_space.shape
+    for path, (network, _) in zip(paths.values(), students, strict=True):
+        check_plays(network, path, screen_shape, len(game.buttons))
+    if isinstance(router, PixelRouter):
+        check_plays(router.network, args.router_network or folder / "router.pth", screen_shape, len(milestones))
     experts = load_experts(game, milestones)
     if not experts and args.max_steps is None:
         raise FlagError(f"{game.name} brings no experts to measure a run by: give --max-steps")

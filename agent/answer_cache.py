@@ -253,8 +253,8 @@ class AnswerCache:
             not (action in buttons and kind is None or action is None and kind in DETERMINISTIC_KINDS)
             or not isinstance(action, int | None)  # 1.0 is in a range, too
             or not isinstance(reason, str | None)
-            or (actions is not None and (action not in actions or not set(actions) <= set(buttons)))
-            or (actions is not None and len(set(actions)) < len(actions))
+            or (actions is not None and (action not in actions or any(one not in buttons for one in actions)))
+            or len(set(actions or ())) < len(actions or ())
         ):
             return None
         return CachedAnswer(action, kind, reason, actions)

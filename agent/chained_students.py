@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from agent.policy_expert import PolicyExpert
-from common.checkpoints import CheckpointError, build_network, load_checkpoint
+from common.checkpoints import CheckpointError, build_network, load_checkpoint, shown
 from common.evaluation import Policy, draw
 from common.networks import PolicyNetwork
 from common.seeding import episode_rng
@@ -227,7 +227,8 @@ def load_student(path: Path, milestone: str, rom_sha256: str, buttons: Sequence[
     content = load_checkpoint(path)
     for key, wanted in (("milestone", milestone), ("rom_sha256", rom_sha256), ("buttons", list(buttons))):
         if content.get(key) not in (None, wanted):
-            raise CheckpointError(f"{path}: its {key} is {content.get(key)}, wanted {wanted}; name another folder with --policies")
+            has = shown(content[key])
+            raise CheckpointError(f"{path}: its {key} is {has}, wanted {wanted}; name another folder with --policies")
     if content.get("frame_stack", 1) != 1:
         raise CheckpointError(f"{path}: looks at {content['frame_stack']} pictures at once, but chained students see one")
     return build_network(content, path), bool(content.get("deterministic", True))

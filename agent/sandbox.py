@@ -20,7 +20,9 @@ labels are withdrawn (`ExpertOracle.withdrawn`). Chances that a policy is found,
     1 in 100: 0.62 within those, 0.98 within 2,500
     1 in 1,000: 0.09 within those, 0.50 within 5,000
 
-An answer that depends on something that never changes within a process and its successor on the same machine is not found.
+A policy that breaks a limit where it is asked again what it had answered is given up as well: at the third check, or once it is
+stopped for that. An answer that depends on something that never changes within a process and its successor on the same machine
+is not found.
 """
 
 from __future__ import annotations
@@ -367,8 +369,8 @@ class PolicyOracle(ExpertOracle):
         """Give the policy up if it breaks limits only where it is asked again, as one would that has something to hide.
 
         Once may be the machine's fault: such answers are asked again at the next checks, until they come or the limit is broken
-        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it died twice at an answer that it had
-        given, or that none of so many deaths was for slowness.
+        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it broke one twice at an answer that
+        it had given, or that none of so many deaths was for slowness.
         """
         kinds = {id(answered): after.get("kind") for answered, after in zip(again, verdicts, strict=True)}
         broken = {id(answered): answered for answered in again if kinds[id(answered)] in LIMIT_KINDS}

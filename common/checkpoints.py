@@ -51,6 +51,8 @@ _MOST_DESCRIPTION = 4 * 1024 * 1024
 MOST_STACKED = 1000
 """Pictures per input at most."""
 
+_LONGEST_TEXT = 4096
+
 _TYPES: dict[str, Any] = {
     "model_state_dict": dict, "frame_stack": int, "deterministic": bool, "global_step": int, "metrics": dict, "buttons": list[str],
     "game": str, "rom_sha256": str, "milestone": str, "milestones": list[str], "tier": str, "worlds": str, "max_steps": int,
@@ -109,7 +111,10 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
         value = checkpoint.get(key)
         if value is not None and not is_of_type(dict(value) if isinstance(value, dict) else value, kind):
             wanted = getattr(kind, "__name__", str(kind))
-            raise CheckpointError(f"{path}: its {key} is {_shown(value)}, wanted {wanted}; use another checkpoint")
+            raise CheckpointError(f"{path}: its {key} is {shown(value)}, wanted {wanted}; use another checkpoint")
+        for text in value if kind == list[str] and value else [value]:
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= _LONGEST_TEXT):
+                raise CheckpointError(f"{path}: its {key} is {shown(text)}, wanted printable text; use another checkpoint")
     if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
         raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")
     return checkpoint
@@ -198,16 +203,16 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     if arguments is None:
         raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
     if not isinstance(arguments, dict):
-        raise CheckpointError(f"{path}: its 'network' is {_shown(arguments)}, wanted a dictionary; use another checkpoint")
+        raise CheckpointError(f"{path}: its 'network' is {shown(arguments)}, wanted a dictionary; use another checkpoint")
     arguments = dict(arguments)
     kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
     if not isinstance(kind, str) or kind not in NETWORKS:
         raise CheckpointError(
-            f"{path}: its network is of kind {_shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
+            f"{path}: its network is of kind {shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
             "wrote it: use that one, or train again"
         )
     known = inspect.signature(NETWORKS[kind]).parameters
-    if unknown := [_shown(name) for name in arguments if name not in known]:
+    if unknown := [shown(name) for name in arguments if name not in known]:
         raise CheckpointError(
             f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
             f"version or program wrote it: use that one, or train again"
@@ -223,17 +228,20 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     return network
 
 
-def check_plays(network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int) -> None:
-    """Raise CheckpointError unless a network of one picture can look at such screens and has so many outputs.
+def check_plays(
+    network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int, frame_stack: int = 1
+) -> None:
+    """Raise CheckpointError unless a network can look at such screens and has so many outputs.
 
     Args:
         network: on the CPU.
         path: its file, for the message.
         screen_shape: (H, W, 3).
         outputs: buttons, or what else it chooses among.
+        frame_stack: pictures per input.
     """
     try:
-        picture = torch.from_numpy(network.preprocess(np.zeros(screen_shape, np.uint8)))
+        picture = torch.from_numpy(np.concatenate([network.preprocess(np.zeros(screen_shape, np.uint8))] * frame_stack))
         with torch.inference_mode():
             found = network(picture[None]).shape[-1]
     except (RuntimeError, ValueError) as error:
@@ -251,11 +259,11 @@ def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weig
         raise ValueError("it has more layers than there are weights")
     for name, tensor in weights.items():
         if not isinstance(name, str):
-            raise ValueError(f"one of them is called {_shown(name)}, which is no text")
+            raise ValueError(f"one of them is called {shown(name)}, which is no text")
         if not tensor.is_floating_point():  # others would be converted without a word
-            raise ValueError(f"{_shown(name)} is {tensor.dtype}, wanted real numbers")
+            raise ValueError(f"{shown(name)} is {tensor.dtype}, wanted real numbers")
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{_shown(name)} holds numbers that are not finite")
+            raise ValueError(f"{shown(name)} holds numbers that are not finite")
     with torch.device("meta"):  # shapes without memory
         wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
     for name, shape in wanted.items():
@@ -284,14 +292,14 @@ def saved_fields(
     """
     content = checkpoint.get(key, {})
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: its {key!r} is {_shown(content)}, wanted a dictionary; use another checkpoint")
+        raise CheckpointError(f"{path}: its {key!r} is {shown(content)}, wanted a dictionary; use another checkpoint")
     types = get_type_hints(kind)
     found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
     for name, value in found.items():
         if strict and not is_of_type(value, types[name]):
             wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
             raise CheckpointError(
-                f"{path}: in its {key!r}, {name} is {_shown(value)}, wanted {wanted}; use another checkpoint"
+                f"{path}: in its {key!r}, {name} is {shown(value)}, wanted {wanted}; use another checkpoint"
             )
     return {name: value for name, value in found.items() if is_of_type(value, types[name])}
 
@@ -314,7 +322,8 @@ def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> st
     """
     name = checkpoint.get("run_name")
     if not is_plain_name(name):
-        raise CheckpointError(f"{path}: its run_name is {_shown(name)}, which is no plain name; use another checkpoint")
+        words = _short(ascii(name)) if isinstance(name, str) else shown(name)
+        raise CheckpointError(f"{path}: its run_name is {words}, which is no plain name; use another checkpoint")
     return name
 
 
@@ -345,7 +354,7 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
             if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
                 names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)
                 has, value = ({name: one.get(name) for name in names} for one in (has, value))
-            raise CheckpointError(f"{path}: has {key} {_shown(has)}, here it is {_shown(value)}: {hints[key]}")
+            raise CheckpointError(f"{path}: has {key} {shown(has)}, here it is {shown(value)}: {hints[key]}")
 
 
 def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str | None, overwrite: bool) -> None:
@@ -368,7 +377,7 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
             last = path.with_name(path.name.rsplit("_", 1)[0] + "_last.pth")
             goes_on = f"continue that run with --resume-from {last}; " if last.is_file() else ""
             raise CheckpointError(
-                f"{path} already exists (run {_shown(owner)}). Choose another --exp-name or --model-dir; {goes_on}"
+                f"{path} already exists (run {shown(owner)}). Choose another --exp-name or --model-dir; {goes_on}"
                 f"or replace it with --overwrite"
             )
 
@@ -486,7 +495,7 @@ def _same(one: Any, other: Any) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value of a file for a message: in one line that can be printed, and no longer than bearable."""
     try:
         return _short(value if isinstance(value, str) and value.isprintable() else ascii(value))

@@ -26,6 +26,10 @@ WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
 _ROOT = Path(__file__).resolve().parent.parent
 _SHIPPED = ("tallgrass/tallgrass.gb", "milestone_config.json")
 """Files that flags name by default, by their place in the repository."""
+_MOST = {"num_threads": 4096, "num_envs": 4096}
+"""Of any script."""
+_LONGEST = 4096
+"""Characters of a flag that a checkpoint stands in for: as many as a path has at most."""
 _WORDS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
 
 
@@ -141,6 +145,9 @@ def _taken_over(
         sys.exit(f"{script}: {error}")
     for name in (*not_resumed, *not_evaluated):
         saved.pop(name, None)
+    for name, value in saved.items():
+        if isinstance(value, str) and name not in WRITTEN and (len(value) > _LONGEST or "\0" in value):
+            sys.exit(f"{script}: {path}: in its 'args', {name} is {ascii(value)[:40]}..., which is no text; use another checkpoint")
     if said.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
         saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
     args = parse_command_line(kind, description, default=kind(**saved))
@@ -211,6 +218,8 @@ def _is_in_place(path: str | None, checkpoint: Path) -> bool:
 def out_of_range(name: str, value: Any, least: float, most: float) -> str | None:
     """What is wrong with the value of the flag of this field; None if nothing is, or it is no number."""
     flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, int):
+        most = min(most, _MOST.get(name, 2**63 - 1))
     if isinstance(value, float) and not math.isfinite(value):
         return f"{flag} is {value}, but must be a finite number"
     if isinstance(value, int | float) and value < least:

@@ -99,6 +99,7 @@ def claim(output: Path, name: str, settings: Mapping[str, Any]) -> None:
 
 def clear(output: Path) -> None:
     """Delete what a pipeline made in its folder, and nothing else; the records first, so that none is without its student."""
+    _check_links(output)
     for name in ("pipeline_results.csv", "pipeline_results.json", "report.html"):
         (output / name).unlink(missing_ok=True)
     for folder in sorted((output / "models").glob("*")):
@@ -113,6 +114,7 @@ def clear(output: Path) -> None:
 def forget(output: Path, milestone: str) -> None:
     """Delete what was made for a milestone, but for its record and its log."""
     models = output / "models" / milestone
+    _check_links(output, milestone)
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
         for path in models.iterdir():
             if path.is_dir():
@@ -122,6 +124,16 @@ def forget(output: Path, milestone: str) -> None:
         for name in FILMS:
             shutil.rmtree(output / name / milestone, ignore_errors=True)
         (output / "expert_evaluations" / f"{milestone}.json").unlink(missing_ok=True)
+
+
+def _check_links(output: Path, milestone: str = "*") -> None:
+    """Raise PipelineError for a link where something is to be deleted: the folder may be a stranger's, and lead anywhere."""
+    for name in ("models", "logs", *FILMS, "expert_evaluations"):
+        for path in (output / name, *(output / name).glob(milestone)):
+            if path.is_symlink() and path.is_dir():
+                raise PipelineError(
+                    f"{path}: is a link, and nothing is deleted behind one; remove it, or choose another --output-dir"
+                )
 
 
 def orphans_work(models: Path) -> str:

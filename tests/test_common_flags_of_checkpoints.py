@@ -174,3 +174,16 @@ def test_what_is_printed_of_a_checkpoint_can_be_printed(resume, capsys):
     resume({"milestone": "\x1b[2J\nfake line", "expert_data_dir": "a b"})
     (line,) = capsys.readouterr().out.splitlines()
     assert line.isprintable() and "--expert-data-dir 'a b'" in line
+
+
+@pytest.mark.parametrize("flags", [{"expert_data_dir": "x" * 5000}, {"milestone": "a\0b"}])
+def test_a_checkpoint_s_texts_are_no_longer_than_a_path(resume, script, flags):
+    with pytest.raises(SystemExit, match="in its 'args', .*, which is no text; use another checkpoint") as error:
+        resume(flags)
+    assert str(error.value).isprintable() and len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["num_threads", "num_envs", "eval_episodes"])
+def test_a_checkpoint_s_numbers_are_not_larger_than_the_machine_s(resume, script, name):
+    with pytest.raises(SystemExit, match=f"--{name.replace('_', '-')} is {2**70}, but must be at most"):
+        resume({name: 2**70})
