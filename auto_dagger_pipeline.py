@@ -147,7 +147,7 @@ from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
 from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import clear_temporaries, read_file, save_json
+from common.files import clear_temporaries, save_json
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
 from common.pipeline_folder import (
     FILMS,
@@ -169,6 +169,7 @@ from common.script_runs import ScriptFailed, last_lines, run_script
 from common.threads import free_cores
 from common.utils import StopRequest, select_device
 from common.value_types import is_of_type
+from pokemon_env.bounded_files import read_file
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.files import read_file
+from pokemon_env.bounded_files import read_file
 
 if TYPE_CHECKING:
     from pokemon_env.games.base import Game

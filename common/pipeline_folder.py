@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.evaluation import EvaluationStopped
-from common.files import AlreadyLockedError, exclusive_lock, read_file, save_json
+from common.files import AlreadyLockedError, exclusive_lock, save_json
 from common.flags import by_place
 from common.plain_names import is_plain_name
 from common.script_runs import never
+from pokemon_env.bounded_files import read_file
 
 FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
 """Folders of films; each milestone has one of its own in them."""

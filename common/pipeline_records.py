@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from common.files import atomic_write, read_file, save_json
+from common.files import atomic_write, save_json
 from common.plain_names import is_plain_name
 from common.value_types import is_of_type
+from pokemon_env.bounded_files import read_file
 
 Status = Literal["completed", "failed", "skipped"]
 _MOST_BYTES = 1 << 26

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from common.files import read_file
+from pokemon_env.bounded_files import read_file
 
 if TYPE_CHECKING:
     from pokemon_env.window import Window

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.files import read_file
+from pokemon_env.bounded_files import read_file
 from pokemon_env.emulator import EmulatorError
 
 FORMAT = 1

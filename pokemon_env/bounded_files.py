@@ -1,0 +1,24 @@
+"""Reading a file that may be a stranger's: of limited size, and without waiting for one that never ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+
+def read_file(path: str | os.PathLike, most: int) -> bytes:
+    """Read a file that may be a stranger's: nothing is waited for, as for a pipe's writer, and nothing without an end is read.
+
+    Raises OSError, also for what is no file, and for one of more than `most` bytes.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+        about = os.fstat(file.fileno())
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "is no file", os.fspath(path))
+        content = file.read(most + 1) if about.st_size <= most else b""
+    if max(about.st_size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"has more than {most:,} bytes", os.fspath(path))
+    return content
