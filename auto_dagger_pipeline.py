@@ -113,7 +113,8 @@ class Args:
     parallel_milestones: int = 1
     """Milestones that are worked on at once; each gets its share of the cores."""
     num_threads: int | None = None
-    """CPU threads for torch of each; None: the cores that nobody uses divided by --parallel-milestones."""
+    """CPU threads for torch of each; None: the cores that nobody uses divided by --parallel-milestones, and for a milestone that
+    goes on as many as it began with."""
     unsafe_policies: bool = False
     """Run policies without a sandbox, where the platform has none: only for files that you trust as your own."""
     overwrite: bool = False

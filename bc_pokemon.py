@@ -482,8 +482,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     old = checkpoint is not None and before.get("held_out") is None
     train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
     if before.get("held_out") is not None:
-        train_files, val_files = split_as_before(files, val_files, before["demonstrations"], before["held_out"])
-    if copies := copies_held_out(train_files, val_files):
+        train_files, val_files = split_as_before(files, val_files, before.get("demonstrations", {}), before["held_out"])
+    if not old and (copies := copies_held_out(train_files, val_files)):
         print(f"for training, as each is a copy of an episode that is: {some([path.name for path in copies])}")
         val_files = [path for path in val_files if path not in copies]
         train_files = [path for path in files if path not in val_files]
@@ -817,11 +817,12 @@ def evaluate_network(
 
     if evaluator is not None and not evaluator.has_goal:
         if step >= args.total_steps or (args.save_best and is_better(record, best)):
+            n_films = len(evaluator.films)
             try:
                 evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
             except EvaluationStopped:
                 return None
-            texts.append(f"filmed as {evaluator.films[-1]}")
+            texts += [f"filmed as {film}" for film in evaluator.films[n_films:]]  # none on a full disk
     elif evaluator is not None:
         try:
             played, said = play_candidate(

@@ -95,7 +95,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
@@ -336,6 +336,9 @@ def attempts_in_order(
         pool.shutdown(cancel_futures=True)
         for one in opened:
             one.close()
+        for future in pending:  # attempts beyond those wanted: what they found out of the expert holds for the others
+            if not future.cancelled() and isinstance(error := future.exception(), LabelsWithdrawn):
+                raise error
 
 
 @contextmanager
@@ -364,8 +367,12 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
         first = first_attempt(args, milestone, metadata_there(args))
         saved: list[str] = []
         total = args.n_labels or args.n_episodes
-        with untrusted_named(saved), ProgressReport(milestone, total, start=tally.labels, console=console) as report:
-            for attempt, episode, reasons in attempts_in_order(args, milestone, starts[milestone], limit, first):
+        with (
+            untrusted_named(saved),
+            ProgressReport(milestone, total, start=tally.labels, console=console) as report,
+            closing(attempts_in_order(args, milestone, starts[milestone], limit, first)) as attempts,
+        ):
+            for attempt, episode, reasons in attempts:
                 labelled = int((episode.actions != NO_LABEL).sum())
                 tally.attempts += 1
                 tally.successes += episode.metadata["success"]

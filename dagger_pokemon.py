@@ -444,6 +444,8 @@ def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
     return open_policy_oracle(path, game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits)
 
 
+CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
+"""Flags that say who labels, and are never taken from a checkpoint."""
 NOT_OF_THE_RUN = (
     *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
     "save_best", "save_iterations", "keep_last", "n_iterations",
@@ -657,7 +659,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
     files, steps_of, facts = [], {}, {}
-    begun = checkpoint is not None and checkpoint["progress"].get("rows", 0) > 0  # the demonstrations are in the data set
+    before = {} if checkpoint is None else saved_fields(checkpoint, args.resume_from, "progress", Progress)
+    begun = before.get("rows", 0) > 0  # the demonstrations are in the data set
     if args.expert_data_dir is not None and not begun:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
         files, last_steps = limit_labels(files, args.max_labels)
@@ -723,7 +726,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         flags = saved_fields(checkpoint, args.resume_from, "args", Args)
         experts = oracle.identity, checkpoint.get("expert")
-        if experts[1] not in (None, oracle.identity) and (missing := not_given_again(args)):
+        missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
+        if experts[1] not in (None, oracle.identity) and missing:
             raise FlagError(
                 f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
                 "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
@@ -744,6 +748,17 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     eval_handovers = make_handovers(args, game, milestone, eval_starts, n_handovers, "choose")
     if eval_handovers:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
+    about = {key: wanted[key] for key in ("game", "rom_sha256")}
+    if checkpoint is not None:  # a run that is refused leaves its logs as they are
+        data = open_data(args, data_file, milestone, buttons, about, checkpoint)
+        opened.callback(data.close)
+        if checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
+            raise DaggerDataError(
+                f"{data_file}: is not the data set of {args.resume_from}, or was changed: its first {progress.rows} rows are "
+                "others; put the right file there, or start anew without --resume-from"
+            )
+        if oracle.identity in data.withdrawn:
+            raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
     name = run_folder(args.exp_name, args.seed) if known_name is None else resumed_run(known_name)
     run_name = opened.enter_context(name)
@@ -756,17 +771,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         resumed_at=None if checkpoint is None else progress.step,
     )
     opened.callback(finish_run, writer, args.track)
-    if checkpoint is None and args.overwrite:
-        clear_starts(starts_folder(args), kept=(*handovers, *eval_handovers))
-    data = open_data(args, data_file, milestone, buttons, {key: wanted[key] for key in ("game", "rom_sha256")}, checkpoint)
-    opened.callback(data.close)
-    if checkpoint is not None and checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
-        raise DaggerDataError(
-            f"{data_file}: is not the data set of {args.resume_from}, or was changed: its first {progress.rows} rows are others; "
-            "put the right file there, or start anew without --resume-from"
-        )
-    if oracle.identity in data.withdrawn:
-        raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
+    if checkpoint is None:
+        if args.overwrite:
+            clear_starts(starts_folder(args), kept=(*handovers, *eval_handovers))
+        data = open_data(args, data_file, milestone, buttons, about, checkpoint)
+        opened.callback(data.close)
     data.truncate(progress.rows)
     heed_withdrawals(data, labeller, progress)
     training = TrainingSet(
@@ -965,7 +974,7 @@ def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -
     columns = data.columns(["status", "iteration"])
     withdrawn = columns["status"] == Status.WITHDRAWN
     labeller.counts.withdrawn = int(withdrawn.sum())
-    if progress.best is not None and progress.best["iteration"] <= columns["iteration"][withdrawn].max(initial=-2):
+    if progress.best is not None and progress.best.get("iteration", -1) <= columns["iteration"][withdrawn].max(initial=-2):
         progress.best = None
 
 

@@ -2,7 +2,8 @@
 
 An answer is found again only for exactly the same question: `answer_key` hashes who is asked and all that he sees. Many
 processes may use one file at once. What was put in is there as soon as `put_many` has returned, whatever is killed then.
-Nothing is ever deleted: the answers of an expert that was found out (`withdraw`) stay, and are not found any more.
+Nothing is deleted but an answer that can't be one, when another takes its place: the answers of an expert that was found out
+(`withdraw`) stay, and are not found any more.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agent.answer_cache import AnswerCache, CachedAnswer, answer_key
+from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer, answer_key
 from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation
 from common.dagger_data import Label
 from common.picture_codec import picture_key
@@ -111,9 +111,13 @@ class Labeller:
 
     def _raise_if_withdrawn(self) -> None:
         if self.oracle.withdrawn is not None:
+            found_out = LabelsWithdrawn(self.oracle.withdrawn)
             if self.cache is not None:
-                self.cache.withdraw(self.oracle.identity, self.oracle.withdrawn)
-            raise LabelsWithdrawn(self.oracle.withdrawn)
+                try:
+                    self.cache.withdraw(self.oracle.identity, self.oracle.withdrawn)
+                except AnswerCacheError as error:  # the data set must learn of it all the same
+                    raise found_out from error
+            raise found_out
 
     def _key(self, situation: Situation) -> bytes:
         picture = picture_key(situation.frame) if self.oracle.needs_frame else b""

@@ -244,7 +244,7 @@ def play(
                 recorder = EpisodeRecorder(video, f"{name}_{milestone}", buttons=GAME.buttons)
             policy = make_policy(name, milestone, checkpoint)
             results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop))
-            if recorder is not None:
+            if recorder is not None and recorder.paths:
                 results[name]["video"] = str(recorder.paths[0])
     finally:
         envs.close()

@@ -143,11 +143,13 @@ def main(args: Args) -> int:
         )
     print(f"\nSuccess within the limit, over {args.test_episodes} seeded episodes [95 % interval]; DAgger continues from BC:")
     print_table(table)
-    films = [rows[milestone][name]["video"] for milestone in args.milestones for name in ("bc", "dagger")]
+    played = [rows[milestone][name] for milestone in args.milestones for name in ("bc", "dagger")]
+    films = [row["video"] for row in played if "video" in row]  # none on a full disk
     print(f"Networks: {output / 'models'}; logs: {output / 'logs'}; curves: .venv/bin/tensorboard --logdir runs")
-    print(f"Films: {' '.join(films)}")
-    print(f"It took {(time.monotonic() - began) / 60:.1f} minutes. To see a student play:")
-    print(f"\n    {opener()} {shlex.quote(films[-1])}\n")
+    print(f"Films: {' '.join(films) or 'none could be written'}")
+    print(f"It took {(time.monotonic() - began) / 60:.1f} minutes.")
+    if films:
+        print(f"To see a student play:\n\n    {opener()} {shlex.quote(films[-1])}\n")
     return 0
 
 

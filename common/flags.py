@@ -195,10 +195,11 @@ def as_typed(values: Mapping[str, Any]) -> str:
 
 
 def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str:
-    """What a user types to go on from a checkpoint: with those flags that are never taken from a file and have no default value."""
-    defaults = type(args)()
-    again = {name: getattr(args, name) for name in NEVER_FROM_FILE if hasattr(args, name)}
+    """What a user types to go on from a checkpoint: with those flags that would not be taken from it and have no default value."""
+    defaults, place = type(args)(), Path(checkpoint)
+    again = {name: getattr(args, name) for name in (*NEVER_FROM_FILE, *WRITTEN) if hasattr(args, name)}
     again = {name: value for name, value in again.items() if value != getattr(defaults, name)}
+    again = {name: value for name, value in again.items() if name not in WRITTEN or not _is_in_place(value, place)}
     return " ".join(filter(None, ("python", script, "--resume-from", shlex.quote(str(checkpoint)), as_typed(again))))
 
 

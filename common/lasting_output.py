@@ -18,8 +18,9 @@ class _LastingFile(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            with contextlib.suppress(OSError):
-                print(f"what is printed can't be written any more ({error.strerror}); the run goes on without", file=sys.stderr)
+            text = f"what is printed can't be written any more ({error.strerror}); the run goes on without\n"
+            with contextlib.suppress(OSError):  # not by sys.stderr, which may be this very stream, or lead to it (rich's bar)
+                os.write(2, text.encode(errors="backslashreplace"))
             return memoryview(data).nbytes
 
 

@@ -1,5 +1,6 @@
 """Asking an expert: from the cache first, several at once, each answer at its question, and no more than the budget."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from agent.answer_cache import AnswerCache
+from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
 from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation, SlowOracle
 from agent.policy_expert import ExpertAnswer, PolicyError
@@ -212,6 +213,15 @@ def test_an_expert_that_is_found_out_ends_labelling_and_the_cache_forgets_it(tmp
     with pytest.raises(LabelsWithdrawn):
         Labeller(FoundOut()).check()
     Labeller(Counting()).check()
+
+
+def test_a_cache_that_can_t_be_written_keeps_nobody_from_hearing_that_labels_are_withdrawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("agent.answer_cache._BUSY_SECONDS", 0.1)
+    with AnswerCache(tmp_path / "cache.sqlite") as cache, sqlite3.connect(tmp_path / "cache.sqlite") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LabelsWithdrawn, match="depends on a clock") as found:
+            Labeller(FoundOut(), cache).check()
+        assert isinstance(found.value.__cause__, AnswerCacheError)
 
 
 def test_the_budget_of_withdrawn_labels_may_be_spent_again():

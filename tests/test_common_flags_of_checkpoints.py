@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 import bc_pokemon
 import dagger_pokemon
 from common.checkpoints import CheckpointError, saved_run_name
-from common.flags import NEVER_FROM_FILE, not_given_again
+from common.flags import NEVER_FROM_FILE, not_given_again, resume_command
 from common.plain_names import LONGEST_NAME, is_plain_name
 
 SCRIPTS = {"bc": bc_pokemon, "dagger": dagger_pokemon}
@@ -187,3 +188,18 @@ def test_a_checkpoint_s_texts_are_no_longer_than_a_path(resume, script, flags):
 def test_a_checkpoint_s_numbers_are_not_larger_than_the_machine_s(resume, script, name):
     with pytest.raises(SystemExit, match=f"--{name.replace('_', '-')} is {2**70}, but must be at most"):
         resume({name: 2**70})
+
+
+def test_what_is_typed_to_go_on_is_taken(resume, script, tmp_path):
+    """It names all that a checkpoint does not stand in for, and nothing else."""
+    settings = {"track": True, "model_dir": "models", "batch_size": 8}
+    if script == "dagger":
+        settings |= {"policy_dir": "my policies", "answer_cache": "/elsewhere/a.sqlite", "rollout_videos": "films"}
+    args = SCRIPTS[script].Args(**settings)
+    typed = resume_command(f"{script}_pokemon.py", "models/x_last.pth", args)
+    python, name, flag, path, *words = shlex.split(typed)
+    assert (python, name, flag, path) == ("python", f"{script}_pokemon.py", "--resume-from", "models/x_last.pth")
+    given = {"bc": ["--track"], "dagger": ["--policy-dir", "my policies", "--track", "--answer-cache", "/elsewhere/a.sqlite"]}
+    assert words == given[script]
+    again = resume(settings, *words)
+    assert {name: getattr(again, name) for name in settings} == settings and not not_given_again(again)

@@ -344,6 +344,17 @@ def test_a_run_outlives_whoever_reads_its_output(here):
     assert "Traceback" not in said and load_checkpoint("models/bc_pokemon_final.pth")["global_step"] == 3
 
 
+def test_both_streams_lead_to_the_same_reader_that_has_ended(here):
+    code = "from common.lasting_output import outlive_output; import sys; outlive_output(); sys.stdin.read(); "
+    code += "print('x', flush=True); print('y', file=sys.stderr, flush=True); open(sys.argv[1], 'w').close()"
+    streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with script("-c", code, here / "end", cwd=ROOT, **streams) as process:  # as with `2>&1 | head -1`
+        process.stdout.close()
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (here / "end").exists()
+
+
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_terminal_that_is_closed(here, ignored):
     """SIGHUP, as when one logs out: a run lost what it had not saved. Under `nohup` it goes on."""
