@@ -22,8 +22,8 @@ from common.flags import parse_command_line
 class Args:
     rounds: int = 3
     """how often each way is measured"""
-    steps: int = 300
-    """training steps of each"""
+    steps: int = 200
+    """training steps of each; a tenth of them with a thread per core beside others, where a step may take seconds"""
     network: str = "tiles"
     """what is trained"""
     batch_size: int = 64
@@ -70,8 +70,9 @@ def spinning(count: int) -> Iterator[None]:
 
 def measure(args: Args, folder: Path, name: str, spinners: int, num_threads: int | None) -> tuple[float, int]:
     """Steps per second of one training, and its threads."""
+    steps = args.steps if num_threads is None else max(1, args.steps // 10)
     flags = ["--milestone", MILESTONE, "--exp-name", name, "--model-dir", str(folder), "--expert-data-dir", str(folder / "data")]
-    flags += ["--network", args.network, "--batch-size", str(args.batch_size), "--total-steps", str(args.steps)]
+    flags += ["--network", args.network, "--batch-size", str(args.batch_size), "--total-steps", str(steps)]
     flags += ["--eval-frequency", "0", "--eval-episodes", "0", "--save-frequency", "0", "--overwrite", *cloning.game_flags()]
     flags += ["--num-threads", str(num_threads)] if num_threads else []
     with spinning(spinners):
