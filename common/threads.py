@@ -16,8 +16,8 @@ def free_cores(seconds: float = 0.25) -> int:
     """Return how many of the cores that this process may use are idle now, at least 1.
 
     Threads that compute together wait for each other hundreds of times in a training step. Where one of them has to share
-    its core, each of these waits is as long as the other process's turn: two threads on two shared cores train at an eighth
-    of the speed, where one thread keeps its fair share.
+    its core, each of these waits is as long as the other process's turn: two threads on two shared cores can fall to an eighth
+    of their speed, where one thread keeps its fair share.
 
     Args:
         seconds: how long to watch. Without the kernel's counts (not on Linux) all cores count as free.
