@@ -5,7 +5,6 @@ Files of that round are in `tests/test_hostile_files.py`.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 
@@ -14,7 +13,7 @@ import pytest
 from agent.oracle import Situation
 from agent.sandbox import PolicyOracle
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import PokemonEnv
+from tests.sandboxed import distinct_situations
 
 OS = "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0].__init__.__globals__"
 MODULES = f"{OS}['sys'].modules"
@@ -40,15 +39,7 @@ def policy(*lines: str, before: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def situations() -> list[Situation]:
-    """128 states of which no two are alike."""
-    rng = random.Random(0)
-    found = {}
-    with PokemonEnv(start_milestone="STARTER_CHOSEN", target_milestone="BADGE") as env:
-        _, info = env.reset(seed=1)
-        while len(found) < 128:
-            found[env.snapshot()] = Situation(env.snapshot(), info["prev_action"])
-            info = env.step(rng.randrange(8))[-1]
-    return list(found.values())
+    return distinct_situations(128)
 
 
 @pytest.fixture
