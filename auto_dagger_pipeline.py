@@ -171,11 +171,11 @@ from common.threads import free_cores
 from common.utils import StopRequest, select_device
 from common.value_types import is_of_type
 from pokemon_env.bounded_files import read_file
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 
 EXPERT_SEED, TEST_SEED = 30_000, 50_000

@@ -235,11 +235,11 @@ from common.utils import (
     set_threads,
     sha256_of,
 )
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.splits import parse_worlds
 

@@ -130,10 +130,9 @@ from common.press_journal import PressJournal
 from common.run_logging import ProgressReport, plain_console, print_table
 from common.stop_request import StopRequest
 from common.video import write_video
-from pokemon_env.emulator import EmulatorError, WindowClosed
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, WindowClosed
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 
 ATTEMPTS_PER_EPISODE = 4
 """An expert that fails so often for each episode wanted is given up."""

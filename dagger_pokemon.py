@@ -285,10 +285,10 @@ from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_fold
 from common.statistics import rate_text, wilson_interval
 from common.training_set import TrainingSet
 from common.utils import StopRequest, seed_everything, select_device, set_threads
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 
 TARGET_EPISODES = 50

@@ -83,7 +83,8 @@ from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, 
 from common.flags import out_of_range
 from common.run_logging import ProgressReport, print_table
 from common.statistics import rate_text
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import FRAMES_PER_SECOND, PokemonEnv

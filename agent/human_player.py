@@ -11,7 +11,7 @@ import numpy as np
 
 from common.demonstrations import DemonstrationError, Episode
 from common.press_journal import PressJournal, checksum
-from pokemon_env.emulator import WindowClosed
+from pokemon_env.errors import WindowClosed
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.window import CAPACITY
 

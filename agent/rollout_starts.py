@@ -18,8 +18,9 @@ import numpy as np
 from agent.policy_expert import PolicyExpert
 from agent.start_states import ATTEMPTS, MAX_STEPS_PER_MILESTONE, StartStateError
 from common.evaluation import EpisodeSpec, StatePolicy, Step, evaluate
+from pokemon_env.errors import StateFileError
 from pokemon_env.games.base import Game
-from pokemon_env.state_files import StateFileError, StateIdentity, read_state
+from pokemon_env.state_files import StateIdentity, read_state
 from pokemon_env.vector_env import make_vector_env
 
 

@@ -39,9 +39,9 @@ from common.evaluation import EvaluationStopped
 from common.files import exclusive_lock
 from common.run_logging import ProgressReport
 from common.seeding import episode_rng
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import EmulatorError, StateFileError
 from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
-from pokemon_env.state_files import StateFileError, StateIdentity, find_states, read_state, sidecar_path
+from pokemon_env.state_files import StateIdentity, find_states, read_state, sidecar_path
 
 DEFAULT_STATE_DIR = Path(".milestone_trainer_cache/milestone_states")
 DEFAULT_START_STATES_DIR = Path(".milestone_trainer_cache/start_states")

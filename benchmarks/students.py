@@ -49,7 +49,7 @@ from common.checkpoints import CheckpointError, load_checkpoint
 from common.evaluation import evaluate, seeded_episodes
 from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
 from common.run_logging import ProgressReport
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import EmulatorError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env

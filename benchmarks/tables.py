@@ -26,7 +26,7 @@ from common.files import AlreadyLockedError, exclusive_lock, save_text
 from common.flags import out_of_range
 from common.script_runs import ROOT, ScriptFailed
 from pokemon_env.benchmark_v1 import NotTallgrassV1
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import EmulatorError
 
 PLAY_SOURCES = ("agent/*.py", "common/*.py", "pokemon_env/**/*.py")
 """What may change how an episode goes, beside the ROM and the policies."""

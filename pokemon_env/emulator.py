@@ -14,24 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pokemon_env.bounded_files import read_file
+from pokemon_env.errors import RomError
 
 if TYPE_CHECKING:
     from pokemon_env.window import Window
 
 _MOST_BYTES = 1 << 26
 """Of a ROM; the largest cartridges of the Game Boy Advance have half as many."""
-
-
-class EmulatorError(RuntimeError):
-    """The emulator could not be started, or refused what it was asked for."""
-
-
-class RomError(EmulatorError):
-    """A ROM file is missing, damaged, or not a ROM that can be played here."""
-
-
-class WindowClosed(EmulatorError):
-    """The person closed the emulator's window (or pressed Escape in it)."""
 
 
 class Memory(Protocol):

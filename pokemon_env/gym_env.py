@@ -11,9 +11,10 @@ import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
-from pokemon_env.milestones import MilestoneAlreadyCompleted, MilestoneTracker
+from pokemon_env.milestones import MilestoneTracker
 from pokemon_env.open_emulator import open_emulator
 from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
 from pokemon_env.window import Window

@@ -6,10 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 
-class MilestoneAlreadyCompleted(ValueError):
-    """The episode's target is already reached in the state that it would start from."""
-
-
 @dataclass(frozen=True)
 class Milestone:
     """Something that a player does once.

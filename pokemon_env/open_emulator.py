@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pokemon_env.emulator import Emulator, EmulatorError, Rom
+from pokemon_env.emulator import Emulator, Rom
+from pokemon_env.errors import EmulatorError
 
 
 def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Emulator:

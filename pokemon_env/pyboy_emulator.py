@@ -10,7 +10,8 @@ from importlib.metadata import version
 import cv2
 import numpy as np
 
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError
 from pokemon_env.window import Window
 
 with warnings.catch_warnings():

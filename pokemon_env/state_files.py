@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pokemon_env.bounded_files import read_file
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import StateFileError
 
 FORMAT = 1
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -35,10 +35,6 @@ _MOST_BYTES = 1 << 26
 """Of a state: an emulator's has some 200 kB. Half a megabyte of gzip can be half a gigabyte."""
 _MOST_SIDECAR = 1 << 24
 _VERSION = re.compile(r"[0-9a-z.+-]{1,40}")
-
-
-class StateFileError(EmulatorError):
-    """A state file cannot be used; the message names it, says why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from pokemon_env.emulator import WindowClosed
+from pokemon_env.errors import WindowClosed
 
 CAPACITY = 128
 """Presses that may wait. At 8 a second for 10 seconds, about 60 wait where the game can't be shown any faster."""

@@ -26,7 +26,7 @@ from common.demonstrations import DemonstrationError, Episode, save_episode, spl
 from common.learner import DivergedError
 from common.milestone_config import MilestoneConfigError
 from common.run_names import RunError
-from pokemon_env.emulator import RomError
+from pokemon_env.errors import RomError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from tools import describe_data, ship_students, train_router

@@ -20,7 +20,7 @@ from benchmarks.tables import claim_folder, fingerprint, kept_result, known_rows
 from common import script_runs
 from common.checkpoints import CheckpointError
 from common.script_runs import ScriptFailed
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import EmulatorError
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = "--demonstrations 3 --total-steps 4 --test-episodes 2".split()

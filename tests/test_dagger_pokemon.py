@@ -37,9 +37,9 @@ from common.query_selection import SelectionError
 from common.run_names import RunError
 from common.training_set import TrainingSet
 from common.utils import evaluate_policy, make_env
+from pokemon_env.errors import StateFileError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.state_files import StateFileError
 
 ROOT = Path(__file__).resolve().parent.parent
 MILESTONE = "PLAYER_NAME_SET"

@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pokemon_env.emulator import EmulatorError, Rom, RomError, RomHeader
+from pokemon_env.emulator import Rom, RomHeader
+from pokemon_env.errors import EmulatorError, RomError
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.open_emulator import open_emulator
 from pokemon_env.worlds.generate import generate_world

@@ -16,9 +16,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import pokemon_env  # noqa: F401  (registers the environments)
-from pokemon_env.emulator import EmulatorError
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 
 A, B, START, SELECT, UP, DOWN, LEFT, RIGHT = range(8)
 WORK_RAM = 0xC000, 0x2000

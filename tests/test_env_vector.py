@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import pokemon_env  # noqa: F401  (registers the environments)
+from pokemon_env.errors import MilestoneAlreadyCompleted
 from pokemon_env.games import tallgrass
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
 START = 2

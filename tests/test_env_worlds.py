@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from pokemon_env import tiers
+from pokemon_env.errors import MilestoneAlreadyCompleted
 from pokemon_env.games import tallgrass_starts
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.milestones import MilestoneAlreadyCompleted
 from pokemon_env.vector_env import make_vector_env
 from pokemon_env.worlds.generate import generate_world
 from pokemon_env.worlds.image import HIDE, STILL

@@ -42,8 +42,9 @@ from common.pipeline_folder import SETTINGS, PipelineError, clear, pipeline_to_c
 from common.pipeline_records import PipelineRecords, PipelineRecordsError
 from common.press_journal import PressJournal
 from common.sqlite_files import WITHDRAWN_TABLE
-from pokemon_env.emulator import Rom, RomError
-from pokemon_env.state_files import StateFileError, StateIdentity, read_state, write_state
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import RomError, StateFileError
+from pokemon_env.state_files import StateIdentity, read_state, write_state
 
 ESCAPE = "\x1b[2J\n"  # clears a terminal's screen
 

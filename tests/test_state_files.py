@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pokemon_env import state_files
+from pokemon_env.errors import StateFileError
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.state_files import StateFileError, StateIdentity, read_state, sidecar_path, write_state
+from pokemon_env.state_files import StateIdentity, read_state, sidecar_path, write_state
 
 IDENTITY = StateIdentity("tallgrass", "TALLGRASS", "ab" * 32, "pyboy", "2.8.1", "dmg")
 DATA = bytes(range(256)) * 20

@@ -35,7 +35,8 @@ import torch
 
 from agent.chained_students import find_students
 from common.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 
 KEPT = (

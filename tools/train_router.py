@@ -68,7 +68,8 @@ from common.learner import Learner
 from common.networks import make_network
 from common.run_logging import ProgressReport, print_table
 from common.utils import seed_everything, select_device, set_threads
-from pokemon_env.emulator import EmulatorError, Rom
+from pokemon_env.emulator import Rom
+from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 
 LEAST = {
