@@ -19,7 +19,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from common.flags import out_of_range, parse_command_line, plain_flags
+from common.runtime.flags import out_of_range, parse_command_line, plain_flags
 
 
 @dataclass
@@ -140,17 +140,20 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.expert_evaluation import evaluate_expert
+from agent.guided_policy import evaluate_expert
+from agent.open_expert import UNSAFE_NOTICE, open_policy_oracle
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
-from agent.sandbox import SandboxError, probe
-from agent.start_states import StartStateError
-from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
+from agent.sandbox.oracle import SandboxError, probe
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.files import clear_temporaries, save_json
-from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
-from common.pipeline_folder import (
+from common.runtime.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
+from common.runtime.files import clear_temporaries, save_json
+from common.runtime.logs import finish_run, print_table, start_run
+from common.runtime.run_names import RunError, resumed_run, run_folder
+from common.runtime.scripts import ScriptFailed, last_lines, run_script
+from common.runtime.threads import free_cores
+from common.runtime.value_types import is_of_type
+from common.utils import StopRequest, select_device
+from pipeline.folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
     PipelineError,
@@ -161,22 +164,19 @@ from common.pipeline_folder import (
     orphans_work,
     pipeline_to_continue,
 )
-from common.pipeline_progress import PipelineProgress
-from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
-from common.pipeline_report import write_report
-from common.run_logging import finish_run, print_table, start_run
-from common.run_names import RunError, resumed_run, run_folder
-from common.script_runs import ScriptFailed, last_lines, run_script
-from common.threads import free_cores
-from common.utils import StopRequest, select_device
-from common.value_types import is_of_type
+from pipeline.progress import PipelineProgress
+from pipeline.records import PipelineRecords, PipelineRecordsError, Record, now
+from pipeline.report import write_report
 from pokemon_env.bounded_files import read_file
-from pokemon_env.emulator import Rom
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.vector_env import make_vector_env
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
+from tasks.recorded_starts import StartStateError
 
 EXPERT_SEED, TEST_SEED = 30_000, 50_000
 """First seeds of the episodes of the expert's evaluation and of the tests. DAgger chooses by others."""

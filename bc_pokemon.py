@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import parse_flags, plain_flags, resume_command
+from common.runtime.flags import parse_flags, plain_flags, resume_command
 
 
 @dataclass
@@ -181,12 +181,22 @@ import torch
 import torch.nn.functional as F
 from rich.table import Table
 
-from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_expert import PolicyError
-from agent.start_states import StartStateError
-from common.best_network import is_better, play_candidate
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
-from common.checkpoints import (
+from common.demonstrations import (
+    DemonstrationError,
+    copies_held_out,
+    count_steps,
+    limit_labels,
+    load_episode,
+    select_episodes,
+    split_episodes,
+)
+from common.evaluation import EvaluationStopped, Evaluator
+from common.learner import DivergedError, Learner, check_finite
+from common.networks import PolicyNetwork, make_network
+from common.preprocessing import random_shift
+from common.runtime.checkpoints import (
     CheckpointError,
     build_network,
     check_fits,
@@ -202,23 +212,7 @@ from common.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.demonstrations import (
-    DemonstrationError,
-    copies_held_out,
-    count_steps,
-    limit_labels,
-    load_episode,
-    select_episodes,
-    split_episodes,
-)
-from common.evaluation import EvaluationStopped, Evaluator
-from common.learner import DivergedError, Learner, check_finite
-from common.milestone_config import MilestoneConfigError, limits_of_game
-from common.networks import PolicyNetwork, make_network
-from common.numbered_checkpoints import NumberedCheckpoints
-from common.plain_names import is_plain_name
-from common.preprocessing import random_shift
-from common.run_logging import (
+from common.runtime.logs import (
     ProgressReport,
     RunLog,
     confusion_figure,
@@ -227,7 +221,10 @@ from common.run_logging import (
     results_table,
     start_run,
 )
-from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.numbered_checkpoints import NumberedCheckpoints
+from common.runtime.plain_names import is_plain_name
+from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.selection import is_better, play_candidate
 from common.utils import (
     StopRequest,
     seed_everything,
@@ -235,13 +232,16 @@ from common.utils import (
     set_threads,
     sha256_of,
 )
-from pokemon_env.emulator import Rom
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.splits import parse_worlds
 from pokemon_env.vector_env import make_vector_env
-from pokemon_env.worlds.splits import parse_worlds
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import MilestoneConfigError, limits_of_game
+from tasks.recorded_starts import StartStateError
 
 FILM_STEPS = 400
 """Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""

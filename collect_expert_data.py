@@ -24,7 +24,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -106,14 +106,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agent.episode_starts import EpisodeStarts, choose_starts
+from agent.demonstrate import play_episode
 from agent.human_player import Ending, HandRecording, saved_steps
+from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyError, PolicyExpert
-from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
-from agent.rollout import play_episode
-from agent.sandbox import SandboxError
-from agent.start_states import StartStateError
+from agent.sandbox.oracle import SandboxError
 from common.demonstrations import (
     NO_LABEL,
     DemonstrationError,
@@ -124,15 +122,17 @@ from common.demonstrations import (
     load_metadata,
     save_episode,
 )
-from common.files import AlreadyLockedError, exclusive_lock, make_folder
-from common.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
 from common.press_journal import PressJournal
-from common.run_logging import ProgressReport, plain_console, print_table
-from common.stop_request import StopRequest
+from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
+from common.runtime.logs import ProgressReport, plain_console, print_table
+from common.runtime.stop_request import StopRequest
 from common.video import write_video
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, WindowClosed
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
+from tasks.recorded_starts import StartStateError
 
 ATTEMPTS_PER_EPISODE = 4
 """An expert that fails so often for each episode wanted is given up."""

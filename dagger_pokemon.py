@@ -21,7 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flags import as_typed, not_given_again, parse_flags, plain_flags, resume_command
+from common.runtime.flags import as_typed, not_given_again, parse_flags, plain_flags, resume_command
 
 
 @dataclass
@@ -231,27 +231,24 @@ import numpy as np
 import torch
 
 from agent.answer_cache import AnswerCache, AnswerCacheError
-from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.expert_evaluation import evaluate_expert
+from agent.guided_policy import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
+from agent.open_expert import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
 from agent.oracle import ExpertOracle, LabelsWithdrawn, policy_path
 from agent.policy_expert import PolicyError
-from agent.policy_oracle import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
-from agent.rollout_starts import ensure_handovers, mix_starts, share_of
-from agent.sandbox import SandboxError
-from agent.start_states import StartStateError
-from agent.student_rollout import (
-    CutOffs,
-    Rollout,
-    pictures_tell_all,
-    recall_by_button,
-    roll_out,
-    situations_of,
-    unanswered,
+from agent.sandbox.oracle import SandboxError
+from common.demonstrations import DemonstrationError, limit_labels, select_episodes
+from common.evaluation import (
+    EpisodeRecorder,
+    EpisodeSpec,
+    EvaluationStopped,
+    Evaluator,
+    NetworkPolicy,
+    seeded_episodes,
 )
-from common import query_selection
-from common.best_network import CANDIDATE_SEEDS, is_better, play_candidate
-from common.checkpoints import (
+from common.learner import DivergedError, Learner
+from common.networks import PolicyNetwork, make_network
+from common.runtime.checkpoints import (
     CheckpointError,
     build_network,
     check_fits,
@@ -266,30 +263,33 @@ from common.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.dagger_data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
-from common.demonstrations import DemonstrationError, limit_labels, select_episodes
-from common.evaluation import (
-    EpisodeRecorder,
-    EpisodeSpec,
-    EvaluationStopped,
-    Evaluator,
-    NetworkPolicy,
-    seeded_episodes,
-)
-from common.learner import DivergedError, Learner
-from common.milestone_config import MilestoneConfigError, limits_of_game
-from common.networks import PolicyNetwork, make_network
-from common.numbered_checkpoints import NumberedCheckpoints
-from common.run_logging import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
-from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.logs import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
+from common.runtime.numbered_checkpoints import NumberedCheckpoints
+from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.selection import CANDIDATE_SEEDS, is_better, play_candidate
 from common.statistics import rate_text, wilson_interval
-from common.training_set import TrainingSet
 from common.utils import StopRequest, seed_everything, select_device, set_threads
-from pokemon_env.emulator import Rom
+from dagger import queries
+from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
+from dagger.rollout import (
+    CutOffs,
+    Rollout,
+    pictures_tell_all,
+    recall_by_button,
+    roll_out,
+    situations_of,
+    unanswered,
+)
+from dagger.starts import ensure_handovers, mix_starts, share_of
+from dagger.training_set import TrainingSet
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.vector_env import make_vector_env
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import MilestoneConfigError, limits_of_game
+from tasks.recorded_starts import StartStateError
 
 TARGET_EPISODES = 50
 """Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
@@ -319,7 +319,7 @@ USER_ERRORS = (
     RunError,
     SandboxError,
     StartStateError,
-    query_selection.SelectionError,
+    queries.SelectionError,
 )
 """What a user can mend: the message says how, and a traceback would only hide it."""
 
@@ -539,20 +539,20 @@ def label(
     Raises EvaluationStopped if it is to stop.
     """
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
-    count = query_selection.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
+    count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
     seed = [args.seed, zlib.crc32(b"queries"), int(ids[0]) if len(ids) else 0]
     if count in (0, len(new)):
         chosen = np.arange(count)
     elif args.query_by == "random":
-        chosen = query_selection.choose_random(len(new), count, np.random.default_rng(seed))
+        chosen = queries.choose_random(len(new), count, np.random.default_rng(seed))
     elif args.query_by == "novelty":
-        visited = query_selection.features(learner.network, training.observations, new)
-        known = query_selection.features(learner.network, training.observations, training.valid_ids)
-        chosen = query_selection.choose_novel(visited, known, count)
+        visited = queries.features(learner.network, training.observations, new)
+        known = queries.features(learner.network, training.observations, training.valid_ids)
+        chosen = queries.choose_novel(visited, known, count)
     else:
         draws = int(np.random.default_rng(seed).integers(2**31))
-        scores = query_selection.disagreement(learner.network, training.observations, new, draws)
-        chosen = query_selection.choose_highest(scores, count)
+        scores = queries.disagreement(learner.network, training.observations, new, draws)
+        chosen = queries.choose_highest(scores, count)
 
     asked = new[chosen]
     at_once = MOST_AT_ONCE * labeller.oracle.concurrency
@@ -704,7 +704,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     except ValueError as error:  # worlds that the tier is not played in, screens that the network can't see
         raise FlagError(str(error)) from error
     if args.query_by == "disagreement" and chooses(args):
-        query_selection.dropouts_of(network)  # complains now, and not after the first rollout
+        queries.dropouts_of(network)  # complains now, and not after the first rollout
     if init is not None:
         check_fits(init, args.init_from, network=network_arguments(network), **wanted)
         network.load_state_dict(build_network(init, args.init_from).state_dict())

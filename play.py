@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -66,7 +66,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from agent.chained_students import (
+from agent.chain import (
     ChainedExperts,
     ChainedStudents,
     MemoryRouter,
@@ -75,20 +75,20 @@ from agent.chained_students import (
     find_students,
     load_student,
 )
-from agent.episode_starts import choose_starts
 from agent.policy_expert import PolicyError, PolicyExpert
-from common.checkpoints import CheckpointError, build_network, check_plays, load_checkpoint, shown
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
-from common.flags import out_of_range
-from common.run_logging import ProgressReport, print_table
+from common.runtime.checkpoints import CheckpointError, build_network, check_plays, load_checkpoint, shown
+from common.runtime.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
+from common.runtime.flags import out_of_range
+from common.runtime.logs import ProgressReport, print_table
 from common.statistics import rate_text
-from pokemon_env.emulator import Rom
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import FRAMES_PER_SECOND, PokemonEnv
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
+from tasks.episode_starts import choose_starts
 
 PIPELINE_RESULTS = Path("dagger_pipeline_results")
 LONGEST = 10_000

@@ -21,8 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from common.dagger_data import MOST_BUTTONS
-from common.sqlite_files import (
+from common.runtime.sqlite_files import (
     WITHDRAWN_TABLE,
     add_withdrawn,
     check_schema,
@@ -32,6 +31,7 @@ from common.sqlite_files import (
     told_errors,
     withdrawn_experts,
 )
+from dagger.data import MOST_BUTTONS
 
 APPLICATION_ID = 0x54474143
 """What the header of such a file says in its application_id: "TGAC"."""

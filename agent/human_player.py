@@ -11,9 +11,9 @@ import numpy as np
 
 from common.demonstrations import DemonstrationError, Episode
 from common.press_journal import PressJournal, checksum
+from pokemon_env.emulators.window import CAPACITY
 from pokemon_env.errors import WindowClosed
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.window import CAPACITY
 
 POLL_SECONDS = 1 / 60
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer, answer_key
 from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation
-from common.dagger_data import Label
 from common.picture_codec import picture_key
+from dagger.data import Label
 
 MOST_AT_ONCE = 32
 """Questions of a batch. What was answered is kept batch by batch, so a run that is killed loses no more than this."""

@@ -1,6 +1,6 @@
 """What a student may ask: the one interface to experts, whatever stands behind it.
 
-    with open_policy_oracle((None, "CLOCK_SET"), env.game) as oracle:    # agent.policy_oracle
+    with open_policy_oracle((None, "CLOCK_SET"), env.game) as oracle:    # agent.open_expert
         answers = oracle.label_batch([Situation(env.snapshot(), info["prev_action"], None)])
 
 A situation is kept as bytes, so that it can be asked hours after it was visited. An oracle answers in batches, and says

@@ -8,8 +8,8 @@ An expert that has no answer abstains. It never makes one up: a default button s
 teach the student nonsense at exactly the states that are hard.
 
 `PolicyExpert` runs a policy in this process, with all that this process may do: only for files that you trust, such as
-the game's own. Others run in a locked process (`agent.sandbox.PolicyOracle`); both judge answers with the same functions of
-this module. `agent.policy_oracle` opens a file in the way that suits it.
+the game's own. Others run in a locked process (`agent.sandbox.oracle.PolicyOracle`); both judge answers with the same functions of
+this module. `agent.open_expert` opens a file in the way that suits it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from common.plain_names import is_plain_name
+from common.runtime.plain_names import is_plain_name
 
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
 """Where a user's own policies lie; a milestone without a file there is played by the policy shipped with the game."""
@@ -51,7 +51,7 @@ class ExpertAnswer:
     """Why it abstained, in words; None with an action."""
     kind: str | None = None
     """The reason's class, to count by: 'exception', 'none', 'no_op', 'not text' or 'unknown word', and further ones of the
-    oracle that was asked (`agent.sandbox.PolicyOracle` lists its own); None with an action.
+    oracle that was asked (`agent.sandbox.oracle.PolicyOracle` lists its own); None with an action.
     """
     optimal: tuple[int, ...] | None = None
     """All buttons that are right here, `action` among them, in rising order; None where the expert does not tell."""
@@ -269,7 +269,7 @@ class PolicyExpert:
         return [self.label(state) for state in states]
 
     def close(self) -> None:
-        """Do nothing: here no process is to be ended, as there is in `agent.policy_oracle.SandboxedExpert`."""
+        """Do nothing: here no process is to be ended, as there is in `agent.open_expert.SandboxedExpert`."""
 
     def _load(self) -> dict[str, Any]:
         try:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -50,10 +50,10 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-from benchmarks import cloning
-from benchmarks.cloning import Budget
-from benchmarks.tables import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
-from common.files import save_json, save_text
+from benchmarks import steps as cloning
+from benchmarks.folders import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.steps import Budget
+from common.runtime.files import save_json, save_text
 from common.statistics import rate_text, wilson_interval
 
 MARKER = ".bc_table_settings"

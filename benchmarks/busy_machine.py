@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -45,9 +45,9 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks import cloning
-from benchmarks.tables import check_at_least_one, own_folder, run_main
-from common.checkpoints import load_checkpoint
+from benchmarks import steps as cloning
+from benchmarks.folders import check_at_least_one, own_folder, run_main
+from common.runtime.checkpoints import load_checkpoint
 
 MARKER = ".busy_machine"
 MILESTONE = "RIVAL_HOUSE"

@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -49,9 +49,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from agent.policy_expert import PolicyExpert
-from benchmarks.tables import check_at_least_one, run_main
+from benchmarks.folders import check_at_least_one, run_main
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.worlds.splits import parse_worlds
+from pokemon_env.splits import parse_worlds
 
 
 @dataclass

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -60,11 +60,11 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from benchmarks.cloning import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
-from benchmarks.tables import check_at_least_one, fingerprint, own_folder, run_in_parallel, run_main
-from common.checkpoints import load_checkpoint
+from benchmarks.folders import check_at_least_one, fingerprint, own_folder, run_in_parallel, run_main
+from benchmarks.steps import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
 from common.demonstrations import count_labelled, episode_files
-from common.run_logging import print_table
+from common.runtime.checkpoints import load_checkpoint
+from common.runtime.logs import print_table
 from common.statistics import rate_text
 
 MARKER = ".demo_settings"

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -70,10 +70,9 @@ if __name__ == "__main__":
 import gymnasium
 import numpy as np
 
-from agent.episode_starts import EpisodeStarts, choose_starts
+from agent.open_expert import UNSAFE_NOTICE, open_policy
 from agent.policy_expert import find_policy
-from agent.policy_oracle import UNSAFE_NOTICE, open_policy
-from benchmarks.tables import (
+from benchmarks.folders import (
     PLAY_SOURCES,
     check_at_least_one,
     fingerprint,
@@ -84,12 +83,13 @@ from benchmarks.tables import (
     summary,
 )
 from common.evaluation import StatePolicy, evaluate, seeded_episodes
-from common.files import save_json, save_text
-from common.milestone_config import limits_of_game
-from common.run_logging import ProgressReport
+from common.runtime.files import save_json, save_text
+from common.runtime.logs import ProgressReport
 from common.statistics import rate_text
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import limits_of_game
 
 
 class RandomPressStart(gymnasium.Wrapper):

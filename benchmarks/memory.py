@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -59,22 +59,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
-from benchmarks.cloning import TEST_SEED, game_flags, make_policy, milestones, run_script
-from benchmarks.tables import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_main, source_files, summary
+from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_main, source_files, summary
+from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
 from common.demonstrations import episode_files, load_episode
 from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
-from common.files import save_json, save_text
 from common.learner import check_finite
 from common.networks import make_network
 from common.recurrent import RecurrentNetwork
-from common.run_logging import ProgressReport
+from common.runtime.files import save_json, save_text
+from common.runtime.logs import ProgressReport
 from common.statistics import rate_text
 from common.utils import autocast, seed_everything, set_threads
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
+from tasks.episode_starts import choose_starts
 
 MARKER = ".memory_settings"
 """A file in the demonstrations' folder: it is this benchmark's own, and what it was made with."""

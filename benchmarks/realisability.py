@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -62,16 +62,16 @@ if __name__ == "__main__":
 import numpy as np
 from PIL import Image
 
-from agent.episode_starts import EpisodeStarts, choose_starts
-from agent.policy_oracle import UNSAFE_NOTICE, open_policy
-from agent.rollout import play_episode
-from benchmarks.tables import run_in_parallel, run_main
+from agent.demonstrate import play_episode
+from agent.open_expert import UNSAFE_NOTICE, open_policy
+from benchmarks.folders import run_in_parallel, run_main
 from common.evaluation import EvaluationStopped
-from common.files import save_json, save_text
-from common.milestone_config import load_milestone_config, not_of_game
 from common.preprocessing import preprocess_uint8
-from common.run_logging import ProgressReport
+from common.runtime.files import save_json, save_text
+from common.runtime.logs import ProgressReport
 from pokemon_env.gym_env import PokemonEnv
+from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.milestone_config import load_milestone_config, not_of_game
 
 
 @dataclass

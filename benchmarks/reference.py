@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -63,19 +63,18 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from agent.episode_starts import choose_starts
 from agent.policy_expert import find_policy
-from benchmarks import cloning
-from benchmarks.tables import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
-from common.checkpoints import load_checkpoint
+from benchmarks import steps as cloning
+from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
 from common.evaluation import Evaluation, evaluate, seeded_episodes
-from common.files import save_json, save_text
+from common.runtime.checkpoints import load_checkpoint
+from common.runtime.files import save_json, save_text
 from common.statistics import bootstrap_iqm
-from pokemon_env import benchmark_v1
-from pokemon_env.games.tallgrass import GAME
-from pokemon_env.games.tallgrass_optimal import optimal_steps
+from pokemon_env.games.tallgrass import GAME, benchmark_v1
+from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
+from tasks.episode_starts import choose_starts
 
 MARKER = ".reference_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
@@ -105,11 +104,11 @@ TRAINING_SOURCES = (
     "common/preprocessing.py",
     "pokemon_env/path_finding.py",
     "pokemon_env/tiers.py",
-    "pokemon_env/games/tallgrass.py",
-    "pokemon_env/games/tallgrass_names.py",
-    "pokemon_env/games/tallgrass_starts.py",
-    "pokemon_env/games/tallgrass_tools.py",
-    "pokemon_env/worlds/*.py",
+    "pokemon_env/games/tallgrass/game.py",
+    "pokemon_env/games/tallgrass/names.py",
+    "pokemon_env/games/tallgrass/starts.py",
+    "pokemon_env/games/tallgrass/tools.py",
+    "pokemon_env/games/tallgrass/worlds/*.py",
 )
 """What decides which pictures and labels there are, and what is learned from them, beside the ROM and the policy."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -41,18 +41,18 @@ from pathlib import Path
 
 import torch
 
-from agent.chained_students import find_students
-from agent.episode_starts import choose_starts
-from benchmarks.cloning import TEST_SEED, check_milestones, make_policy, milestones
-from benchmarks.tables import check_at_least_one, run_in_parallel, summary
-from common.checkpoints import CheckpointError, load_checkpoint
+from agent.chain import find_students
+from benchmarks.folders import check_at_least_one, run_in_parallel, summary
+from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
 from common.evaluation import evaluate, seeded_episodes
-from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
-from common.run_logging import ProgressReport
+from common.runtime.checkpoints import CheckpointError, load_checkpoint
+from common.runtime.files import AlreadyLockedError, exclusive_lock, save_json, save_text
+from common.runtime.logs import ProgressReport
 from pokemon_env.errors import EmulatorError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
+from tasks.episode_starts import choose_starts
 
 FULL_SHARE = 0.95
 """Of the expert's success: the student has learned its milestone."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from common.demonstrations import NO_LABEL, Episode, episode_files, load_episode
-from common.memory import available_memory
+from common.runtime.memory import available_memory
 
 
 class ReplayBufferSamples(NamedTuple):

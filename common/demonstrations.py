@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from common.archives import told_damage
-from common.files import is_running, link_complaint, make_folder, named_errors
-from common.npz_files import NpzReader, PickledError, open_npz
+from common.runtime.archives import told_damage
+from common.runtime.files import is_running, link_complaint, make_folder, named_errors
+from common.runtime.npz_files import NpzReader, PickledError, open_npz
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from common.preprocessing import preprocess_uint8
-from common.seeding import episode_rng
+from common.runtime.seeding import episode_rng
 from common.statistics import rate_text, wilson_interval
 from common.video import VideoWriter
 

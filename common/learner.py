@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from common.checkpoints import rng_state, set_rng_state
 from common.networks import PolicyNetwork
+from common.runtime.checkpoints import rng_state, set_rng_state
 from common.utils import autocast
 
 

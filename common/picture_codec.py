@@ -14,7 +14,7 @@ import zlib
 import cv2
 import numpy as np
 
-from common.archives import inflate
+from common.runtime.archives import inflate
 
 _HEADER = struct.Struct("<HHBB")  # height, width, bits per pixel (24: no palette), colours - 1
 _NO_PALETTE = 24

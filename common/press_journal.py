@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from common.demonstrations import DemonstrationError
-from common.files import make_folder
+from common.runtime.files import make_folder
 from pokemon_env.bounded_files import read_file
 
 FORMAT = 1

@@ -13,8 +13,8 @@ import torch
 
 from common.evaluation import NetworkPolicy, evaluate, seeded_episodes
 from common.preprocessing import preprocess_observation, preprocess_uint8, random_shift
-from common.stop_request import StopRequest
-from common.threads import free_cores
+from common.runtime.stop_request import StopRequest
+from common.runtime.threads import free_cores
 
 __all__ = [
     "StopRequest",
@@ -103,7 +103,7 @@ def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
 
     Args:
         n_threads: None for as many as a resumed run began with, which repeats it bit for bit; and for a new one as many as
-            cores are free (`common.threads.free_cores`), at most torch's own choice.
+            cores are free (`common.runtime.threads.free_cores`), at most torch's own choice.
         begun_with: the threads of the run that is resumed; None for a new one.
 
     Raises ValueError for less than 1.

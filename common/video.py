@@ -12,7 +12,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from common.files import make_folder
+from common.runtime.files import make_folder
 
 
 class VideoWriter:

@@ -11,14 +11,14 @@ import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
-from pokemon_env.emulator import Rom
+from pokemon_env.emulators.emulator import Rom
+from pokemon_env.emulators.open_emulator import open_emulator
+from pokemon_env.emulators.window import Window
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneTracker
-from pokemon_env.open_emulator import open_emulator
+from pokemon_env.splits import parse_worlds
 from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
-from pokemon_env.window import Window
-from pokemon_env.worlds.splits import parse_worlds
 
 FRAMES_PER_SECOND = 4_194_304 / 70_224
 """A Game Boy's, and an Advance's: clock cycles a second over those of a frame."""
@@ -74,12 +74,12 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             (both ends included; default: the game's, 0 to 60). At least one does, so that there is a picture.
         window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as it can.
         worlds: the worlds of which each reset draws one: "0", "1-999", "train", "choose" or "test" (see
-            `pokemon_env.worlds.splits`), a number or a sequence of them. Default: the tier's.
+            `pokemon_env.splits`), a number or a sequence of them. Default: the tier's.
         tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, whatever the arguments
             above say, and plays with the default of `release_frames`.
         start_milestone: id of the milestone that each episode starts at: those before it are completed, without reward.
 
-    Raises RomError, StateFileError, EmulatorError (`pokemon_env.emulator`, `.state_files`) and ValueError, each with
+    Raises RomError, StateFileError, EmulatorError (`pokemon_env.emulators.emulator`, `.state_files`) and ValueError, each with
     what to do.
     """
 

@@ -11,7 +11,7 @@ class Tier:
 
     id: str
     description: str
-    worlds: str  # played where none are named, as `pokemon_env.worlds.splits.parse_worlds` reads it
+    worlds: str  # played where none are named, as `pokemon_env.splits.parse_worlds` reads it
     people_move: bool = True
     jitter: bool = True  # the release frames are drawn for each step, and idle frames pass after a start
     looks_vary: bool = False  # light, grounds and floors are drawn for each episode

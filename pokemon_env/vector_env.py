@@ -3,7 +3,7 @@
 PyBoy lets go of Python's lock while it emulates, so threads run in parallel, and infos, snapshots and settings need not
 be copied between processes. Steps per second on 2 otherwise idle cores, best rounds ("processes" is Gymnasium's
 AsyncVectorEnv with shared memory, "sync" its SyncVectorEnv), from
-`python -m benchmarks.vector_env_speed --num-envs 2 8 --seconds 3`:
+`python -m benchmarks.speed.vector_env --num-envs 2 8 --seconds 3`:
 
     envs  state in info   threads  1 thread  processes  sync
        2  no                 2149      1515       1468  1386

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [["scripts", "benchmarks", "tools"], ["agent"], ["common"], ["pokemon_env"]]
+FLOORS = [["scripts", "benchmarks", "tools"], ["dagger", "pipeline", "tasks", "agent"], ["common"], ["pokemon_env"]]
 """Packages, from the top to the bottom. A file imports from its own floor and from those below. `scripts` are the files at the
 root."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import tyro
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -35,10 +35,10 @@ if __name__ == "__main__":
 import numpy as np
 from rich.table import Table
 
-from common.dagger_data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
 from common.demonstrations import NO_LABEL, DemonstrationError, episode_files, load_episode
 from common.picture_codec import picture_key
-from common.run_logging import print_table
+from common.runtime.logs import print_table
+from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
 
 STATUS_NAMES = {
     Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"

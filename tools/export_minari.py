@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -55,7 +55,10 @@ if __name__ == "__main__":
 import gymnasium as gym
 import numpy as np
 
-from common.dagger_data import (
+from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
+from common.runtime.files import AlreadyLockedError, exclusive_lock
+from common.runtime.logs import ProgressReport
+from dagger.data import (
     DEMONSTRATION_ITERATION,
     NO_ACTION,
     NOT_RECORDED,
@@ -64,9 +67,6 @@ from common.dagger_data import (
     Source,
     Status,
 )
-from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
-from common.files import AlreadyLockedError, exclusive_lock
-from common.run_logging import ProgressReport
 
 if TYPE_CHECKING:
     from minari import MinariDataset

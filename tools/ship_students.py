@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -33,9 +33,9 @@ from typing import Any
 
 import torch
 
-from agent.chained_students import find_students
-from common.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from pokemon_env.emulator import Rom
+from agent.chain import find_students
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 

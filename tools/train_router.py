@@ -16,7 +16,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from common.flags import parse_command_line, plain_flags
+from common.runtime.flags import parse_command_line, plain_flags
 
 
 @dataclass
@@ -60,15 +60,15 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from common.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
-from common.dagger_data import DaggerData, DaggerDataError
-from common.files import AlreadyLockedError, exclusive_lock
-from common.flags import out_of_range
 from common.learner import Learner
 from common.networks import make_network
-from common.run_logging import ProgressReport, print_table
+from common.runtime.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
+from common.runtime.files import AlreadyLockedError, exclusive_lock
+from common.runtime.flags import out_of_range
+from common.runtime.logs import ProgressReport, print_table
 from common.utils import seed_everything, select_device, set_threads
-from pokemon_env.emulator import Rom
+from dagger.data import DaggerData, DaggerDataError
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import EmulatorError
 from pokemon_env.games import find_game
 

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import warnings
 
-from pokemon_env.emulator import Rom
+from pokemon_env.emulators.emulator import Rom
 from pokemon_env.games.base import Game
 from pokemon_env.games.picture_only import PictureOnly
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pokemon_env import path_finding
-from pokemon_env.emulator import Emulator, Memory, Rom, RomHeader
+from pokemon_env.emulators.emulator import Emulator, Memory, Rom, RomHeader
 from pokemon_env.milestones import Milestone
 from pokemon_env.tiers import Tier
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pokemon_env.emulator import RomHeader
+from pokemon_env.emulators.emulator import RomHeader
 from pokemon_env.games.base import GB_BUTTONS, GBA_BUTTONS, Game
 
 

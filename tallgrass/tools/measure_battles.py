@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # pokemon_env is used from the checkout
 
 from pokemon_env import PokemonEnv  # noqa: E402
-from pokemon_env.games import tallgrass_tools as tools  # noqa: E402
+from pokemon_env.games.tallgrass import tools  # noqa: E402
 
 BATTLES = {
     "RIVAL": ("RIVAL_BATTLE_WON", "T_RIVAL_LAB", "LAB"),

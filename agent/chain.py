@@ -1,0 +1,234 @@
+"""Many students as one policy: a router says at each step which milestone is under way, and that milestone's network plays.
+
+Two routers, and so two tracks, which every table names: *routed* reads the milestones from the game's memory; *pixels-only* sees
+nothing but the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent.policy_expert import PolicyExpert
+from common.evaluation import Policy, draw
+from common.networks import PolicyNetwork
+from common.runtime.checkpoints import CheckpointError, build_network, load_checkpoint, shown
+from common.runtime.seeding import episode_rng
+from pokemon_env.gym_env import PokemonEnv
+
+MILESTONE_STEPS = 20
+"""So many steps a milestone takes, more or less: what `PixelRouter` expects before it has seen a screen."""
+
+
+class Router:
+    """Says which milestone is under way, for several episodes side by side."""
+
+    track: str
+
+    def start_episode(self, slot: int) -> None:
+        """A new game begins in the slot."""
+
+    def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        """For each slot the place of the milestone that is under way."""
+        raise NotImplementedError
+
+
+class MemoryRouter(Router):
+    """The first milestone that the game's memory does not call completed.
+
+    Args:
+        milestones: their ids in order.
+    """
+
+    track = "routed"
+
+    def __init__(self, milestones: Sequence[str]):
+        self.milestones = list(milestones)
+
+    def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        return [self._first_open(info["milestones"]) for info in infos]
+
+    def _first_open(self, milestones: Mapping[str, Mapping[str, Any]]) -> int:
+        is_open = (place for place, name in enumerate(self.milestones) if not milestones[name]["completed"])
+        return next(is_open, len(self.milestones) - 1)
+
+
+class PixelRouter(Router):
+    """A network that guesses the milestone from one screen, and a filter over the story: it only goes on, one milestone at a time.
+
+    The filter is the forward pass of a hidden Markov model whose states are the milestones. At each new screen it stays, or with
+    probability 1 / MILESTONE_STEPS goes on to the next, and the network's probabilities (trained on as many screens of each
+    milestone, so that they are likelihoods but for a factor) weigh what was seen. A press that leaves the screen as it was says
+    nothing, and takes no time. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
+
+    Args:
+        network: pictures to (B, milestones) logits.
+        trust: exponent of the likelihoods. Screens that follow each other are alike, and so are the network's mistakes on them:
+            taken as independent (1.0) they would outweigh the story.
+    """
+
+    track = "pixels-only"
+
+    def __init__(self, network: PolicyNetwork, trust: float = 0.3):
+        self.network, self.trust = network.eval(), trust
+        self._beliefs: dict[int, np.ndarray | None] = {}
+        self._screens: dict[int, np.ndarray] = {}
+
+    def start_episode(self, slot: int) -> None:
+        self._beliefs[slot] = None
+        self._screens.pop(slot, None)
+
+    def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        logits = forward(self.network, screens)
+        likelihoods = torch.softmax(self.trust * logits.double(), dim=-1).numpy()
+        for slot, screen, likelihood in zip(slots, screens, likelihoods, strict=True):
+            belief = self._beliefs[slot]
+            if belief is not None and np.array_equal(screen, self._screens[slot]):
+                continue
+            self._screens[slot] = screen.copy()
+            if belief is None:
+                belief = np.eye(len(likelihood))[0]
+            else:
+                going_on = belief / MILESTONE_STEPS
+                going_on[-1] = 0.0
+                belief = belief - going_on
+                belief[1:] += going_on[:-1]
+            belief = belief * likelihood
+            self._beliefs[slot] = belief / belief.sum()
+        return [int(self._beliefs[slot].argmax()) for slot in slots]
+
+
+class ChainedStudents(Policy):
+    """The students of all milestones; a router chooses whose turn it is.
+
+    Args:
+        students: a network for each milestone, in order, with whether it presses its likeliest button (or draws one).
+        router: chooses.
+        envs: where they play, for the console's time; None without it.
+
+    Attributes:
+        splits: slot -> per milestone the (steps, frames) at which memory first said that it was completed; for tables, not for
+            playing.
+        last: slot -> place of the milestone whose student pressed last, and its probability of that button.
+        steps, agreed: how often a student was chosen, and how often it was the one that memory would have chosen.
+        slots: seed of an episode -> where it is played.
+    """
+
+    def __init__(self, students: Sequence[tuple[PolicyNetwork, bool]], router: Router, envs: Sequence[PokemonEnv] | None = None):
+        self.students = [(network.eval(), deterministic) for network, deterministic in students]
+        self.router, self.envs = router, envs
+        self.splits: dict[int, dict[str, tuple[int, int]]] = {}
+        self.last: dict[int, tuple[int, float]] = {}
+        self.slots: dict[int | None, int] = {}
+        self.steps = self.agreed = 0
+        self._steps: dict[int, int] = {}
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self.splits[slot], self._steps[slot], self.slots[seed] = {}, 0, slot
+        self._rngs[slot] = episode_rng(seed, "sampled actions")
+        self.router.start_episode(slot)
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        note_splits(self.splits, self._steps, self.envs, slots, infos)
+        places = self.router.route(slots, screens, infos)
+        self.steps += len(places)
+        in_memory = MemoryRouter(list(infos[0]["milestones"])).route(slots, screens, infos)
+        self.agreed += sum(ours == theirs for ours, theirs in zip(places, in_memory, strict=True))
+        actions: dict[int, int] = {}
+        for place in sorted(set(places)):
+            network, deterministic = self.students[place]
+            members = [i for i, one in enumerate(places) if one == place]
+            probabilities = torch.softmax(forward(network, [screens[i] for i in members]).double(), dim=-1).numpy()
+            for i, p in zip(members, probabilities, strict=True):
+                slot = slots[i]
+                action = int(p.argmax()) if deterministic else draw(p, self._rngs[slot])
+                actions[slot], self.last[slot] = action, (place, float(p[action]))
+        return [actions[slot] for slot in slots]
+
+
+class ChainedExperts(Policy):
+    """The game's own experts, each until its milestone is completed; where one abstains, A is pressed.
+
+    Args:
+        experts: of each milestone in order. They run in this process: only for files that are as good as code.
+        envs: where they play, with the state in their infos.
+
+    Attributes: splits, as those of `ChainedStudents`.
+    """
+
+    def __init__(self, experts: Mapping[str, PolicyExpert], envs: Sequence[PokemonEnv] | None = None):
+        self.experts, self.envs = list(experts.values()), envs
+        self.router = MemoryRouter(list(experts))
+        self.splits: dict[int, dict[str, tuple[int, int]]] = {}
+        self._steps: dict[int, int] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self.splits[slot], self._steps[slot] = {}, 0
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        note_splits(self.splits, self._steps, self.envs, slots, infos)
+        places = self.router.route(slots, screens, infos)
+        answers = [self.experts[place].label(info).action for place, info in zip(places, infos, strict=True)]
+        return [0 if action is None else action for action in answers]
+
+
+def note_splits(
+    splits: dict[int, dict[str, tuple[int, int]]],
+    steps: dict[int, int],
+    envs: Sequence[PokemonEnv] | None,
+    slots: Sequence[int],
+    infos: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write down, before a step, which milestones are completed that were not; and count the step."""
+    for slot, info in zip(slots, infos, strict=True):
+        frames = 0 if envs is None else envs[slot].frames
+        for name, entry in info["milestones"].items():
+            if entry["completed"]:
+                splits[slot].setdefault(name, (steps[slot], frames))
+        steps[slot] += 1
+
+
+def forward(network: PolicyNetwork, screens: Sequence[np.ndarray]) -> torch.Tensor:
+    """The logits for some screens, on the CPU."""
+    device = next(network.parameters()).device
+    batch = torch.from_numpy(np.stack([network.preprocess(screen) for screen in screens])).to(device)
+    with torch.inference_mode():
+        return network(batch).float().cpu()
+
+
+def find_students(folder: Path, milestones: Sequence[str]) -> dict[str, Path]:
+    """Milestone -> its student's checkpoint: a pipeline's `models/{ID}/dagger_{ID}_best.pth`, once DAgger has ended, or
+    `{ID}.pth` in the folder itself.
+
+    Raises CheckpointError naming the milestones that have none.
+    """
+    found = {}
+    for name in milestones:
+        for place in (folder / "models" / name, folder / name):
+            best = place / f"dagger_{name}_best.pth"
+            if best.is_file() and best.with_name(f"dagger_{name}_final.pth").is_file():  # not one that still learns
+                found[name] = best
+        if name not in found and (folder / f"{name}.pth").is_file():
+            found[name] = folder / f"{name}.pth"
+    if missing := [name for name in milestones if name not in found]:
+        raise CheckpointError(
+            f"{folder} has no student for {', '.join(missing)}: train them with auto_dagger_pipeline.py, or name another folder"
+        )
+    return found
+
+
+def load_student(path: Path, milestone: str, rom_sha256: str, buttons: Sequence[str]) -> tuple[PolicyNetwork, bool]:
+    """A student, and whether it presses its likeliest button. Raises CheckpointError for one of another game or milestone."""
+    content = load_checkpoint(path)
+    for key, wanted in (("milestone", milestone), ("rom_sha256", rom_sha256), ("buttons", list(buttons))):
+        if content.get(key) not in (None, wanted):
+            has = shown(content[key])
+            raise CheckpointError(f"{path}: its {key} is {has}, wanted {wanted}; name another folder with --policies")
+    if content.get("frame_stack", 1) != 1:
+        raise CheckpointError(f"{path}: looks at {content['frame_stack']} pictures at once, but chained students see one")
+    return build_network(content, path), bool(content.get("deterministic", True))

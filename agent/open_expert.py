@@ -1,0 +1,140 @@
+"""Opening a policy file: in a sandbox, or in this process where it is the game's own or that is wished.
+
+with closing(open_policy((policy_dir, "CLOCK_SET"), env)) as expert:       # to play with: asked at each step
+    action = expert.label(info).action
+with open_policy_oracle((policy_dir, "CLOCK_SET"), game) as oracle:        # to label with: asked in batches
+    answers = oracle.label_batch(situations)
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.oracle import ExpertOracle, InProcessOracle, LabelsWithdrawn, Situation, policy_path
+from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert
+from agent.sandbox.oracle import PolicyOracle
+from pokemon_env.games.base import Game
+from pokemon_env.gym_env import PokemonEnv
+
+UNSAFE_NOTICE = "--unsafe-policies: policy files run in this process, and may do all that it may"
+"""What is printed where the flag is given."""
+
+
+def open_policy(
+    policy: str | os.PathLike | tuple[str | os.PathLike | None, str], env: PokemonEnv, unsafe: bool = False
+) -> PolicyExpert | SandboxedExpert:
+    """Load a policy that plays in `env`: the game's own in this process, any other in a sandbox unless `unsafe`.
+
+    A deterministic policy gives the same answers in both. A file is the game's own if it lies in the game's folder; a link to
+    such a file does not make one.
+
+    Args:
+        policy: as for `PolicyExpert`.
+        env: where it plays. The expert is asked with the info of this environment's last step or reset.
+        unsafe: the flag --unsafe-policies.
+
+    Raises PolicyError if it is missing or can't be loaded, SandboxError where the platform can't lock a process.
+    """
+    path = policy_path(policy, env.game)
+    if is_games_own(path, env.game):
+        return PolicyExpert(env.game.policy_dir / path.name, env.game)
+    return PolicyExpert(path, env.game) if unsafe else SandboxedExpert(path, env)
+
+
+def is_games_own(policy: Path, game: Game) -> bool:
+    """Return whether a policy's file lies in the folder of the policies that come with the game."""
+    return game.policy_dir is not None and policy.parent.resolve() == game.policy_dir.resolve()
+
+
+def where_it_runs(policy: Path, unsafe: bool) -> str:
+    """Say for the user which policy that is not the game's own is used, and how."""
+    return f"{policy}, in {'this process, unguarded' if unsafe else 'a sandbox'}"
+
+
+class SandboxedExpert:
+    """`PolicyExpert`'s counterpart in a sandbox, for one environment; to be closed.
+
+    Raises PolicyError if the file is missing or can't be loaded, SandboxError where the platform can't lock a process.
+    """
+
+    def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], env: PokemonEnv):
+        self.game = env.game
+        self._env = env
+        self._oracle = PolicyOracle(policy, env.game)
+        try:
+            self._oracle.start()
+        except BaseException:
+            self._oracle.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        return self._oracle.path
+
+    @property
+    def answers(self) -> int:
+        return self._oracle.answers
+
+    @property
+    def abstentions(self) -> int:
+        return self._oracle.abstentions
+
+    @property
+    def abstention_kinds(self) -> Counter[str]:
+        return self._oracle.abstention_kinds
+
+    @property
+    def messages(self) -> deque[str]:
+        return self._oracle.messages
+
+    def label(self, state: Mapping[str, Any]) -> ExpertAnswer:
+        """The button where the environment is now; `state` is the info of its last step or reset.
+
+        Raises PolicyError once the policy is given up: from then on it only abstains, and an episode would go on with random
+        presses. Where that is because its answers depend on more than the state, the error is LabelsWithdrawn.
+        """
+        (answer,) = self._oracle.label_batch([Situation(self._env.snapshot(), state["prev_action"])])
+        self._raise_if_given_up()
+        return answer
+
+    def check(self) -> None:
+        """Ask some of the newest answers again, before something is built on them. Raises PolicyError as `label` does."""
+        self._oracle.check()
+        self._raise_if_given_up()
+
+    def _raise_if_given_up(self) -> None:
+        if self._oracle.withdrawn is not None:
+            raise LabelsWithdrawn(self._oracle.withdrawn)
+        if self._oracle.stopped is not None:
+            raise PolicyError(self._oracle.stopped)
+
+    def close(self) -> None:
+        """End the sandbox. Nothing can be asked afterwards."""
+        self._oracle.close()
+
+
+def open_policy_oracle(
+    policy: str | os.PathLike | tuple[str | os.PathLike | None, str],
+    game: Game,
+    unsafe: bool = False,
+    with_optimal: bool = False,
+    **limits: Any,
+) -> ExpertOracle:
+    """The oracle of a policy file: in a sandbox, or with `unsafe` (the flag --unsafe-policies) in this process.
+
+    The game's own policies are in a sandbox as well: labels are asked in batches, where that costs little.
+
+    Args:
+        policy, game: as for `PolicyExpert`.
+        with_optimal: answers also hold all right buttons, where the game can tell (`ExpertAnswer.optimal`).
+        limits: further arguments of `agent.sandbox.oracle.PolicyOracle`; they mean nothing with `unsafe`.
+
+    Raises PolicyError if there is no such file, SandboxError where the platform can't lock a process.
+    """
+    if unsafe:
+        return InProcessOracle(policy, game, with_optimal)
+    return PolicyOracle(policy, game, with_optimal=with_optimal, **limits)

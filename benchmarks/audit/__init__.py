@@ -1,0 +1,1 @@
+"""Is Tallgrass-v1 hard enough, and fair? Trivial policies against its gates."""

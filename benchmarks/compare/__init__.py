@@ -1,0 +1,1 @@
+"""DAgger against cloning at equal labels."""

@@ -1,0 +1,193 @@
+"""What the tables share: their rows, the folders that they may empty, and an end that leaves nothing running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+from typing import Any, NoReturn
+
+import numpy as np
+
+from agent.sandbox.oracle import SandboxError
+from common.evaluation import Evaluation
+from common.runtime.checkpoints import CheckpointError
+from common.runtime.files import AlreadyLockedError, exclusive_lock, save_text
+from common.runtime.flags import out_of_range
+from common.runtime.scripts import ROOT, ScriptFailed
+from pokemon_env.errors import EmulatorError
+from pokemon_env.games.tallgrass.benchmark_v1 import NotTallgrassV1
+from tasks.recorded_starts import StartStateError
+
+PLAY_SOURCES = ("agent/**/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
+"""What may change how an episode goes, beside the ROM and the policies."""
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """What a table needs of an evaluation, in plain types; steps are those of the successes."""
+    lengths = [episode.length for episode in result.episodes if episode.success]
+    return {
+        "episodes": result.n_episodes,
+        "successes": result.successes,
+        "interval": list(result.success_interval),
+        "mean_steps": float(np.mean(lengths)) if lengths else None,
+        "std_steps": float(np.std(lengths)) if lengths else None,
+        "max_steps_taken": max(lengths, default=None),
+        "failed_seeds": [episode.seed for episode in result.episodes if not episode.success],
+    }
+
+
+def source_files(*patterns: str) -> list[Path]:
+    """The repository's files of these patterns, sorted."""
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+def fingerprint(settings: Any, files: Iterable[str | os.PathLike]) -> str:
+    """Changes when the settings (plain data) or the content of a file do; results with the same one need not be made again."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in map(Path, files):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def check_own_folder(folder: Path, marker: str) -> None:
+    """Raise ValueError unless `folder` is missing, empty, or carries `marker`, which says that a benchmark made it."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; choose another --output-dir")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file():
+        hint = "it stays as it is; empty it, or choose another --output-dir"
+        raise ValueError(f"{folder} is not empty and has no {marker}, so no benchmark made it: {hint}")
+
+
+def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None:
+    """Make `folder` ready for results with the fingerprint `key`, kept in its file `marker`.
+
+    What an earlier run with another key made there is deleted, or with `fresh` whatever it made. Raises ValueError, and
+    deletes nothing, where `check_own_folder` does.
+    """
+    check_own_folder(folder, marker)
+    path = folder / marker
+    if path.is_file() and path.read_text() == key and not fresh:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.name == marker:  # stays to the last: a folder that was emptied in part is still known as the benchmark's own
+            continue
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    save_text(path, key)
+
+
+def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
+    """Make a folder ready whose content took hours: what was made with another key is deleted with `fresh` only.
+
+    What was made with the same one stays even then: a command that was stopped goes on, whatever it was first given. Raises
+    ValueError where it would have to delete something, and where `check_own_folder` does.
+    """
+    check_own_folder(folder, marker)
+    path = folder / marker
+    if path.is_file() and path.read_text() != key and not fresh:
+        raise ValueError(
+            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
+            "away what is there"
+        )
+    own_folder(folder, marker, key)
+
+
+def kept_result(path: Path) -> dict[str, Any]:
+    """The result that a command has kept in a file: a JSON object; {} without a file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no result ({error}); remove it, or choose another --output-dir") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no result but {str(content)[:40]!r}; remove it, or choose another --output-dir")
+    return content
+
+
+def known_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Milestone -> row of a table's JSON file: a list of rows, or a dictionary with one as "milestones"; {} without a file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+        return {row["milestone"]: row for row in (content["milestones"] if isinstance(content, dict) else content)}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no table of milestones ({error!r}); remove it, or choose another --output-dir") from error
+
+
+def run_in_parallel(
+    work: Callable[[str, Callable[[], bool]], Any],
+    names: Sequence[str],
+    parallel: int,
+    on_result: Callable[[str, Any], None],
+) -> None:
+    """Call `work(name, should_stop)` in threads and `on_result(name, result)` in this one, as they get done.
+
+    At the first error, in a thread or here (Ctrl-C), `should_stop` begins to return True and no further name is begun; the
+    error is raised as soon as the threads have ended.
+    """
+    stop = Event()
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        futures = {pool.submit(work, name, stop.is_set): name for name in names}
+        for future in as_completed(futures):
+            on_result(futures[future], future.result())
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | None = None) -> NoReturn:
+    """Run a table's `main` and exit with what it returns; what can go wrong is told in one line.
+
+    With `output`, a folder or what its tables begin with, another run of the script that writes there is refused: each would
+    delete the other's files, or write its rows into a table that lacks the other's. The lock lies beside it, for a benchmark may
+    only empty a folder of its own.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, by an exception, so that what was started is ended, too.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    try:
+        with ExitStack() as held:
+            if output is not None:
+                place = Path(output).absolute()
+                held.enter_context(exclusive_lock(place.with_name(f".{place.name}.{script}.lock")))
+            sys.exit(main())
+    except KeyboardInterrupt:
+        print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except ScriptFailed as error:
+        sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
+    except (
+        ValueError, OSError, AlreadyLockedError, CheckpointError, EmulatorError, NotTallgrassV1, SandboxError, StartStateError
+    ) as error:  # fmt: skip
+        sys.exit(f"{script}: {error}")
+
+
+def check_at_least_one(args: Any, *names: str) -> None:
+    """Raise ValueError if one of these flags is less than 1, or any flag no finite number."""
+    for name, value in vars(args).items():
+        if complaint := out_of_range(name, value, -math.inf, math.inf):
+            raise ValueError(complaint)
+    for name in names:
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")

@@ -1,0 +1,1 @@
+"""Speeds: environments, the sandbox, the pipeline."""

@@ -1,0 +1,1 @@
+"""What any script stands on: flags, checkpoints, files, logs, signals. No pixels, no game."""

@@ -1,0 +1,508 @@
+"""Checkpoints: one dictionary per file, written whole, readable with `torch.load`'s safe default.
+
+Keys of a checkpoint, beside whatever a script adds:
+
+    model_state_dict      the weights
+    network               its kind and its arguments (see `build_network`)
+    frame_stack           pictures per input
+    args                  the script's flags
+    run_name, global_step, metrics
+    buttons, game, rom_sha256, milestone       what the policy was trained for; None where unknown
+    versions              package -> version
+    optimizer_state_dict, training_state       only in checkpoints that training can be resumed from
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import os
+import pickle
+import pickletools
+import platform
+import random
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+
+from common.networks import NETWORKS, PolicyNetwork
+from common.runtime.archives import open_archive, told_damage
+from common.runtime.files import atomic_write
+from common.runtime.memory import available_memory
+from common.runtime.plain_names import is_plain_name
+from common.runtime.value_types import is_of_type
+
+_GLOBALS = {
+    "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch Size", "torch device",
+}  # fmt: skip
+"""What a checkpoint may name, beside the kinds of numbers in tensors. `torch.load` allows more, with some of which a few bytes ask
+for gigabytes (`bytearray`, `UntypedStorage`, `_codecs.encode`)."""
+
+_MOST_DESCRIPTION = 4 * 1024 * 1024
+"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes. A run's have some 20 kB."""
+
+MOST_STACKED = 1000
+"""Pictures per input at most."""
+
+_LONGEST_TEXT = 4096
+
+_TYPES: dict[str, Any] = {
+    "model_state_dict": dict, "frame_stack": int, "deterministic": bool, "global_step": int, "metrics": dict, "buttons": list[str],
+    "game": str, "rom_sha256": str, "milestone": str, "milestones": list[str], "tier": str, "worlds": str, "max_steps": int,
+    "algorithm": str, "expert": str, "labels": dict, "versions": dict, "optimizer_state_dict": dict, "training_state": dict,
+    "progress": dict,
+}  # fmt: skip
+"""Key of a checkpoint -> what it is, where it is there and not None."""
+
+_HOLDS_OBJECTS = (
+    "holds Python objects, which are never loaded because they could run code; save tensors, numbers and text only"
+)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that can't be used; the text names the file and what to do."""
+
+
+def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> Path:
+    """Write a checkpoint: whole, or not at all. Numpy values, paths and dataclasses become plain types before.
+
+    Raises TypeError for a value that `torch.load` would refuse to read back, CheckpointError if the file can't be
+    written.
+    """
+    path = Path(path)
+    plain = to_plain(checkpoint)
+    try:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            torch.save(plain, file)
+    except (OSError, RuntimeError) as error:  # what went wrong is the context of torch's RuntimeError: a full disk, for example
+        cause = next((one for one in (error, error.__context__) if isinstance(one, OSError)), error)
+        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+        raise CheckpointError(f"{path}: can't be written ({reason}); make room, or choose another folder") from error
+    return path
+
+
+def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint, without running any code that it may hold.
+
+    What is loaded is what was saved: the check sums in the file are held against its content, of which `torch.load` would take
+    any. Raises CheckpointError if the file is missing, cut short, changed, holds pickled objects, asks for more memory than it has
+    bytes, or is no checkpoint.
+    """
+    path = Path(path)
+    content = _checked_bytes(path)
+    try:
+        checkpoint = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: {_HOLDS_OBJECTS}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise CheckpointError(f"{path}: broken or cut short ({_reason(error)}); use an earlier one") from error
+    if any(tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() for tensor in _tensors(checkpoint)):
+        raise CheckpointError(f"{path}: has a tensor that is larger than what is kept of it; use another checkpoint")
+    if not isinstance(checkpoint, dict) or "model_state_dict" not in checkpoint:
+        raise CheckpointError(f"{path}: has no 'model_state_dict', so it is no checkpoint of these scripts")
+    for key, kind in _TYPES.items():
+        value = checkpoint.get(key)
+        if value is not None and not is_of_type(dict(value) if isinstance(value, dict) else value, kind):
+            wanted = getattr(kind, "__name__", str(kind))
+            raise CheckpointError(f"{path}: its {key} is {shown(value)}, wanted {wanted}; use another checkpoint")
+        for text in value if kind == list[str] and value else [value]:
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= _LONGEST_TEXT):
+                raise CheckpointError(f"{path}: its {key} is {shown(text)}, wanted printable text; use another checkpoint")
+    if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
+        raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")
+    return checkpoint
+
+
+@contextlib.contextmanager
+def restoring(path: str | os.PathLike) -> Iterator[None]:
+    """Turn what goes wrong while a state of training is put back into CheckpointError: the checkpoint is not what its run saved."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: training can't go on from what it holds ({_reason(error)}); use an earlier one") from error
+
+
+def _checked_bytes(path: Path) -> bytes:
+    """A checkpoint as torch may read it: its entries, whose check sums are right and which name nothing but tensors.
+
+    They are packed anew, so that what torch reads is what was checked: its reader and Python's don't heed the same bytes of a zip
+    file (an entry marked as a folder is left unread by torch, whatever it holds). Raises CheckpointError.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; name the .pth file in it")
+    try:
+        if not path.is_file():  # nor a pipe, which would be waited for
+            raise CheckpointError(f"{path}: no such checkpoint; see what is in {path.parent}/")
+        size, available = path.stat().st_size, available_memory()
+        if available is not None and 3 * size > available:  # the file, its entries, and the tensors in them
+            raise CheckpointError(
+                f"{path}: has {size / 1e9:.1f} GB, too much for the {available / 1e9:.1f} GB of memory that are free; use another"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); is it there, and yours to read?") from error
+    try:
+        with open_archive(io.BytesIO(content)) as archive, told_damage():
+            entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+        descriptions = [entry for name, entry in entries.items() if name.lower().endswith("/data.pkl")]
+        if len(descriptions) != 1 or len(descriptions[0]) > _MOST_DESCRIPTION:
+            raise CheckpointError(f"{path}: is a zip file, but not a checkpoint of these scripts; name another file")
+        named = {value for code, value, _ in pickletools.genops(descriptions[0]) if code.name == "GLOBAL"}
+    except ValueError as error:  # ArchiveError, and a description that is none
+        reason = _reason(error)
+        raise CheckpointError(f"{path}: is not a checkpoint, or broken or cut short ({reason}); use an earlier one") from error
+    storages = {value for value in named if value.startswith("torch ") and value.endswith("Storage")} - {"torch UntypedStorage"}
+    if named - _GLOBALS - storages:
+        raise CheckpointError(f"{path}: {_HOLDS_OBJECTS}")
+    with io.BytesIO() as checked:
+        with zipfile.ZipFile(checked, "w") as archive:
+            for name, entry in entries.items():
+                archive.writestr(name, entry)
+        return checked.getvalue()
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """The tensors in plain containers, however deep."""
+    left, seen = [content], set()
+    while left:
+        item = left.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, Mapping):
+            left += item.values()
+        elif isinstance(item, list | tuple):
+            left += item
+
+
+def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
+    """What `build_network` needs to make this network again."""
+    name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    return {"kind": name, **network.arguments}
+
+
+def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> PolicyNetwork:
+    """The network of a checkpoint, with its weights, on the CPU.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+
+    Raises CheckpointError if it doesn't describe its network, or the weights don't fit the description.
+    """
+    arguments = checkpoint.get("network")
+    if arguments is None:
+        raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"{path}: its 'network' is {shown(arguments)}, wanted a dictionary; use another checkpoint")
+    arguments = dict(arguments)
+    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise CheckpointError(
+            f"{path}: its network is of kind {shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
+            "wrote it: use that one, or train again"
+        )
+    known = inspect.signature(NETWORKS[kind]).parameters
+    if unknown := [shown(name) for name in arguments if name not in known]:
+        raise CheckpointError(
+            f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
+            f"version or program wrote it: use that one, or train again"
+        )
+    weights = checkpoint["model_state_dict"]
+    try:
+        _check_weights(NETWORKS[kind], arguments, weights)
+        network = NETWORKS[kind](**arguments)
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = _reason(error)
+        raise CheckpointError(f"{path}: its weights don't fit its own network ({reason}); use another checkpoint") from error
+    return network
+
+
+def check_plays(
+    network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int, frame_stack: int = 1
+) -> None:
+    """Raise CheckpointError unless a network can look at such screens and has so many outputs.
+
+    Args:
+        network: on the CPU.
+        path: its file, for the message.
+        screen_shape: (H, W, 3).
+        outputs: buttons, or what else it chooses among.
+        frame_stack: pictures per input.
+    """
+    try:
+        picture = torch.from_numpy(np.concatenate([network.preprocess(np.zeros(screen_shape, np.uint8))] * frame_stack))
+        with torch.inference_mode():
+            found = network(picture[None]).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its network can't see this game's screen ({_reason(error)}); use another one") from error
+    if found != outputs:
+        raise CheckpointError(f"{path}: its network chooses among {found}, but here are {outputs}; use another one")
+
+
+def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
+    """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise ValueError("they are no dictionary of tensors")
+    channels = arguments.get("channels", ())
+    if max(arguments.get("blocks", 0), 0 if isinstance(channels, int) else len(channels)) > len(weights):
+        raise ValueError("it has more layers than there are weights")
+    for name, tensor in weights.items():
+        if not isinstance(name, str):
+            raise ValueError(f"one of them is called {shown(name)}, which is no text")
+        if not tensor.is_floating_point():  # others would be converted without a word
+            raise ValueError(f"{shown(name)} is {tensor.dtype}, wanted real numbers")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{shown(name)} holds numbers that are not finite")
+    with torch.device("meta"):  # shapes without memory
+        wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
+    for name, shape in wanted.items():
+        if name in weights and weights[name].shape != shape:
+            raise ValueError(f"{name} is {tuple(weights[name].shape)}, wanted {tuple(shape)}")
+    if missing := wanted.keys() - weights.keys():
+        raise ValueError(f"{', '.join(sorted(missing))} are missing")
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
+    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > sum(storages.values()):
+        raise ValueError("several of them are the same numbers")
+
+
+def saved_fields(
+    checkpoint: Mapping[str, Any], path: str | os.PathLike, key: str, kind: type, *, strict: bool = True
+) -> dict[str, Any]:
+    """What a checkpoint holds of a dataclass, checked: `kind(**saved_fields(...))` makes it again.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+        key: where it is, for example "args". Without that key, the answer is {}.
+        kind: the dataclass. Names that it has no field for are left out, for another version or script wrote them.
+        strict: False leaves out a value of another type, too: another script may mean something else by a name.
+
+    Raises CheckpointError if there is no dictionary, or a value is not of its field's type.
+    """
+    content = checkpoint.get(key, {})
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: its {key!r} is {shown(content)}, wanted a dictionary; use another checkpoint")
+    types = get_type_hints(kind)
+    found = {item.name: content[item.name] for item in dataclasses.fields(kind) if item.name in content}
+    for name, value in found.items():
+        if strict and not is_of_type(value, types[name]):
+            wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
+            raise CheckpointError(
+                f"{path}: in its {key!r}, {name} is {shown(value)}, wanted {wanted}; use another checkpoint"
+            )
+    return {name: value for name, value in found.items() if is_of_type(value, types[name])}
+
+
+def saved_threads(checkpoint: Mapping[str, Any] | None) -> int | None:
+    """The CPU threads that the run of a checkpoint computed with; None for a new run, or where the checkpoint does not tell."""
+    progress = (checkpoint or {}).get("progress")
+    threads = progress.get("threads") if isinstance(progress, Mapping) else None
+    return threads if isinstance(threads, int) and threads > 0 else None
+
+
+def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> str:
+    """The name of the run that a checkpoint is of. It names folders, so it has to be a plain name.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+
+    Raises CheckpointError if it is missing or no plain name.
+    """
+    name = checkpoint.get("run_name")
+    if not is_plain_name(name):
+        words = _short(ascii(name)) if isinstance(name, str) else shown(name)
+        raise CheckpointError(f"{path}: its run_name is {words}, which is no plain name; use another checkpoint")
+    return name
+
+
+def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted: Any) -> None:
+    """Raise CheckpointError unless the checkpoint was made for what is wanted.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+        wanted: any of `buttons`, `game`, `rom_sha256`, `milestone`, `network`, `algorithm`; None, here or in the
+            checkpoint, means unknown and fits.
+    """
+    hints = {
+        "algorithm": "another script made it, which must go on with it",
+        "buttons": "its outputs would press other buttons than it learned; play the game that it was trained on",
+        "game": "it was trained on another game; give that game's ROM with --rom-path",
+        "rom_sha256": "it was trained on another build of the ROM; use that one, or train again",
+        "milestone": "it was trained for another milestone; choose that one, or another checkpoint",
+        "network": "its weights don't fit; leave --network, --hidden-dim and --frame-stack as they were",
+    }
+    for key, value in wanted.items():
+        has = checkpoint.get(key)
+        if value is None or has is None:
+            continue
+        if key == "buttons":
+            has, value = list(has), list(value)
+        if not _same(has, value):
+            if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
+                names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)
+                has, value = ({name: one.get(name) for name in names} for one in (has, value))
+            raise CheckpointError(f"{path}: has {key} {shown(has)}, here it is {shown(value)}: {hints[key]}")
+
+
+def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str | None, overwrite: bool) -> None:
+    """Refuse to replace the checkpoints of another run.
+
+    Args:
+        paths: files that will be written. Those that don't exist are fine.
+        run_name: the run that will write them, if it is one that is resumed.
+        overwrite: the user said that they may be replaced.
+
+    Raises CheckpointError that names the first such file and the ways out.
+    """
+    if overwrite:
+        return
+    for path in map(Path, paths):
+        if not path.exists():
+            continue
+        owner = load_checkpoint(path).get("run_name", "an unknown run")
+        if not _same(owner, run_name):
+            last = path.with_name(path.name.rsplit("_", 1)[0] + "_last.pth")
+            goes_on = f"continue that run with --resume-from {last}; " if last.is_file() else ""
+            raise CheckpointError(
+                f"{path} already exists (run {shown(owner)}). Choose another --exp-name or --model-dir; {goes_on}"
+                f"or replace it with --overwrite"
+            )
+
+
+def check_not_behind(
+    paths: Sequence[str | os.PathLike], resumed: str | os.PathLike, run_name: str | None, step: int, overwrite: bool
+) -> None:
+    """Refuse to replace what a run did after the checkpoint that it is to go on from.
+
+    Args:
+        paths: checkpoints that will be written. Those that don't exist, or are of another run, are fine.
+        resumed: the checkpoint to go on from.
+        run_name: the run that goes on; None if it is a new one.
+        step: that the checkpoint is of.
+        overwrite: the user said that it may be replaced.
+
+    Raises CheckpointError that names the first such file and the ways out.
+    """
+    if overwrite or run_name is None:
+        return
+    for path in map(Path, paths):
+        if not path.exists() or path.samefile(resumed):
+            continue
+        other = load_checkpoint(path)
+        if other.get("run_name") == run_name and other.get("global_step", 0) > step:
+            raise CheckpointError(
+                f"{resumed}: is of step {step:,}, but {path} of step {other['global_step']:,} of the same run, which would be "
+                f"replaced. Go on from the later one, or say --overwrite to throw away what came after the earlier one"
+            )
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of Python's, numpy's and torch's global generators, in types that `torch.load` accepts."""
+    numpy_state = np.random.get_state(legacy=False)
+    state = {
+        "python": random.getstate(),
+        "numpy": {
+            **numpy_state,
+            "state": {**numpy_state["state"], "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))},
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Put all global generators back to where `rng_state` found them."""
+    random.setstate(_tuples(state["python"]))
+    inner = state["numpy"]["state"]
+    np.random.set_state({**state["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+def package_versions(
+    names: Sequence[str] = ("torch", "torchvision", "numpy", "pillow", "gymnasium", "pyboy"),
+) -> dict[str, str]:
+    """Version of Python and of each package that is installed."""
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def to_plain(value: Any) -> Any:
+    """`value` in types that `torch.load(weights_only=True)` accepts: tensors, numbers, text, None, and containers of
+    them.
+
+    Numpy scalars and arrays become numbers and tensors, paths text, dataclasses dictionaries. Raises TypeError for
+    anything else.
+    """
+    if value is None or isinstance(value, bool | int | float | str | bytes | torch.Tensor):
+        # Subclasses such as np.float64 (a float) and enums are refused by torch.load.
+        if isinstance(value, np.generic):
+            return value.item()
+        return torch.Tensor(value.detach()) if type(value) is torch.nn.Parameter else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(to_plain(item) for item in value)
+    if isinstance(value, list | set | frozenset):
+        return [to_plain(item) for item in value]
+    raise TypeError(f"a checkpoint can't hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _reason(error: Exception) -> str:
+    """An error's text in one line of bearable length. It may quote a file, whose characters need not be for a screen."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return _short("".join(char if char.isprintable() else ascii(char)[1:-1] for char in words[:1000]), 300)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal; a stranger's can be nested deeper than Python compares."""
+    try:
+        return bool(one == other)
+    except (RecursionError, RuntimeError):
+        return False
+
+
+def shown(value: Any) -> str:
+    """A value of a file for a message: in one line that can be printed, and no longer than bearable."""
+    try:
+        return _short(value if isinstance(value, str) and value.isprintable() else ascii(value))
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
+
+
+def _short(value: Any, most: int = 80) -> str:
+    text = str(value)
+    return text if len(text) <= most else text[: most - 3] + "..."

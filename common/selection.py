@@ -1,0 +1,61 @@
+"""Which network is the best: played on seeds that never change, and more closely where it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from common.evaluation import Evaluator
+
+if TYPE_CHECKING:
+    from common.runtime.logs import RunLog
+
+CANDIDATE_SEEDS = 10_000
+"""From --eval-seed to the first seed of the episodes that candidates for the best play."""
+
+
+def play_candidate(
+    evaluator: Evaluator,
+    network: torch.nn.Module,
+    step: int,
+    best: dict[str, Any] | None,
+    writer: RunLog,
+    *,
+    eval_episodes: int,
+    best_eval_episodes: int,
+    eval_seed: int,
+    save_best: bool,
+    last: bool,
+    should_stop: Callable[[], bool],
+) -> tuple[dict[str, Any], list[str]]:
+    """Play some episodes; and those of the longer evaluation if this is the `last` network, or (with `save_best`) if it may
+    be better than the best, as far as the few tell.
+
+    Returns a record in plain types (`thorough`: whether its results are the longer evaluation's), and texts. Raises
+    EvaluationStopped when `should_stop()` says so.
+    """
+    result = evaluator.play(network, eval_episodes, eval_seed, should_stop=should_stop)
+    for name, value in result.scalars().items():
+        writer.add_scalar(f"eval/{name}", value, step)
+    texts, closely = [str(result)], False
+    if last or (save_best and (best is None or result.success_interval[1] >= best.get("success_rate", 0))):
+        closely = True
+        result = evaluator.play(network, best_eval_episodes, eval_seed + CANDIDATE_SEEDS, f"step{step}", should_stop)
+        for name, value in result.scalars().items():
+            writer.add_scalar(f"candidate/{name}", value, step)
+        texts.append(f"in {result.n_episodes} episodes {result}")
+    return {**result.record(), "thorough": closely}, texts
+
+
+def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes)."""
+    if not record["thorough"] and ("successes" in record or "val_loss" not in record):
+        return False
+
+    def score(entry: dict[str, Any]) -> tuple[float, ...]:
+        tie = entry.get("val_loss", entry.get("mean_length", 0.0))
+        return entry.get("successes", 0), entry.get("mean_return", 0.0), -tie
+
+    return best is None or score(record) > score(best)

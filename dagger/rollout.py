@@ -1,0 +1,217 @@
+"""Episodes that a student plays, at times with the expert's hand, kept step by step so that each can be labelled later."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from agent.labelling import Labeller
+from agent.oracle import Situation
+from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
+from common.runtime.seeding import episode_rng
+from dagger.data import NO_ACTION, DaggerData, Label, Row, Status
+from pokemon_env.games.base import Game
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.tiers import find_tier
+from pokemon_env.vector_env import ThreadVectorEnv
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What was played."""
+
+    ids: np.ndarray
+    """(n,) int64: its rows in the data set, appended and not committed."""
+    result: Evaluation
+    repeats: int
+    """Steps that pressed the same button as the step before although that had changed nothing on the screen."""
+
+    @property
+    def repeat_rate(self) -> float:
+        """The share of steps that repeat."""
+        return self.repeats / max(len(self.ids), 1)
+
+
+@dataclass(frozen=True)
+class CutOffs:
+    """Where the states of episodes that were cut off are kept, for the next rollout to go on from."""
+
+    folder: Path
+    """000.state, 001.state, ... in the order in which they were cut off; emptied at the beginning of a rollout."""
+    most: int
+    """No more than these are kept."""
+
+    def clear(self) -> None:
+        """Delete what a rollout left that was not committed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, env: PokemonEnv, number: int) -> None:
+        """Write the state of an episode that was just cut off, the rollout's `number`th."""
+        if number < self.most:
+            env.save_state(self.folder / f"{number:03d}.state")
+
+
+class MixedPolicy(Policy):
+    """The student; at each step, with probability beta, the expert instead.
+
+    The expert is asked only where it acts, for all episodes of one moment at once. Where it abstains the student acts.
+
+    Args:
+        student: presses buttons.
+        envs: where they are pressed, to read what the expert sees.
+        labeller: the expert.
+        beta: probability of the expert's hand.
+    """
+
+    def __init__(self, student: Policy, envs: ThreadVectorEnv, labeller: Labeller, beta: float):
+        self.student, self.envs, self.labeller, self.beta = student, envs, labeller, beta
+        self.buttons = [name.lower() for name in envs.envs[0].buttons]
+        self.situations: dict[int, Situation] = {}
+        """Slot -> what is there to be seen at the step that is being made."""
+        self.labels: dict[int, Label] = {}
+        """Slot -> the expert's answer, where it was asked in order to act."""
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self.student.start_episode(slot, seed)
+        self._rngs[slot] = episode_rng(seed, "beta")
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        for slot, screen, info in zip(slots, screens, infos, strict=True):
+            frame = screen if self.labeller.oracle.needs_frame else None
+            self.situations[slot] = Situation(self.envs.envs[slot].snapshot(), info["prev_action"], frame)
+        # Always drawn, so that an episode does not depend on what else is played.
+        guided = [slot for slot in slots if self._rngs[slot].random() < self.beta]
+        labels = self.labeller.label([self.situations[slot] for slot in guided]) if guided else []
+        self.labels = {slot: label for slot, label in zip(guided, labels, strict=True) if label is not None}
+        # Asked at every step, whoever acts: a student that remembers has to see all that happens before it is alone.
+        actions = dict(zip(slots, self.student.act(slots, screens, infos), strict=True))
+        actions |= {slot: label.action for slot, label in self.labels.items() if label.action is not None}
+        return [int(actions[slot]) for slot in slots]
+
+
+def roll_out(
+    data: DaggerData,
+    envs: ThreadVectorEnv,
+    student: Policy,
+    labeller: Labeller,
+    episodes: Sequence[EpisodeSpec],
+    max_steps: int,
+    *,
+    beta: float,
+    iteration: int,
+    recorder: EpisodeRecorder | None = None,
+    cutoffs: CutOffs | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Rollout:
+    """Play the episodes, and append every step to the data set, with a label where the expert acted.
+
+    What the expert sees is kept with each row, and with `cutoffs` the states in which episodes are cut off. Nothing is committed.
+    Raises EvaluationStopped when `should_stop()` says so; the rows are then to be discarded.
+    """
+    policy = MixedPolicy(student, envs, labeller, beta)
+    first, ids, repeats, n_cut = data.next_episode, [], 0, 0
+    if cutoffs is not None:
+        cutoffs.clear()
+    before: dict[int, tuple[int, bool]] = {}  # slot -> the step's button, and whether it left the screen as it was
+    worlds: dict[int, int | None] = {}
+    game = envs.envs[0].game
+
+    def keep(step: Step) -> None:
+        nonlocal repeats, n_cut
+        situation, slot = policy.situations[step.slot], step.slot
+        if step.number == 0:
+            before.pop(slot, None)
+            worlds[slot] = game.decode(situation.snapshot)["game"].get("world")
+        previous = before.get(slot, (NO_ACTION, False))
+        repeats += previous == (step.action, True)
+        before[slot] = step.action, np.array_equal(step.screen, step.next_screen)
+        row = Row(
+            observation=step.screen,
+            action=step.action,
+            iteration=iteration,
+            episode=first + step.episode,
+            step=step.number,
+            beta=beta,
+            seed=episodes[step.episode].seed,
+            world=worlds[slot],
+            prev_action=previous[0],
+            snapshot=situation.snapshot,
+            label=policy.labels.get(slot),
+            reward=step.reward,
+        )
+        ids.extend(data.append([row]))
+        if step.over:
+            data.end_episode(first + step.episode, step.next_screen, step.terminated)
+            if cutoffs is not None and not step.terminated:
+                cutoffs.keep(envs.envs[slot], n_cut)
+                n_cut += 1
+
+    result = evaluate(envs, policy, episodes, max_steps, recorder=recorder, on_step=keep, should_stop=should_stop)
+    return Rollout(np.array(ids, np.int64), result, repeats)
+
+
+def pictures_tell_all(game: Game, tier: str | None, network: nn.Module) -> bool:
+    """Return whether one picture stack of an episode has one right label for this student.
+
+    It may have two where what was on the screen earlier decides (tier T3), and for a network with a memory, whose input is all
+    that it has seen. Recorded states of a game with tiers do not say theirs (None), so they may be of T3.
+    """
+    if getattr(network, "has_memory", False):
+        return False
+    return not game.has_worlds if tier is None else not find_tier(tier).hides
+
+
+def unanswered(data: DaggerData, ids: np.ndarray, repeats: bool = False, frame_stack: int | None = 1) -> np.ndarray:
+    """Return those of the rows that have no answer; without `repeats`, only the first of equals, and none whose equal has one.
+
+    Rows are equal where the student sees the same in one episode, however much of the memory has changed off the screen (steps
+    are counted there, people walk): what it sees for a hundred steps is one query. Rows of any episode are equal where the
+    expert would be told the same, memory and button before.
+
+    Args:
+        ids: (n,) int64, rising: rows of one rollout.
+        repeats: return equals, too.
+        frame_stack: how many pictures the student sees at once. None: only what the expert is told counts (see
+            `pictures_tell_all`).
+    """
+    stack = [data.previous(ids, k) for k in range(frame_stack or 1)]
+    start = int(stack[-1].min(initial=ids[0])) if len(ids) else 0
+    columns = data.columns(["status", "snapshot", "prev_action", "frame", "episode"], start=start)
+    own = {name: values[ids - start].tolist() for name, values in columns.items()}
+    not_asked = [status == Status.NOT_ASKED for status in own["status"]]
+    if repeats:
+        return ids[not_asked]
+    keys = [list(zip(own["snapshot"], own["prev_action"], own["frame"], strict=True))]
+    if frame_stack is not None:
+        seen = [columns["frame"][rows - start].tolist() for rows in stack]
+        keys.append(list(zip(own["episode"], *seen, strict=True)))
+    known = [{key for key, is_new in zip(of_rows, not_asked, strict=True) if not is_new} for of_rows in keys]
+    first = []
+    for row_id, is_new, *mine in zip(ids.tolist(), not_asked, *keys, strict=True):
+        if is_new and not any(key in before for key, before in zip(mine, known, strict=True)):
+            first.append(row_id)
+        for key, before in zip(mine, known, strict=True):  # of a row that is left out, too: its equal's answer is as good there
+            before.add(key)
+    return np.array(first, np.int64)
+
+
+def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> list[Situation]:
+    """What the expert would have seen at the rows `ids`."""
+    numbers = [] if not len(ids) else data.columns(["prev_action"], start=int(ids.min()))["prev_action"][ids - ids.min()]
+    words = ["no_op" if number == NO_ACTION else data.buttons[number].lower() for number in numbers]
+    frames = data.frames(ids) if with_frames else [None] * len(ids)
+    return [Situation(*parts) for parts in zip(data.snapshots(ids), words, frames, strict=True)]
+
+
+def recall_by_button(labels: Sequence[int], predictions: Sequence[int], buttons: Sequence[str]) -> dict[str, float]:
+    """Button -> the share of its labels that the network presses too; only those that have labels."""
+    wanted, hits = Counter(labels), Counter(label for label, pressed in zip(labels, predictions, strict=True) if label == pressed)
+    return {buttons[label]: hits[label] / count for label, count in sorted(wanted.items())}

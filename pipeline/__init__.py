@@ -1,0 +1,1 @@
+"""A pipeline over all milestones: its folder, records, progress bar and report."""

@@ -1,0 +1,143 @@
+"""What became of each milestone of a pipeline: `pipeline_results.json` and `.csv`, whole after every change."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from common.runtime.files import atomic_write, save_json
+from common.runtime.plain_names import is_plain_name
+from common.runtime.value_types import is_of_type
+from pokemon_env.bounded_files import read_file
+
+Status = Literal["completed", "failed", "skipped"]
+_MOST_BYTES = 1 << 26
+
+
+class PipelineRecordsError(ValueError):
+    """The records can't be read; the text names the file, and says what to do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One milestone. The fields are the CSV's columns, in their order; None is an empty cell there and null in the JSON file."""
+
+    milestone_id: str
+    index: int
+    """Its place among the game's milestones, from 0."""
+    timestamp: str
+    """When the record was made, ISO 8601 in UTC."""
+    status: Status
+    expert_success_rate: float | None = None
+    """Over --eval-episodes episodes."""
+    expert_mean_steps: float | None = None
+    """Of its successes."""
+    max_episode_steps: int | None = None
+    """Of the student's episodes: the expert's mean times --step-multiplier."""
+    dagger_final_success_rate: float | None = None
+    """Of the student that DAgger kept, over --test-episodes episodes that it never saw."""
+    expert_std_steps: float | None = None
+    expert_episodes: int | None = None
+    reason: str | None = None
+    """Why it failed or was skipped."""
+    student_success_low: float | None = None
+    """Wilson's 95 % interval of dagger_final_success_rate."""
+    student_success_high: float | None = None
+    student_mean_steps: float | None = None
+    """Of its successes."""
+    expert_test_success_rate: float | None = None
+    """The expert's on the student's episodes and within the student's limit."""
+    test_episodes: int | None = None
+    labels: int | None = None
+    """The expert was asked for, the cache's answers included."""
+    training_steps: int | None = None
+    minutes: float | None = None
+    """From the expert's evaluation to the student's; of the last start only, where the pipeline was stopped in between."""
+    student: str | None = None
+    """The student's checkpoint, relative to the output folder."""
+    run_name: str | None = None
+    """DAgger's folder in runs/."""
+    videos: tuple[str, ...] = ()
+    """Films, relative to the output folder."""
+
+
+def now() -> str:
+    """This moment, as a record holds it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class PipelineRecords:
+    """The records in one folder. Every change rewrites both files, each whole or not at all, before it returns.
+
+    Args:
+        folder: where `pipeline_results.json` and `pipeline_results.csv` lie, or will.
+
+    Raises PipelineRecordsError for a JSON file that is no list of records. (The CSV file is only written.)
+    """
+
+    def __init__(self, folder: Path):
+        self.json_path, self.csv_path = folder / "pipeline_results.json", folder / "pipeline_results.csv"
+        self._records: dict[str, Record] = {}
+        if self.json_path.is_file():
+            self._records = {record.milestone_id: record for record in _read(self.json_path)}
+
+    def __iter__(self):
+        """In the milestones' order."""
+        return iter(sorted(self._records.values(), key=lambda record: (record.index, record.milestone_id)))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, milestone: str) -> Record | None:
+        """The milestone's record, if there is one."""
+        return self._records.get(milestone)
+
+    def put(self, record: Record) -> None:
+        """Add a record, or replace the milestone's."""
+        self._records[record.milestone_id] = record
+        self.rewrite()
+
+    def drop(self, milestones: Iterable[str]) -> None:
+        """Forget these milestones' records, where they have any."""
+        for milestone in milestones:
+            self._records.pop(milestone, None)
+        self.rewrite()
+
+    def rewrite(self) -> None:
+        """Write both files as the records are."""
+        rows = [asdict(record) for record in self]
+        save_json(self.json_path, rows)
+        with atomic_write(self.csv_path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            # The columns are the record's fields, whatever the first row holds.
+            writer = csv.DictWriter(file, [field.name for field in fields(Record)])
+            writer.writeheader()
+            writer.writerows(row | {"videos": " ".join(row["videos"])} for row in rows)
+
+
+def _read(path: Path) -> list[Record]:
+    try:
+        rows = json.loads(read_file(path, _MOST_BYTES))
+        return [_record(row) for row in rows]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise PipelineRecordsError(f"{path} can't be read ({error}); move it away, or choose another --output-dir") from error
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    known = {field.name for field in fields(Record)}  # a later version's further columns are left out
+    record = Record(**{name: value for name, value in row.items() if name in known})
+    if isinstance(record.videos, list):  # JSON has no tuples
+        record = replace(record, videos=tuple(record.videos))
+    for name, kind in get_type_hints(Record).items():
+        if not is_of_type(getattr(record, name), kind):
+            raise ValueError(f"{str(record.milestone_id)[:40]} has the {name} {repr(getattr(record, name))[:40]}")
+    if bad := [name for name in (record.milestone_id, record.run_name) if name is not None and not is_plain_name(name)]:
+        raise ValueError(f"{bad[0]!r} is no plain name")
+    for path in (record.student, *record.videos):
+        if path is not None and not all(is_plain_name(part) for part in path.split("/")):
+            raise ValueError(f"{record.milestone_id} names {path!r}, which is no file below this folder")
+    return record

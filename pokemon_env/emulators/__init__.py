@@ -1,0 +1,1 @@
+"""Emulators: one interface, and a file for each."""

@@ -1,0 +1,3 @@
+"""Tallgrass, the bundled game."""
+
+from pokemon_env.games.tallgrass.game import GAME as GAME

@@ -1,0 +1,1 @@
+"""What is learned: milestones, their limits, and where episodes begin."""

@@ -1,0 +1,418 @@
+"""What users do to a run's folders, files and output, each found by trying it from a fresh clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import auto_dagger_pipeline
+import bc_pokemon
+import collect_expert_data
+import dagger_pokemon
+from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
+from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint
+from common.runtime.flags import parse_command_line
+from common.runtime.run_names import RunError, only_trainer
+from common.video import write_video
+from dagger.data import DaggerData, DaggerDataError
+from pipeline.records import PipelineRecords, Record
+
+ROOT = Path(__file__).resolve().parents[2]
+BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
+SMALL = dict(network="tiles-small", hidden_dim=16, batch_size=8, num_threads=1, video=False, cuda=False)
+CLONE = SMALL | dict(total_steps=2, eval_frequency=0, eval_episodes=0, save_frequency=0)
+DAGGER = SMALL | dict(
+    milestone="GAME_RUNNING", tier="T0", n_iterations=1, episodes_per_iter=2, max_episode_steps=4, train_steps_per_iter=2,
+    eval_episodes=1, best_eval_episodes=1, eval_max_steps=4, num_envs=1, milestone_config=str(ROOT / "milestone_config.json"),
+    rom_path=str(ROOT / "tallgrass" / "tallgrass.gb"),
+)  # fmt: skip
+
+
+def record(folder, episodes=6, seed=0, **metadata):
+    """Demonstrations of random screens."""
+    rng = np.random.default_rng(seed)
+    for _ in range(episodes):
+        screens = rng.integers(0, 256, (5, 144, 160, 3), dtype=np.uint8)
+        entries = {"milestone": "LIGHT", "buttons": BUTTONS, "game": "light"} | metadata
+        save_episode(folder, Episode(screens, rng.integers(0, 8, 4), np.zeros(4), np.zeros(4, bool), metadata=entries))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def clone(**flags):
+    return bc_pokemon.main(bc_pokemon.Args(**(CLONE | flags)))
+
+
+def learn(**flags):
+    return dagger_pokemon.main(dagger_pokemon.Args(**(DAGGER | flags)))
+
+
+def script(*words, alone=False, **settings):
+    """A process with more in its environment, or with nothing but that."""
+    environment = ({} if alone else os.environ | {"COLUMNS": "200", "TERM": "dumb"}) | settings.pop("env", {})
+    return subprocess.Popen([sys.executable, *map(str, words)], env=environment, text=True, **settings)
+
+
+# What is another's, or came later, stays
+
+
+def test_overwriting_a_run_leaves_those_whose_names_begin_alike(here):
+    """`--exp-name x --overwrite` deleted all that began with x_iter, x_iterative_best.pth too."""
+    learn(exp_name="x")
+    others = ["x_iterative_best.pth", "x_iter2_final.pth", "x_iter0_data.sqlite"]
+    for name in others:
+        (here / "models" / name).write_bytes(b"another's")
+    (here / "models" / "x_iter7.pth").write_bytes(b"its own")
+    learn(exp_name="x", overwrite=True)
+    assert [(here / "models" / name).read_bytes() for name in others] == [b"another's"] * 3
+    assert not (here / "models" / "x_iter7.pth").exists()
+
+
+def test_going_back_to_an_earlier_checkpoint_does_not_throw_away_what_came_after(here, capsys):
+    """A copy of an older `_last.pth`: the data set was cut off there, labels and all, without a word."""
+    learn(exp_name="x")
+    shutil.copy("models/x_last.pth", "models/monday.pth")
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth")
+    with DaggerData("models/x_data.sqlite", "read") as data:
+        before = data.digest()
+    with pytest.raises(CheckpointError, match=r"monday.pth: is of step 2, but models/x_last.pth of step 4 .* --overwrite"):
+        learn(exp_name="x", n_iterations=2, resume_from="models/monday.pth")
+    with DaggerData("models/x_data.sqlite", "read") as data:
+        assert data.digest() == before
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth")  # from the end: nothing is behind it
+    learn(exp_name="x", n_iterations=2, resume_from="models/monday.pth", overwrite=True)
+    with DaggerData("models/x_data.sqlite", "read") as data:
+        assert data.digest() == before  # it did the same again
+
+
+def test_going_back_to_a_numbered_checkpoint_is_said_too(here):
+    record("expert_data")
+    clone(total_steps=4, save_frequency=2)
+    with pytest.raises(CheckpointError, match=r"bc_pokemon_2.pth: is of step 2, but models/bc_pokemon_last.pth of step 4"):
+        clone(resume_from="models/bc_pokemon_2.pth", total_steps=3)
+    assert clone(resume_from="models/bc_pokemon_2.pth", total_steps=3, exp_name="branch")["step"] == 3  # under a name of its own
+    (here / "models" / "bc_pokemon_last.pth").unlink()
+    with pytest.raises(CheckpointError, match=r"but models/bc_pokemon_final.pth of step 4"):
+        clone(resume_from="models/bc_pokemon_2.pth", total_steps=3)
+    assert clone(resume_from="models/bc_pokemon_2.pth", total_steps=3, overwrite=True)["step"] == 3
+
+
+def test_what_of_a_network_does_not_fit_is_said():
+    """Of both networks the beginning was printed, which was the same."""
+    has, wanted = ({"kind": "tiles", "image_size": [144, 160], "channels": 32, "frame_stack": stack} for stack in (1, 2))
+    with pytest.raises(CheckpointError, match=r"has network \{'frame_stack': 1\}, here it is \{'frame_stack': 2\}: its weights"):
+        check_fits({"network": has}, "x.pth", network=wanted)
+
+
+# Folders that are moved, deleted, or were never there
+
+
+def test_a_data_set_that_is_moved_while_it_is_written_ends_the_run(here, monkeypatch):
+    """It went on to the end, and named a data set that was not there; the labels were in a file that had no name any more."""
+    train, seen = dagger_pokemon.train, []
+
+    def then_moved(*args):
+        result = train(*args)
+        seen.append((here / "models").rename(here / "moved"))
+        return result
+
+    monkeypatch.setattr(dagger_pokemon, "train", then_moved)
+    with pytest.raises(DaggerDataError, match=r"models/x_data.sqlite: was moved, deleted or replaced while .* --resume-from"):
+        learn(exp_name="x", n_iterations=2)
+    monkeypatch.undo()
+    os.chdir(here)
+    assert len(seen) == 1 and not list(here.glob("models/*.pth"))  # nothing more was written, to be confused with it
+    shutil.rmtree("models", ignore_errors=True)
+    (here / "moved").rename(here / "models")
+    assert learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth")["iteration"] == 2
+
+
+def test_a_moved_run_is_told_where_its_data_set_is(here):
+    learn(exp_name="x")
+    (here / "models").rename(here / "elsewhere")
+    flags = dict(exp_name="x", n_iterations=2, resume_from="elsewhere/x_last.pth")
+    with pytest.raises(DaggerDataError, match=r"models/x_data.sqlite: .* is not there; say --model-dir elsewhere, where it is"):
+        learn(**flags)
+    assert not (here / "models").exists()
+    assert learn(**flags, model_dir="elsewhere")["iteration"] == 2
+    (here / "elsewhere" / "x_data.sqlite").unlink()
+    with pytest.raises(DaggerDataError, match="copy it there from where the run was"):
+        learn(**(flags | {"n_iterations": 3}), model_dir="elsewhere")
+
+
+def test_the_best_of_a_moved_clone_is_found_beside_its_checkpoint(here, capsys):
+    record("expert_data")
+    best = clone(total_steps=2, eval_frequency=2)["best"]
+    (here / "models").rename(here / "elsewhere")
+    assert clone(total_steps=3, eval_frequency=0, resume_from="elsewhere/bc_pokemon_last.pth")["best"] == best
+    said = capsys.readouterr().out
+    assert "gone" not in said and "elsewhere/bc_pokemon_best.pth" in said
+
+
+@pytest.mark.parametrize("what", ["expert_data_dir", "model_dir"])
+def test_a_link_to_a_disk_that_is_not_there(here, what):
+    """A scratch disk that was cleared, or is not mounted on this machine: "File exists" helps nobody."""
+    record("expert_data", 2)
+    (here / "link").symlink_to("/scratch/gone")
+    with pytest.raises((DemonstrationError, RunError), match=r"link is a link to /scratch/gone, which is not there"):
+        clone(**{what: "link/below" if what == "model_dir" else "link"})
+    with pytest.raises(OSError, match=r"link is a link to /scratch/gone, which is not there"):
+        args = dict(milestone="GAME_RUNNING", n_episodes=1, rom_path=DAGGER["rom_path"])
+        collect_expert_data.main(collect_expert_data.Args(**args, expert_data_dir="link"))
+
+
+def test_data_folders_that_are_links(here):
+    """The usual way to keep data on another disk: links to folders that are there are followed."""
+    (here / "disk" / "data").mkdir(parents=True)
+    (here / "disk" / "models").mkdir()
+    for name, place in (("expert_data", "data"), ("models", "models")):
+        (here / name).symlink_to(here / "disk" / place)
+    record("expert_data", 2)
+    assert clone()["step"] == 2 and (here / "disk" / "models" / "bc_pokemon_final.pth").is_file()
+    assert clone(resume_from="models/bc_pokemon_last.pth", total_steps=3)["step"] == 3
+
+
+def test_a_home_folder_that_the_shell_left_alone(here, monkeypatch):
+    """`--model-dir=~/models` made a folder named ~."""
+    monkeypatch.setenv("HOME", str(here / "home"))
+    monkeypatch.setattr(sys, "argv", ["x", "--model-dir=~/models", "--expert-data-dir", "~/data", "--exp-name", "~x"])
+    args = parse_command_line(bc_pokemon.Args)
+    assert (args.model_dir, args.expert_data_dir, args.exp_name) == (f"{here}/home/models", f"{here}/home/data", "~x")
+
+
+@pytest.mark.parametrize("name", ["data:v2", "a b [c] ?#%41", "ü%03d"])
+def test_films_in_folders_with_odd_names(here, name):
+    """What stands before a colon was a protocol to FFmpeg, and the film an input/output error."""
+    screens = [np.zeros((144, 160, 3), np.uint8)] * 2
+    assert write_video(f"{name}/film.mp4", screens).stat().st_size > 0
+
+
+def test_data_sets_in_folders_with_odd_names(here):
+    result = learn(exp_name="ü[b] ?#%41", model_dir="mödels [y] ?#%41")
+    last = "mödels [y] ?#%41/ü[b] ?#%41_last.pth"
+    assert learn(exp_name="ü[b] ?#%41", model_dir="mödels [y] ?#%41", resume_from=last, n_iterations=2)["iteration"] == 2
+    assert result["iteration"] == 1
+
+
+def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
+    """A run that was copied without its `_starts/` folder went on otherwise, without a word."""
+    flags = dict(exp_name="x", cutoff_share=1.0, beta_schedule="none", milestone="CLOCK_SET")
+    learn(**flags)
+    assert list((here / "models" / "x_starts").rglob("*.state"))
+    learn(**flags, n_iterations=2, resume_from="models/x_last.pth")
+    assert "are gone" not in capsys.readouterr().out
+    shutil.rmtree("models/x_starts")
+    learn(**flags, n_iterations=3, resume_from="models/x_last.pth")
+    assert "2 states of --cutoff-share are gone from models/x_starts" in capsys.readouterr().out
+
+
+def test_a_pipeline_whose_student_was_deleted_says_so(here):
+    """It was "completed", and nothing to be done."""
+    records = PipelineRecords(here)
+    for name, status in (("CLOCK_SET", "completed"), ("LEAVE_HOUSE", "completed"), ("ROUTE_1", "failed")):
+        records.put(Record(name, 0, "now", status, student=f"models/{name}.pth"))
+    (here / "models").mkdir()
+    (here / "models" / "LEAVE_HOUSE.pth").touch()
+    (line,) = auto_dagger_pipeline.students_gone(records, here)
+    assert line.startswith(f"CLOCK_SET: completed, but its student is gone ({here}/models/CLOCK_SET.pth)")
+    assert line.endswith("--milestone CLOCK_SET --overwrite")
+
+
+def test_one_folder_under_two_names_has_one_lock(here):
+    (here / "disk").mkdir()
+    (here / "link").symlink_to(here / "disk")
+    with only_trainer("disk", "x"), pytest.raises(RunError, match="another process trains this run"), only_trainer("link", "x"):
+        raise AssertionError
+
+
+def test_flags_that_leave_nothing_to_do(here, capsys):
+    """Fewer steps, iterations or labels than there are already: nothing is done again, undone or asked for."""
+    record("expert_data")
+    clone()
+    assert clone(resume_from="models/bc_pokemon_last.pth", total_steps=1)["step"] == 2
+    learn(exp_name="x", n_iterations=2, query_budget=9)
+    with DaggerData("models/x_data.sqlite", "read") as data:
+        before = data.digest()
+    assert learn(exp_name="x", n_iterations=1, query_budget=9, resume_from="models/x_last.pth")["iteration"] == 2
+    with DaggerData("models/x_data.sqlite", "read") as data:
+        assert data.digest() == before
+    labels = learn(exp_name="x", n_iterations=3, query_budget=1, resume_from="models/x_last.pth")["labels"]["labels"]
+    assert load_checkpoint("models/x_iter1.pth")["labels"]["labels"] == labels
+    assert "--query-budget was 9 and is 1" in capsys.readouterr().out
+
+
+# Demonstrations that were put together by hand
+
+
+def test_copies_of_an_episode_are_never_on_both_sides_of_the_split(here, capsys):
+    """Two folders of one seed put together, or a file manager's "episode_0001 (1).npz": validation saw what was trained on."""
+    record("expert_data", 4)
+    for number in range(1, 5):
+        shutil.copy(f"expert_data/episode_000{number}.npz", f"expert_data/episode_000{number} (1).npz")
+    clone(val_fraction=0.5)
+    said = capsys.readouterr().out
+    held_out = load_checkpoint("models/bc_pokemon_last.pth")["progress"]["held_out"]
+    files = sorted(Path("expert_data").iterdir())
+    train_files, val_files = split_episodes(episode_files("expert_data"), 0.5, 1)
+    copies = copies_held_out(train_files, val_files)
+    assert len(files) == 8 and copies and all(copy.read_bytes() == first.read_bytes() for copy, first in copies.items())
+    assert held_out == [path.name for path in val_files if path not in copies]
+    assert f"for training, as each is a copy of an episode that is: {next(iter(copies)).name}" in said
+    kept = [path for path in val_files if path not in copies]
+    assert copies_held_out([path for path in files if path not in kept], kept) == {} == copies_held_out([], [])
+
+
+def test_what_was_trained_on_does_not_validate_after_more_was_recorded(here, capsys):
+    """The split was drawn anew among the old and the new episodes."""
+    record("expert_data", 10)
+    clone(val_fraction=0.3)
+    first = load_checkpoint("models/bc_pokemon_last.pth")["progress"]
+    record("expert_data", 30, seed=1)
+    clone(val_fraction=0.3, total_steps=3, resume_from="models/bc_pokemon_last.pth")
+    second = load_checkpoint("models/bc_pokemon_last.pth")["progress"]
+    old = {name for name in second["held_out"] if name in first["demonstrations"]}
+    assert old == set(first["held_out"]) and len(second["held_out"]) > len(old)
+    assert "demonstrations new: episode_0011.npz" in capsys.readouterr().out
+    for name in first["held_out"]:  # and what was held out may go
+        (here / "expert_data" / name).unlink()
+    clone(val_fraction=0.3, total_steps=4, resume_from="models/bc_pokemon_last.pth")
+    third = load_checkpoint("models/bc_pokemon_last.pth")["progress"]["held_out"]
+    assert third == [name for name in second["held_out"] if name not in first["held_out"]]
+
+
+def test_all_that_a_run_learned_from_is_gone(here, capsys):
+    """Another data set in the folder of that name: it is said, and split as it is."""
+    record("expert_data", 4)
+    clone()
+    shutil.rmtree("expert_data")
+    record("expert_data", 14, seed=1)
+    for path in sorted(Path("expert_data").iterdir())[:4]:
+        path.unlink()
+    assert clone(total_steps=3, resume_from="models/bc_pokemon_last.pth")["step"] == 3
+    assert "demonstrations new: episode_0005.npz" in capsys.readouterr().out
+
+
+def test_a_folder_with_nothing_but_a_recording_that_is_under_way(here):
+    (here / "expert_data").mkdir()
+    (here / "expert_data" / "under_way.CLOCK_SET.seed1.jsonl").touch()
+    with pytest.raises(DemonstrationError, match=r"no episode_\*.npz; .* \(under_way.CLOCK_SET.seed1.jsonl is a recording"):
+        clone()
+
+
+def test_demonstrations_of_another_tool(here):
+    """As many pictures as actions, no metadata but what is asked for, whole numbers of another type: they are learned from."""
+    for number in range(1, 4):
+        arrays = dict(observations=np.full((5, 144, 160, 3), number, np.uint8), actions=np.arange(5, dtype=np.int8))
+        arrays |= dict(rewards=np.zeros(5, np.float64), dones=np.zeros(5, np.int64))
+        Path("expert_data").mkdir(exist_ok=True)
+        np.savez(f"expert_data/episode_{number:04d}.npz", **arrays, metadata=np.array('{"buttons": ["A", "B", "C", "D", "E"]}'))
+    assert clone()["step"] == 2
+    arrays.pop("rewards")
+    np.savez("expert_data/episode_0004.npz", **arrays)
+    with pytest.raises(DemonstrationError, match=r"episode_0004.npz: lacks rewards"):
+        clone(overwrite=True)
+
+
+# Output that is cut off, and surroundings that are odd
+
+
+def test_a_run_outlives_whoever_reads_its_output(here):
+    """`| head -1`, a closed terminal: training ended at its next line, with nothing saved, and no word said.
+
+    It runs as cron would start it, without HOME; and as from a notebook, whose backend for pictures it inherits: where that is not
+    installed, the first evaluation was a traceback.
+    """
+    record("expert_data")
+    words = ["--num-threads", 1, "--network", "tiles-small", "--hidden-dim", 16, "--batch-size", 8, "--total-steps", 3]
+    words += ["--eval-frequency", 1, "--eval-episodes", 0, "--save-frequency", 0]
+    outside = {"HOME": "/proc/nowhere", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    streams = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with script(ROOT / "bc_pokemon.py", *words, **streams, cwd=here, env=outside, alone=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert said.count("what is printed can't be written any more (Broken pipe); the run goes on without\n") == 1
+    assert "Traceback" not in said and load_checkpoint("models/bc_pokemon_final.pth")["global_step"] == 3
+
+
+def test_both_streams_lead_to_the_same_reader_that_has_ended(here):
+    code = "from common.runtime.lasting_output import outlive_output; import sys; outlive_output(); sys.stdin.read(); "
+    code += "print('x', flush=True); print('y', file=sys.stderr, flush=True); open(sys.argv[1], 'w').close()"
+    streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with script("-c", code, here / "end", cwd=ROOT, **streams) as process:  # as with `2>&1 | head -1`
+        process.stdout.close()
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (here / "end").exists()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed(here, ignored):
+    """SIGHUP, as when one logs out: a run lost what it had not saved. Under `nohup` it goes on."""
+    code = "import signal, sys, os; from common.runtime.stop_request import StopRequest; stop = StopRequest();"
+    code += "os.kill(os.getpid(), signal.SIGHUP); print(stop.signal); stop.restore(); print(signal.getsignal(signal.SIGHUP).name)"
+    prefix = ["nohup"] if ignored else []
+    done = subprocess.run([*prefix, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == (["None", "SIG_IGN"] if ignored else ["1", "SIG_DFL"])
+
+
+def test_output_that_is_on_a_full_disk_or_can_t_show_a_letter(here):
+    code = "from common.runtime.lasting_output import outlive_output; outlive_output(); print('ü' * 10000); print('end')"
+    with open("/dev/full", "w") as full, script("-c", code, stdout=full, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        said = process.stderr.read()
+    assert process.returncode == 0 and said.count("\n") == 1 and "No space left on device" in said
+    with script("-c", code, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONIOENCODING": "ascii"}) as process:
+        assert process.stdout.read() == "\\xfc" * 10000 + "\nend\n"
+    assert process.returncode == 0
+    with script("-c", code, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout.read() == "ü" * 10000 + "\nend\n"
+
+
+def test_no_clock_is_trusted_for_names(here, monkeypatch):
+    """A clock that was set back, or stands at its beginning: runs still have a folder each, and go on."""
+    record("expert_data")
+    names = []
+    for now in (2e9, 0.0, 0.0, 1e9):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        names.append(clone(exp_name=f"run{len(names) % 2}", overwrite=True)["run_name"])
+    assert len(set(names)) == 4 and {path.name for path in (here / "runs").iterdir()} == set(names)
+    assert clone(exp_name="run1", resume_from="models/run1_last.pth", total_steps=3)["run_name"] == names[3]
+
+
+FREEZE = """
+import os, subprocess, time
+from agent.oracle import Situation
+from agent.sandbox.oracle import PolicyOracle
+from pokemon_env.games.tallgrass import GAME
+from pokemon_env.gym_env import PokemonEnv
+
+with PokemonEnv() as env:
+    _, info = env.reset(seed=0)
+    situation = Situation(env.snapshot(), info["prev_action"])
+with PolicyOracle(sys.argv[1], GAME, call_seconds=2.5) as oracle:
+    oracle.start()
+    rows = [tuple(map(int, row.split())) for row in subprocess.check_output(["ps", "-eo", "ppid=,pid="], text=True).splitlines()]
+    ours = {os.getpid()}
+    for _ in range(3):  # the worker, and its child
+        ours |= {pid for parent, pid in rows if parent in ours}
+    family = " ".join(map(str, ours))
+    command = f"sleep 0.2; kill -STOP {family}; sleep 4; kill -CONT {family}"
+    subprocess.Popen(["sh", "-c", command], start_new_session=True, stderr=subprocess.DEVNULL)
+    print(oracle.label_batch([situation])[0])
+"""
+
+
+def test_a_job_that_is_suspended_blames_no_policy(here):
+    """SLURM's gang scheduling stops all processes of a job, a laptop its containers: an answer under way was "too slow"."""
+    (here / "P.py").write_text("def run(state):\n    for _ in range(8_000_000):\n        pass\n    return 'up'\n")
+    with script("-c", "import sys" + FREEZE, here / "P.py", cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read().startswith("ExpertAnswer(action=4, reason=None")
