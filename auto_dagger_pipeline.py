@@ -142,17 +142,23 @@ import torch
 
 from agent.guided_policy import evaluate_expert
 from agent.open_expert import UNSAFE_NOTICE, open_policy_oracle
-from agent.policy_expert import PolicyError
+from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError, probe
-from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.runtime.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
+from common.episodes import Evaluation, seeded_episodes
+from common.evaluation import evaluate
+from common.networks import build_network
+from common.policies import NetworkPolicy
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, saved_run_name
+from common.runtime.device import select_device
 from common.runtime.files import clear_temporaries, save_json
-from common.runtime.logs import finish_run, print_table, start_run
-from common.runtime.run_names import RunError, resumed_run, run_folder
+from common.runtime.logs import finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, run_main
+from common.runtime.progress import print_table
+from common.runtime.run_names import resumed_run, run_folder
 from common.runtime.scripts import ScriptFailed, last_lines, run_script
 from common.runtime.threads import free_cores
 from common.runtime.value_types import is_of_type
-from common.utils import StopRequest, select_device
+from common.video import EpisodeRecorder
 from pipeline.folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
@@ -165,17 +171,17 @@ from pipeline.folder import (
     pipeline_to_continue,
 )
 from pipeline.progress import PipelineProgress
-from pipeline.records import PipelineRecords, PipelineRecordsError, Record, now
+from pipeline.records import PipelineRecords, Record, now
 from pipeline.report import write_report
 from pokemon_env.bounded_files import read_file
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
-from tasks.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
+from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game
 from tasks.recorded_starts import StartStateError
 
 EXPERT_SEED, TEST_SEED = 30_000, 50_000
@@ -191,17 +197,6 @@ class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record kee
     """This milestone can't be learned; the text is the record's reason."""
 
 
-USER_ERRORS = (
-    CheckpointError,
-    EmulatorError,
-    MilestoneConfigError,
-    OSError,
-    PipelineError,
-    PipelineRecordsError,
-    RunError,
-    SandboxError,
-)
-"""What keeps a pipeline from starting, and a user can mend."""
 REASONS = (
     CheckpointError,
     EmulatorError,
@@ -427,7 +422,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
             )  # fmt: skip
         except ScriptFailed as error:
             if work.should_stop():
-                raise EvaluationStopped from error
+                raise Stopped from error
             said = last_lines(log, 1)
             raise MilestoneFailed(f"{error}: {said[0].strip()}" if said else str(error)) from error
         last.unlink(missing_ok=True)  # three times as large as the network, and of no use any more
@@ -449,7 +444,7 @@ def log_of(path: Path) -> IO[str]:
 
 
 def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
-    """All of one milestone: expert, DAgger, test. Returns its record; raises EvaluationStopped only."""
+    """All of one milestone: expert, DAgger, test. Returns its record; raises Stopped only."""
     began, known = time.monotonic(), {}
     args, output = work.args, work.output
     try:
@@ -485,7 +480,7 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
         status, reason = "completed", None
     except REASONS as error:
         status, reason = "failed", str(error) or type(error).__name__
-    except EvaluationStopped:
+    except Stopped:
         raise
     except Exception as error:  # one milestone's mishap is not the others': its record says what, its log where
         status, reason = "failed", f"{type(error).__name__}: {error}"
@@ -610,7 +605,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
             try:
                 for future in as_completed(futures):
                     finish(future.result())
-            except EvaluationStopped:
+            except Stopped:
                 pass
             finally:
                 stopped.set()
@@ -633,10 +628,4 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except USER_ERRORS as error:
-        sys.exit(f"auto_dagger_pipeline.py: {error}")
-    except KeyboardInterrupt:  # before the work heeds it, or the second one
-        print("auto_dagger_pipeline.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_main("auto_dagger_pipeline.py", lambda: main(args), errors=(PokemonEnvError,))

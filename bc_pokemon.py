@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -181,7 +180,6 @@ import torch
 import torch.nn.functional as F
 from rich.table import Table
 
-from agent.policy_expert import PolicyError
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
 from common.demonstrations import (
     DemonstrationError,
@@ -192,19 +190,17 @@ from common.demonstrations import (
     select_episodes,
     split_episodes,
 )
-from common.evaluation import EvaluationStopped, Evaluator
-from common.learner import DivergedError, Learner, check_finite
-from common.networks import PolicyNetwork, make_network
+from common.evaluation import Evaluator
+from common.learner import Learner, check_finite
+from common.networks import PolicyNetwork, build_network, check_plays, make_network, network_arguments
 from common.preprocessing import random_shift
+from common.results import confusion_figure, results_table
 from common.runtime.checkpoints import (
     CheckpointError,
-    build_network,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
-    check_plays,
     load_checkpoint,
-    network_arguments,
     package_versions,
     restoring,
     save_checkpoint,
@@ -212,36 +208,25 @@ from common.runtime.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.runtime.logs import (
-    ProgressReport,
-    RunLog,
-    confusion_figure,
-    finish_run,
-    print_table,
-    results_table,
-    start_run,
-)
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.files import sha256_of
+from common.runtime.flags import FlagError
+from common.runtime.logs import RunLog, finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.plain_names import is_plain_name
-from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.progress import ProgressReport, print_table
+from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.selection import is_better, play_candidate
-from common.utils import (
-    StopRequest,
-    seed_everything,
-    select_device,
-    set_threads,
-    sha256_of,
-)
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.splits import parse_worlds
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
-from tasks.recorded_starts import StartStateError
 
 FILM_STEPS = 400
 """Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
@@ -283,26 +268,6 @@ def load_buffer(
         raise DemonstrationError(f"{error}; record it again, or take it out of the folder") from error
     return buffer
 
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
-
-
-USER_ERRORS = (
-    CheckpointError,
-    DemonstrationError,
-    DivergedError,
-    EmulatorError,
-    FlagError,
-    MemoryError,
-    MilestoneAlreadyCompleted,
-    MilestoneConfigError,
-    OSError,
-    PolicyError,
-    RunError,
-    StartStateError,
-)
-"""What a user can mend: the message says how, and a traceback would only hide it."""
 
 
 class BehaviouralCloning(Learner):
@@ -820,7 +785,7 @@ def evaluate_network(
             n_films = len(evaluator.films)
             try:
                 evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
-            except EvaluationStopped:
+            except Stopped:
                 return None
             texts += [f"filmed as {film}" for film in evaluator.films[n_films:]]  # none on a full disk
     elif evaluator is not None:
@@ -838,7 +803,7 @@ def evaluate_network(
                 last=step >= args.total_steps,
                 should_stop=should_stop,
             )
-        except EvaluationStopped:
+        except Stopped:
             return None
         record |= played
         texts += said
@@ -883,12 +848,4 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        results = main(args)
-    except USER_ERRORS as error:
-        sys.exit(f"bc_pokemon.py: {error}")
-    except KeyboardInterrupt:  # before training heeds it, or the second one
-        print("bc_pokemon.py: interrupted", file=sys.stderr)
-        sys.exit(130)
-    if results["signal"] is not None:
-        sys.exit(128 + results["signal"])
+    run_main("bc_pokemon.py", lambda: exit_code(main(args)["signal"]), errors=(PokemonEnvError,))

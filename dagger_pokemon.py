@@ -17,7 +17,6 @@ Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured Predict
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -230,32 +229,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.answer_cache import AnswerCache
 from agent.guided_policy import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.open_expert import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
-from agent.oracle import ExpertOracle, LabelsWithdrawn, policy_path
-from agent.policy_expert import PolicyError
-from agent.sandbox.oracle import SandboxError
+from agent.oracle import ExpertOracle, LabelsWithdrawn
+from agent.policy_expert import policy_path
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
-from common.evaluation import (
-    EpisodeRecorder,
-    EpisodeSpec,
-    EvaluationStopped,
-    Evaluator,
-    NetworkPolicy,
-    seeded_episodes,
-)
-from common.learner import DivergedError, Learner
-from common.networks import PolicyNetwork, make_network
+from common.episodes import EpisodeSpec, seeded_episodes
+from common.evaluation import Evaluator
+from common.learner import Learner
+from common.networks import PolicyNetwork, build_network, make_network, network_arguments
+from common.policies import NetworkPolicy
+from common.results import results_table
 from common.runtime.checkpoints import (
     CheckpointError,
-    build_network,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
     load_checkpoint,
-    network_arguments,
     package_versions,
     restoring,
     save_checkpoint,
@@ -263,12 +255,16 @@ from common.runtime.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.runtime.logs import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.flags import FlagError
+from common.runtime.logs import RunLog, finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.numbered_checkpoints import NumberedCheckpoints
-from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.progress import ProgressReport, print_table
+from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.selection import CANDIDATE_SEEDS, is_better, play_candidate
 from common.statistics import rate_text, wilson_interval
-from common.utils import StopRequest, seed_everything, select_device, set_threads
+from common.video import EpisodeRecorder
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from dagger.rollout import (
@@ -282,14 +278,13 @@ from dagger.rollout import (
 )
 from dagger.starts import ensure_handovers, mix_starts, share_of
 from dagger.training_set import TrainingSet
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
-from tasks.recorded_starts import StartStateError
 
 TARGET_EPISODES = 50
 """Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
@@ -298,30 +293,6 @@ MOST_HANDOVERS = 64
 MOST_POLICY_SECONDS = 2.0
 """A policy file that thinks longer at one state hangs."""
 
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
-
-
-USER_ERRORS = (
-    AnswerCacheError,
-    CheckpointError,
-    DaggerDataError,
-    DemonstrationError,
-    DivergedError,
-    EmulatorError,
-    FlagError,
-    MemoryError,
-    MilestoneAlreadyCompleted,
-    MilestoneConfigError,
-    OSError,
-    PolicyError,
-    RunError,
-    SandboxError,
-    StartStateError,
-    queries.SelectionError,
-)
-"""What a user can mend: the message says how, and a traceback would only hide it."""
 
 
 @dataclass
@@ -536,7 +507,7 @@ def label(
         budget: labels at most, beside the labeller's own limit.
         by_picture: see `pictures_tell_all`.
 
-    Raises EvaluationStopped if it is to stop.
+    Raises Stopped if it is to stop.
     """
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
     count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
@@ -558,7 +529,7 @@ def label(
     at_once = MOST_AT_ONCE * labeller.oracle.concurrency
     for start in range(0, len(asked), at_once):
         if stop():
-            raise EvaluationStopped
+            raise Stopped
         some = asked[start : start + at_once]
         answers = labeller.label(situations_of(data, some, labeller.oracle.needs_frame))
         data.set_answers(some, answers)
@@ -907,7 +878,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                     if not train(
                         args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"]), models["last"]
                     ):  # fmt: skip
-                        raise EvaluationStopped
+                        raise Stopped
                     progress.phase = "evaluate"
                     save(models["last"])
 
@@ -937,7 +908,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             if progress.reached_target:
                 report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
         finished = True
-    except EvaluationStopped:
+    except Stopped:
         data.discard()
         if progress.phase == "roll out":  # whoever goes on asks again, and counts it then
             labeller.load_state_dict(labels_before)
@@ -1090,12 +1061,4 @@ def reaches_target(
 
 
 if __name__ == "__main__":
-    try:
-        results = main(args)
-    except USER_ERRORS as error:
-        sys.exit(f"dagger_pokemon.py: {error}")
-    except KeyboardInterrupt:  # before training heeds it, or the second one
-        print("dagger_pokemon.py: interrupted", file=sys.stderr)
-        sys.exit(130)
-    if results["signal"] is not None:
-        sys.exit(128 + results["signal"])
+    run_main("dagger_pokemon.py", lambda: exit_code(main(args)["signal"]), errors=(PokemonEnvError,))

@@ -13,7 +13,6 @@ experts on the same seeds. Writes `{output_dir}/play.json` and a film of the fir
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -66,27 +65,25 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from agent.chain import (
-    ChainedExperts,
-    ChainedStudents,
-    MemoryRouter,
-    PixelRouter,
-    Router,
-    find_students,
-    load_student,
-)
-from agent.policy_expert import PolicyError, PolicyExpert
-from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.runtime.checkpoints import CheckpointError, build_network, check_plays, load_checkpoint, shown
-from common.runtime.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
-from common.runtime.flags import out_of_range
-from common.runtime.logs import ProgressReport, print_table
+from agent.chain import ChainedExperts, ChainedStudents, MemoryRouter, PixelRouter, Router
+from agent.policy_expert import PolicyExpert
+from agent.students import find_students, load_student
+from common.episodes import EpisodeResult, Evaluation, Step, seeded_episodes
+from common.evaluation import evaluate
+from common.networks import build_network, check_plays
+from common.policies import Policy
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, shown
+from common.runtime.files import clear_temporaries, exclusive_lock, save_json
+from common.runtime.flags import FlagError, out_of_range
+from common.runtime.main import run_main
+from common.runtime.progress import ProgressReport, print_table
 from common.statistics import rate_text
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError
+from common.video import EpisodeRecorder
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import FRAMES_PER_SECOND, PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -96,10 +93,6 @@ LONGEST = 10_000
 
 
 LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1)
-
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
 
 
 class ChainFilm(EpisodeRecorder):
@@ -226,6 +219,14 @@ def how_far(milestones: list[str], episode: EpisodeResult) -> str:
 
 
 def main(args: Args) -> int:
+    """Play, while no other run writes to the same folder."""
+    with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
+        clear_temporaries(args.output_dir)
+        return play_and_report(args)
+
+
+def play_and_report(args: Args) -> int:
+    """`main`, in a folder that is locked."""
     for name, value in asdict(args).items():
         if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
             raise FlagError(complaint)
@@ -326,12 +327,4 @@ def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    try:
-        with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
-            clear_temporaries(args.output_dir)
-            sys.exit(main(args))
-    except (AlreadyLockedError, CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
-        sys.exit(f"play.py: {error}")
-    except KeyboardInterrupt:
-        print("play.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_main("play.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

@@ -51,9 +51,10 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.folders import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_table
 from benchmarks.steps import Budget
 from common.runtime.files import save_json, save_text
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text, wilson_interval
 
 MARKER = ".bc_table_settings"
@@ -147,4 +148,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("bc_table.py", lambda: main(args), args.output_dir)
+    run_table("bc_table.py", lambda: main(args), args.output_dir)

@@ -46,7 +46,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, own_folder, run_main
+from benchmarks.folders import check_at_least_one, own_folder, run_table
 from common.runtime.checkpoints import load_checkpoint
 
 MARKER = ".busy_machine"
@@ -105,4 +105,4 @@ def main(args: Args) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run_main("busy_machine.py", lambda: main(args))
+    run_table("busy_machine.py", lambda: main(args))

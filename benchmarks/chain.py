@@ -49,7 +49,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from agent.policy_expert import PolicyExpert
-from benchmarks.folders import check_at_least_one, run_main
+from benchmarks.folders import check_at_least_one, run_table
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.splits import parse_worlds
 
@@ -146,4 +146,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("chain.py", lambda: main(args))
+    run_table("chain.py", lambda: main(args))

@@ -60,11 +60,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from benchmarks.folders import check_at_least_one, fingerprint, own_folder, run_in_parallel, run_main
+from benchmarks.folders import check_at_least_one, fingerprint, own_folder, run_table
 from benchmarks.steps import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
 from common.demonstrations import count_labelled, episode_files
 from common.runtime.checkpoints import load_checkpoint
-from common.runtime.logs import print_table
+from common.runtime.progress import print_table
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text
 
 MARKER = ".demo_settings"
@@ -154,4 +155,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("demo.py", lambda: main(args), args.output_dir)
+    run_table("demo.py", lambda: main(args), args.output_dir)

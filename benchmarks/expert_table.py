@@ -72,19 +72,13 @@ import numpy as np
 
 from agent.open_expert import UNSAFE_NOTICE, open_policy
 from agent.policy_expert import find_policy
-from benchmarks.folders import (
-    PLAY_SOURCES,
-    check_at_least_one,
-    fingerprint,
-    known_rows,
-    run_in_parallel,
-    run_main,
-    source_files,
-    summary,
-)
-from common.evaluation import StatePolicy, evaluate, seeded_episodes
+from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, known_rows, run_table, source_files, summary
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
+from common.policies import StatePolicy
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
@@ -115,7 +109,7 @@ class RandomPressStart(gymnasium.Wrapper):
 
 
 def play(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """The record of one milestone: both sets of episodes. Raises EvaluationStopped when `should_stop` says so."""
+    """The record of one milestone: both sets of episodes. Raises Stopped when `should_stop` says so."""
     with (
         PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env,
         closing(open_policy((args.policy_dir, milestone), env, args.unsafe_policies)) as expert,
@@ -257,4 +251,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("expert_table.py", lambda: main(args), f"{args.output_dir}/expert_table_{args.tier}")
+    run_table("expert_table.py", lambda: main(args), f"{args.output_dir}/expert_table_{args.tier}")

@@ -60,19 +60,21 @@ import torch
 import torch.nn.functional as F
 
 from agent.policy_expert import find_policy
-from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_main, source_files, summary
+from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_table, source_files, summary
 from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
 from common.demonstrations import episode_files, load_episode
-from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
 from common.learner import check_finite
 from common.networks import make_network
+from common.policies import NetworkPolicy, Policy, RecurrentPolicy
 from common.recurrent import RecurrentNetwork
+from common.runtime.device import autocast, seed_everything, set_threads
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
 from common.statistics import rate_text
-from common.utils import autocast, seed_everything, set_threads
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -210,4 +212,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("memory.py", lambda: main(args), args.output_dir)
+    run_table("memory.py", lambda: main(args), args.output_dir)

@@ -65,14 +65,16 @@ import torch
 
 from agent.policy_expert import find_policy
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
-from common.evaluation import Evaluation, evaluate, seeded_episodes
+from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_table, source_files
+from common.episodes import Evaluation, seeded_episodes
+from common.evaluation import evaluate
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
+from common.runtime.workers import run_in_parallel
 from common.statistics import bootstrap_iqm
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.games.tallgrass.optimal import optimal_steps
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -431,4 +433,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("reference.py", lambda: main(args), args.output_dir)
+    run_table("reference.py", lambda: main(args), args.output_dir)

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from rich.table import Table
 
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
 from common.statistics import percent, rate_text
 from pipeline.records import Record
 

@@ -12,7 +12,6 @@ many of each milestone; every tenth of each milestone's episodes is kept apart, 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -61,16 +60,17 @@ import torch
 from rich.table import Table
 
 from common.learner import Learner
-from common.networks import make_network
-from common.runtime.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
-from common.runtime.files import AlreadyLockedError, exclusive_lock
+from common.networks import make_network, network_arguments
+from common.runtime.checkpoints import CheckpointError, package_versions, save_checkpoint
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.files import exclusive_lock
 from common.runtime.flags import out_of_range
-from common.runtime.logs import ProgressReport, print_table
-from common.utils import seed_everything, select_device, set_threads
+from common.runtime.main import run_main
+from common.runtime.progress import ProgressReport, print_table
 from dagger.data import DaggerData, DaggerDataError
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
+from pokemon_env.rom import Rom
 
 LEAST = {
     **dict.fromkeys(("hidden_dim", "total_steps", "batch_size", "max_screens", "num_threads"), 1),
@@ -118,6 +118,14 @@ def batches(pictures: np.ndarray, size: int = 256) -> list[np.ndarray]:
 
 
 def main(args: Args) -> int:
+    """Train, while no other run writes the same file."""
+    path = Path(args.output or Path(args.pipeline_dir) / "router.pth")
+    with exclusive_lock(path.with_name(f".{path.name}.lock")):
+        return train_router(args)
+
+
+def train_router(args: Args) -> int:
+    """`main`, with the file locked."""
     device = select_device(args.cuda)
     set_threads(args.num_threads)
     seed_everything(args.seed)
@@ -181,9 +189,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        path = Path(args.output or Path(args.pipeline_dir) / "router.pth")
-        with exclusive_lock(path.with_name(f".{path.name}.lock")):
-            sys.exit(main(args))
-    except (AlreadyLockedError, CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"train_router.py: {error}")
+    run_main("train_router.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

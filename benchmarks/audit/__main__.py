@@ -67,9 +67,10 @@ import json
 
 from agent.open_expert import UNSAFE_NOTICE
 from benchmarks.audit.cells import AUDITS, EXPERT, IDENTICAL, Cell, Settings, cell_key, play_cell, use_one_thread
-from benchmarks.folders import check_at_least_one, known_rows, run_in_parallel, run_main
+from benchmarks.folders import check_at_least_one, known_rows, run_table
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
 from pokemon_env.games.tallgrass.benchmark_v1 import SCORED, check
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
@@ -277,4 +278,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("audit.py", lambda: main(args))
+    run_table("audit.py", lambda: main(args))

@@ -109,14 +109,17 @@ from benchmarks.compare.recipe import (
 )
 from benchmarks.compare.report import markdown, what_is_complete, write_picture
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
-from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
+from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_table, source_files
 from benchmarks.reference import TRAINING_SOURCES
 from common.demonstrations import count_labelled, episode_files
-from common.evaluation import Policy, evaluate, seeded_episodes
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
+from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
+from common.runtime.workers import run_in_parallel
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -452,4 +455,4 @@ def compare(args: Args, output: Path) -> int:
 
 
 if __name__ == "__main__":
-    run_main("compare.py", lambda: main(args))
+    run_table("compare.py", lambda: main(args))

@@ -43,7 +43,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, own_folder, run_main
+from benchmarks.folders import check_at_least_one, own_folder, run_table
 from common.runtime.files import save_json
 from pipeline.records import PipelineRecords
 
@@ -88,4 +88,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("pipeline_speed.py", lambda: main(args))
+    run_table("pipeline_speed.py", lambda: main(args))

@@ -14,9 +14,15 @@ from typing import Any, TypeVar
 import tyro
 
 from common.runtime.lasting_output import outlive_output
+from common.runtime.main import UserError
 from common.runtime.plain_names import is_plain_name
 
 T = TypeVar("T")
+
+
+class FlagError(UserError, ValueError):
+    """A flag's value can't be used; the text names the flag, and says what to do."""
+
 
 NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "track", "wandb_project_name", "wandb_entity")
 """Flags that a checkpoint, which may be a stranger's, never stands in for: they choose the code that runs, take its sandbox away,
