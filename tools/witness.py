@@ -71,6 +71,8 @@ ROW_COLUMNS = (
 """Columns of DAgger's rows that are compared: not who answered, why it abstained, or whether the answer was known."""
 TIMED = ("seconds", "steps_per_second")
 """Logged values that say how fast the machine was."""
+LOG = " log "
+"""In the names of the digests of logged values."""
 ISA = ("avx", "fma", "f16c", "amx", "sse4", "bf16", "asimd", "sve")
 """How the names of CPU flags begin or end that decide which kernels compute."""
 
@@ -215,7 +217,7 @@ def result_digests(folder: Path, *, logs: bool = True) -> dict[str, str]:
         for path in sorted((folder / "models").glob(f"{name}_*.pth")):
             found[f"{run} weights {path.stem.removeprefix(name + '_')}"] = weights_digest(path)
         if logs:
-            found |= {f"{run} log {tag}": value for tag, value in logged_digests(folder / "runs", name).items()}
+            found |= {f"{run}{LOG}{tag}": value for tag, value in logged_digests(folder / "runs", name).items()}
     data = data_set_digests(folder / "models" / "dagger_pokemon_data.sqlite")
     return found | {f"dagger data {name}": value for name, value in data.items()}
 
@@ -348,7 +350,7 @@ def differences(ours: dict[str, str], theirs: dict[str, str]) -> Iterator[tuple[
         if one == other:
             verdict = "equal"
         elif not other:
-            verdict = "new" if " log " in name else "different"
+            verdict = "new" if LOG in name else "different"
         else:
             verdict = "different" if one else "gone"
         yield name, one, other, verdict
@@ -397,7 +399,10 @@ def main(args: Args) -> int:
     rows = list(differences(ours["digests"], theirs["digests"]))
     table = Table("what", "this", str(args.compare), "")
     for name, one, two, verdict in rows:
-        table.add_row(name, one[:12], two[:12], verdict)
+        if verdict != "equal" or LOG not in name:
+            table.add_row(name, one[:12], two[:12], verdict)
+    if logged := sum(LOG in name and verdict == "equal" for name, *_, verdict in rows):
+        table.add_row(f"{logged} series of logged values", "", "", "equal")
     console.print(table)
     differ = [name for name, *_, verdict in rows if verdict in ("different", "gone")]
     say(f"{len(rows) - len(differ)} of {len(rows)} equal" + (f"; different: {', '.join(differ)}" if differ else ""))
