@@ -118,6 +118,8 @@ def test_verdicts():
         (lambda it: it["machine"]["cpu"].update({"model name": "Z80"}), r"was made on CPU Z80 .*, here is CPU .* with torch"),
         (lambda it: it["machine"].update(torch="1.0"), r"with torch 1\.0, here is"),
         (lambda it: it["flags"].update(bc="--seed 2"), "was made with other flags"),
+        (lambda it: it.pop("machine"), "is not what --output writes"),
+        (lambda it: it.pop("digests"), "doesn't say digests"),
     ],
 )
 def test_values_of_another_machine_or_run_are_refused(tmp_path, change, reason):

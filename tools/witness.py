@@ -13,8 +13,30 @@ Who the expert is (a hash of its code), how long something took, and how the fil
 One thread and 32 bits: the same machine, torch and flags give the same bits. Another CPU need not, and neither need another
 torch; the file says what it was made on, and --compare refuses one from elsewhere. Takes a minute on 2 quiet cores.
 """
+# ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
 from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from common.flags import parse_command_line
+
+
+@dataclass
+class Args:
+    output: str | None = None
+    """write the digests to this file, as JSON"""
+    compare: str | None = None
+    """folder of another checkout to run and to compare with, or a file that --output wrote on this machine"""
+    kills: bool = True
+    """run BC and DAgger once more, killed on the way and resumed"""
+    folder: str | None = None
+    """a new folder for what the runs write, which is kept; None takes a temporary one"""
+
+
+if __name__ == "__main__":
+    args = parse_command_line(Args, __doc__)
 
 import hashlib
 import json
@@ -24,19 +46,16 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -79,18 +98,6 @@ ISA = ("avx", "fma", "f16c", "amx", "sse4", "bf16", "asimd", "sve")
 
 class WitnessError(RuntimeError):
     """A run that failed, or files that can't be compared; the text says which, and what to do."""
-
-
-@dataclass
-class Args:
-    output: str | None = None
-    """write the digests to this file, as JSON"""
-    compare: str | None = None
-    """folder of another checkout to run and to compare with, or a file that --output wrote on this machine"""
-    kills: bool = True
-    """run BC and DAgger once more, killed on the way and resumed"""
-    folder: str | None = None
-    """a new folder for what the runs write, which is kept; None takes a temporary one"""
 
 
 # What decides the bits
@@ -358,8 +365,14 @@ def differences(ours: dict[str, str], theirs: dict[str, str]) -> Iterator[tuple[
 
 def read_result(path: Path) -> dict[str, Any]:
     """What --output has written. Raises WitnessError if a run here and now can't be compared with it."""
-    theirs = json.loads(path.read_text())
     here = machine()
+    try:
+        theirs = json.loads(path.read_text())
+        missing = here.keys() - theirs["machine"].keys() | {"flags", "digests"} - theirs.keys()
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise WitnessError(f"{path}: is not what --output writes ({error!r}); make it anew with --output") from error
+    if missing:
+        raise WitnessError(f"{path}: doesn't say {', '.join(sorted(missing))}; make it anew with --output")
     if decides_bits(theirs["machine"]) != decides_bits(here):
         raise WitnessError(
             f"{path}: was made on {machine_in_words(theirs['machine'])}, here is {machine_in_words(here)}; give the folder of a "
@@ -411,6 +424,6 @@ def main(args: Args) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Args, description=__doc__)))
-    except WitnessError as error:
+        sys.exit(main(args))
+    except (WitnessError, OSError) as error:
         sys.exit(f"witness.py: {error}")
