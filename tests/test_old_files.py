@@ -18,13 +18,14 @@ import torch
 import bc_pokemon
 import dagger_pokemon
 from agent.answer_cache import AnswerCache, answer_key
-from agent.chained_students import load_student
-from common.checkpoints import build_network, load_checkpoint
-from common.dagger_data import DaggerData, Source, Status
+from agent.students import load_student
 from common.demonstrations import NO_LABEL, load_episode
-from pokemon_env.emulator import Rom
+from common.networks import build_network
+from common.runtime.checkpoints import load_checkpoint
+from dagger.data import DaggerData, Source, Status
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from tools.witness import weights_digest
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from common.flags import parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass

@@ -255,4 +255,4 @@ def as_flags(kind: type, **values: Any) -> list[str]:
 
 
 def _in_words(hint: Any) -> str:
-    return getattr(hint, "__name__", None) or str(hint)
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -262,7 +262,7 @@ def test_a_script_that_fails(tmp_path, monkeypatch, capfd):
         (CheckpointError("a.pth: broken"), "table.py: a.pth: broken"),
         (EmulatorError("no ROM"), "table.py: no ROM"),
         (FileNotFoundError(2, "gone", "x"), "table.py: [Errno 2] gone: 'x'"),
-        (ScriptFailed("train exited with 1"), "table.py: train exited with 1; once that is mended, the same command goes on"),
+        (ScriptFailed("train exited with 1"), "table.py: train exited with 1; once that is fixed, the same command goes on"),
     ],
 )
 def test_expected_errors_are_one_line(monkeypatch, error, told):

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -162,19 +161,12 @@ def test_help_is_quick():
     assert "--query-budget" in done.stdout and "--milestone" in done.stdout
 
 
-def test_every_flag_is_explained():
-    text = (ROOT / "dagger_pokemon.py").read_text()
-    body = text[text.index("class Args:") : text.index("NOT_RESUMED")]
-    flags = re.findall(r"^    (\w+): .* = .*\n    (\S*)", body, re.MULTILINE)
-    assert len(flags) == len(dataclasses.fields(dagger_pokemon.Args)) and all(after.startswith('"""') for _, after in flags)
-
-
 def test_promised_defaults():
     promised = {
         "exp_name": "dagger_pokemon", "seed": 1, "torch_deterministic": True, "cuda": True, "track": False,
         "wandb_project_name": "pokemon-il", "wandb_entity": None, "n_iterations": 10, "episodes_per_iter": 5,
         "train_steps_per_iter": 10000, "max_episode_steps": 1000, "expert": "policy",
-        "expert_model": "claude-sonnet-4-5-20250929", "expert_timeout": 60, "eval_frequency": 1, "eval_episodes": 5,
+        "expert_model": "claude-haiku-5-5", "expert_timeout": 60, "eval_frequency": 1, "eval_episodes": 5,
         "expert_data_dir": None, "resume_from": None, "batch_size": 64, "learning_rate": 1e-4, "weight_decay": 1e-5,
         "hidden_dim": 256, "model_dir": "models", "save_best": True, "best_eval_episodes": 20,
     }  # fmt: skip
@@ -687,8 +679,8 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     assert "bit for bit" not in capsys.readouterr().out
     learn("models/dagger_pokemon_last.pth", n_iterations=3, query_budget=50, batch_size=4, eval_episodes=2)
     said = capsys.readouterr().out
-    changed = "--n-iterations was 2 and is 3; --query-budget was None and is 50; --batch-size"
-    assert f"this will not be the same bit for bit as without the stop: {changed}" in said
+    changes = said.split("this will not be the same bit for bit as without the stop: ")[1].split("\n")[0].split("; ")
+    assert {"--n-iterations was 2 and is 3", "--query-budget was None and is 50", "--batch-size was 8 and is 4"} == set(changes)
     assert "eval-episodes" not in said.split("bit for bit")[1].split("\n")[0]
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
     learn("models/dagger_pokemon_last.pth", n_iterations=4, policy_dir="policies")
