@@ -11,8 +11,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
+from common.interrupts import heed_interrupts
 from common.lasting_output import outlive_output
 from common.plain_names import is_plain_name
 
@@ -40,8 +39,13 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
     that the script was started in holds no such file, the value becomes the repository's own. A path that begins with `~/` is
     below the home folder, also where the shell leaves that as it is (`--model-dir=~/models`).
 
-    Output that can't be written, or shown, ends no script from here on (`common.lasting_output`).
+    Output that can't be written, or shown, ends no script from here on (`common.lasting_output`), and an interrupt is no traceback
+    (`common.interrupts`).
     """
+    heed_interrupts()
+    outlive_output(silent=True)  # who reads no more of --help has seen enough
+    import tyro  # a third of a second, in which one can press Ctrl-C
+
     args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
     outlive_output()
     here = {item.name: getattr(args, item.name) for item in fields(args)}

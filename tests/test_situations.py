@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import auto_dagger_pipeline
@@ -18,9 +20,11 @@ from common.checkpoints import CheckpointError, check_fits, load_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
 from common.flags import parse_command_line
+from common.interrupts import heed_interrupts
 from common.pipeline_records import PipelineRecords, Record
 from common.run_names import RunError, only_trainer
 from common.video import write_video
+from pokemon_env.gym_env import PokemonEnv
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -375,6 +379,41 @@ def test_output_that_is_on_a_full_disk_or_can_t_show_a_letter(here):
     assert process.returncode == 0
     with script("-c", code, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONUNBUFFERED": "1"}) as process:
         assert process.stdout.read() == "ü" * 10000 + "\nend\n"
+
+
+def test_help_that_nobody_reads_to_its_end(here):
+    """`--help | head -1` was a BrokenPipeError, and `--help >&-` an AttributeError."""
+    collect = ROOT / "collect_expert_data.py"
+    with script(collect, "--help", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+    closed = subprocess.run(["bash", "-c", f"{sys.executable} {collect} --help >&-"], capture_output=True, text=True)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_ctrl_c_before_the_work_begins(here):
+    """While torch is imported, for 3 seconds: a traceback through the import machinery."""
+    code = "import os, signal, sys; sys.argv[0] = 'path/x.py'; from common.flags import parse_command_line as parse;"
+    code += "from dataclasses import make_dataclass; parse(make_dataclass('Args', [])); os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "x.py: interrupted\n" and done.returncode == -signal.SIGINT
+
+
+def test_a_ctrl_c_that_comes_inside_the_emulator(here, monkeypatch, capsys):
+    """PyBoy printed it and went on, and so did the script, to its end: one press of Ctrl-C was lost."""
+    for name in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, name, getattr(sys, f"__{name}__"))
+    heed_interrupts()
+    with PokemonEnv() as env:
+        env.reset(seed=0)
+        looked = PIL.Image.Image.readonly
+        monkeypatch.setattr(PIL.Image.Image, "readonly", property(lambda image: signal.raise_signal(signal.SIGINT)))
+        with pytest.raises(KeyboardInterrupt):
+            env.step(0)
+            monkeypatch.setattr(PIL.Image.Image, "readonly", looked)
+            time.sleep(5)
+    assert capsys.readouterr().err == ""
 
 
 def test_no_clock_is_trusted_for_names(here, monkeypatch):
