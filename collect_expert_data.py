@@ -560,7 +560,7 @@ def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids
 
 def main(args: Args) -> int:
     """Record; returns the exit code: 0 if all episodes were recorded, 1 if not."""
-    for name, least in (("n_episodes", 1), ("n_labels", 1), ("num_envs", 1), ("max_steps", 1)):
+    for name, least in (("n_episodes", 1), ("n_labels", 1), ("num_envs", 1), ("max_steps", 1), ("seed", 0)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted at least {least}")

@@ -110,8 +110,8 @@ class Args:
     label_share: float = 0.0
     """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
     the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest way."""
-    answer_cache: str = ".milestone_trainer_cache/answers.sqlite"
-    """File of answers that the expert gave in this or another run, which are not asked for again; "" for none."""
+    answer_cache: str | None = ".milestone_trainer_cache/answers.sqlite"
+    """File of answers that the expert gave in this or another run, which are not asked for again; None for none."""
     query_budget: int | None = None
     """Labels at most; None for no limit. Answers from the cache count, demonstrations don't."""
     query_budget_per_iteration: int | None = None

@@ -94,7 +94,7 @@ LONGEST = 10_000
 """Steps after which the experts' own run ends."""
 
 
-LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1)
+LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1) | {"seed": 0}
 
 
 class FlagError(ValueError):

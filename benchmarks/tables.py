@@ -184,9 +184,9 @@ def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | N
 
 
 def check_at_least_one(args: Any, *names: str) -> None:
-    """Raise ValueError if one of these flags is less than 1, or any flag no finite number."""
+    """Raise ValueError if one of these flags is less than 1, a seed less than 0, or any flag no finite number."""
     for name, value in vars(args).items():
-        if complaint := out_of_range(name, value, -math.inf, math.inf):
+        if complaint := out_of_range(name, value, 0 if name == "seed" else -math.inf, math.inf):
             raise ValueError(complaint)
     for name in names:
         if getattr(args, name) < 1:

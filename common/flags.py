@@ -194,8 +194,24 @@ def as_typed(values: Mapping[str, Any]) -> str:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             text = str(value)
-            words.append(f"--{flag} {shlex.quote(text) if text.isprintable() else ascii(text)}")
+            words.append(f"--{flag} {quoted(text) if _is_plain(text) else ascii(text)}")
     return " ".join(words)
+
+
+def quoted(text: str) -> str:
+    """A word as it is typed in a shell, also of bytes that are not UTF-8, as paths may hold."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(text))
+    return f"$'{''.join(escaped)}'"
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text holds nothing that would not be shown, but for bytes that are not UTF-8."""
+    try:
+        return os.fsencode(text).decode(errors="ignore").isprintable()
+    except UnicodeEncodeError:  # surrogates that stand for no bytes
+        return False
 
 
 def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str:
@@ -204,14 +220,14 @@ def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str
     again = {name: getattr(args, name) for name in (*NEVER_FROM_FILE, *WRITTEN) if hasattr(args, name)}
     again = {name: value for name, value in again.items() if value != getattr(defaults, name)}
     again = {name: value for name, value in again.items() if name not in WRITTEN or not _is_in_place(value, place)}
-    return " ".join(filter(None, ("python", script, "--resume-from", shlex.quote(str(checkpoint)), as_typed(again))))
+    return " ".join(filter(None, ("python", script, "--resume-from", quoted(str(checkpoint)), as_typed(again))))
 
 
 def _is_in_place(path: str | None, checkpoint: Path) -> bool:
     """Whether a path that a checkpoint names for writing is none, or lies below the working folder or the checkpoint's."""
     if not path:
         return True
-    if not path.isprintable():
+    if not _is_plain(path):
         return False
     place = Path(os.path.realpath(path))
     return any(

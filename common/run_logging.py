@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.files import as_utf8
 from common.run_names import RUNS, RunError, unwritable
 from common.statistics import rate_text
 
@@ -45,7 +46,7 @@ class RunLog:
         self._do("add_scalar", name, value, step)
 
     def add_text(self, name: str, text: str, step: int) -> None:
-        self._do("add_text", name, text, step)
+        self._do("add_text", name, as_utf8(text), step)
 
     def add_figure(self, name: str, figure: Any, step: int) -> None:
         self._do("add_figure", name, figure, step)
@@ -101,7 +102,7 @@ def start_run(
 
     Raises RunError if one of them refuses, for example for want of a key.
     """
-    settings = dataclasses.asdict(args)
+    settings = {key: as_utf8(value) if isinstance(value, str) else value for key, value in dataclasses.asdict(args).items()}
     if track:
         import wandb
 

@@ -1,5 +1,6 @@
 """What users do to a run's folders, files and output, each found by trying it from a fresh clone."""
 
+import errno
 import os
 import shutil
 import signal
@@ -16,15 +17,19 @@ import auto_dagger_pipeline
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
+import play
+from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.sandbox import SandboxError
 from common.checkpoints import CheckpointError, check_fits, load_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
-from common.flags import parse_command_line
+from common.flags import as_typed, parse_command_line, quoted
 from common.interrupts import heed_interrupts
 from common.pipeline_records import PipelineRecords, Record
 from common.run_names import RunError, only_trainer
 from common.video import write_video
 from pokemon_env.gym_env import PokemonEnv
+from tools import describe_data, train_router
 
 ROOT = Path(__file__).resolve().parent.parent
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -207,6 +212,74 @@ def test_data_sets_in_folders_with_odd_names(here):
     assert result["iteration"] == 1
 
 
+@pytest.mark.parametrize("name", ["models/x_best.pth", "expert_data/episode_0001.npz"])
+def test_a_file_that_was_named_by_mistake_is_not_to_be_deleted(here, name):
+    """`python -m tools.describe_data models/x_best.pth` advised to delete the student."""
+    (here / name).parent.mkdir()
+    (here / name).write_bytes(b"PK\x03\x04" + b"weights" * 100)
+    for opened in (lambda: describe_data.describe(name), lambda: AnswerCache(name, 8).__enter__()):
+        with pytest.raises((DaggerDataError, AnswerCacheError), match="is not .*; is its name right") as error:
+            opened()
+        assert "delete" not in str(error.value)
+
+
+def test_folders_whose_names_are_not_utf8(here, monkeypatch):
+    """From an old disk, or another system's archive: TensorBoard and SQLite were tracebacks, after the checks."""
+    folder = os.fsdecode(b"m\xe9")
+    record(folder + "/data", 2)
+    monkeypatch.setattr(sys, "stdout", open("said", "w", errors="backslashreplace"))  # as a script's, by common.lasting_output
+    clone(expert_data_dir=folder + "/data", model_dir=folder)
+    learn(exp_name="x", model_dir=folder, answer_cache=folder + "/answers.sqlite")
+    monkeypatch.setattr(sys, "argv", ["x", "--resume-from", f"{folder}/x_last.pth", "--n-iterations", "2"])
+    assert dagger_pokemon.main(dagger_pokemon.parse_args())["iteration"] == 2
+    sys.stdout.flush()
+    assert r" --model-dir $'m\xe9' " in Path("said").read_text()
+    records = PipelineRecords(Path(folder))
+    records.put(Record("CLOCK_SET", 0, "now", "failed", reason=f"{folder}: is a folder"))
+    assert r"m\udce9: is a folder" in records.csv_path.read_text(encoding="utf-8")
+    write = subprocess.run(["bash", "-c", f"printf %s {quoted(folder)}"], capture_output=True)
+    assert write.stdout == b"m\xe9" and quoted("a b") == "'a b'"
+    assert as_typed({"model_dir": "m\x1b", "x": "\ud800"}) == r"--model-dir 'm\x1b' --x '\ud800'"
+
+
+@pytest.fixture
+def another_user():
+    """To be another user than who wrote the files of the test so far."""
+    if os.geteuid() == 0:  # who may write in any file
+        os.seteuid(65534)
+        yield
+        os.seteuid(0)
+    else:
+        yield
+
+
+def test_a_lock_that_another_user_left(here, request):
+    """A run as root in a container was killed: "can't be written; name another", of a folder that could be."""
+    folder, lock = here / "models", Path("models/.x.lock")
+    here.chmod(0o755)
+    folder.mkdir()
+    folder.chmod(0o777)
+    with only_trainer("models", "x"):
+        lock.chmod(0o444)
+        request.getfixturevalue("another_user")
+        with (
+            pytest.raises(RunError, match=rf"another process trains this run \(process {os.getpid()}, "),
+            only_trainer("models", "x"),
+        ):
+            raise AssertionError
+        left = lock.read_bytes()
+        lock.unlink()
+    lock.write_bytes(left)
+    lock.chmod(0o444)
+    with only_trainer("models", "x"):
+        assert lock.stat().st_uid == os.geteuid()
+    lock.write_bytes(left)
+    lock.chmod(0o000)
+    with pytest.raises(RunError, match=r"--model-dir models: can't be written \(.x.lock there is another user's, who may have to"):
+        with only_trainer("models", "x"):
+            raise AssertionError
+
+
 def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
     """A run that was copied without its `_starts/` folder went on otherwise, without a word."""
     flags = dict(exp_name="x", cutoff_share=1.0, beta_schedule="none", milestone="CLOCK_SET")
@@ -236,6 +309,23 @@ def test_one_folder_under_two_names_has_one_lock(here):
     (here / "link").symlink_to(here / "disk")
     with only_trainer("disk", "x"), pytest.raises(RunError, match="another process trains this run"), only_trainer("link", "x"):
         raise AssertionError
+
+
+@pytest.mark.parametrize("script", [play, collect_expert_data, train_router])
+def test_a_seed_below_0(here, script):
+    """A traceback of Gymnasium's in play.py, "expected non-negative integer" after the folder had been made in another."""
+    with pytest.raises(ValueError, match="--seed is -1, .* at least 0"):
+        script.main(script.Args(seed=-1, rom_path=DAGGER["rom_path"]))
+    assert not list(here.iterdir())
+
+
+def test_no_cache_is_said_as_elsewhere(here, monkeypatch):
+    """`--answer-cache None` made a cache of that name, where `--rollout-videos None` means none."""
+    monkeypatch.setattr(sys, "argv", ["x", "--answer-cache", "None"])
+    assert dagger_pokemon.parse_args().answer_cache is None
+    learn(exp_name="x", answer_cache=None)
+    assert learn(exp_name="x", answer_cache=None, n_iterations=2, resume_from="models/x_last.pth")["iteration"] == 2
+    assert {path.name for path in here.iterdir()} == {"models", "runs"}
 
 
 def test_flags_that_leave_nothing_to_do(here, capsys):
@@ -346,6 +436,28 @@ def test_a_run_outlives_whoever_reads_its_output(here):
     assert process.returncode == 0, said
     assert said.count("what is printed can't be written any more (Broken pipe); the run goes on without\n") == 1
     assert "Traceback" not in said and load_checkpoint("models/bc_pokemon_final.pth")["global_step"] == 3
+
+
+def test_a_sandbox_that_the_system_kills_while_it_starts(here, monkeypatch):
+    """Memory ran out: that was "policies can't be run in a sandbox here", with the advice to do without one."""
+    start = subprocess.Popen
+
+    def then_killed(*args, **settings):
+        process = start(*args, **settings)
+        process.kill()
+        return process
+
+    monkeypatch.setattr("agent.sandbox.subprocess.Popen", then_killed)
+    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* begin again$") as error:
+        learn()
+    assert "unsafe" not in str(error.value)
+    monkeypatch.setattr("agent.sandbox.subprocess.Popen", no_more_processes)
+    with pytest.raises(SandboxError, match=r"can't be started \(Resource temporarily unavailable\), as .* begin again$") as error:
+        learn()
+
+
+def no_more_processes(*args, **settings):
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def test_both_streams_lead_to_the_same_reader_that_has_ended(here):

@@ -75,6 +75,7 @@ LEAST = {
     **dict.fromkeys(("hidden_dim", "total_steps", "batch_size", "max_screens", "num_threads"), 1),
     **dict.fromkeys(("learning_rate", "weight_decay", "seed"), 0),
 }
+MOST = {"seed": 2**32 - 1}
 VALIDATION_EVERY = 10
 """Of so many episodes one is kept apart."""
 
@@ -117,6 +118,9 @@ def batches(pictures: np.ndarray, size: int = 256) -> list[np.ndarray]:
 
 
 def main(args: Args) -> int:
+    for name, value in asdict(args).items():
+        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), MOST.get(name, math.inf)):
+            raise ValueError(complaint)
     device = select_device(args.cuda)
     set_threads(args.num_threads)
     seed_everything(args.seed)
@@ -127,9 +131,6 @@ def main(args: Args) -> int:
         raise ValueError(f"{args.rom_path} ({game.name}) has no milestones, so there is nothing to tell apart")
     folder = Path(args.pipeline_dir)
     files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
-    for name, value in asdict(args).items():
-        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
-            raise ValueError(complaint)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise CheckpointError(f"{folder} has no data set of {', '.join(missing)}: let auto_dagger_pipeline.py finish them first")
     screen_shape = (144, 160, 3) if game.system == "gb" else (160, 240, 3)
