@@ -65,7 +65,7 @@ from PIL import Image
 from agent.episode_starts import EpisodeStarts, choose_starts
 from agent.policy_oracle import UNSAFE_NOTICE, open_policy
 from agent.rollout import play_episode
-from benchmarks.tables import run_in_parallel, run_main
+from benchmarks.tables import check_at_least_one, run_in_parallel, run_main
 from common.evaluation import EvaluationStopped
 from common.files import save_json, save_text
 from common.milestone_config import load_milestone_config, not_of_game
@@ -169,6 +169,7 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 
 
 def main(args: Args) -> int:
+    check_at_least_one(args)
     config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]

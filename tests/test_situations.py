@@ -20,11 +20,13 @@ import dagger_pokemon
 import play
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.sandbox import SandboxError
+from benchmarks import realisability
 from common.checkpoints import CheckpointError, check_fits, load_checkpoint
 from common.dagger_data import DaggerData, DaggerDataError
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
 from common.flags import as_typed, parse_command_line, quoted
 from common.interrupts import heed_interrupts
+from common.milestone_config import load_milestone_config
 from common.pipeline_records import PipelineRecords, Record
 from common.run_names import RunError, only_trainer
 from common.video import write_video
@@ -311,7 +313,7 @@ def test_one_folder_under_two_names_has_one_lock(here):
         raise AssertionError
 
 
-@pytest.mark.parametrize("script", [play, collect_expert_data, train_router])
+@pytest.mark.parametrize("script", [play, collect_expert_data, train_router, realisability])
 def test_a_seed_below_0(here, script):
     """A traceback of Gymnasium's in play.py, "expected non-negative integer" after the folder had been made in another."""
     with pytest.raises(ValueError, match="--seed is -1, .* at least 0"):
@@ -326,6 +328,27 @@ def test_no_cache_is_said_as_elsewhere(here, monkeypatch):
     learn(exp_name="x", answer_cache=None)
     assert learn(exp_name="x", answer_cache=None, n_iterations=2, resume_from="models/x_last.pth")["iteration"] == 2
     assert {path.name for path in here.iterdir()} == {"models", "runs"}
+
+
+def test_saves_of_other_emulators_beside_a_rom(here):
+    """They neither change what is recorded, nor are they changed."""
+    shutil.copy(DAGGER["rom_path"], "game.gb")
+    with PokemonEnv("game.gb", tier="T0") as env:
+        picture, _ = env.reset(seed=0)
+    for name in ("game.gb.ram", "game.gb.rtc", "game.sav", "game.gb.state"):
+        (here / name).write_bytes(b"\xff" * 0x2000)
+    with PokemonEnv("game.gb", tier="T0") as env:
+        assert np.array_equal(env.reset(seed=0)[0], picture)
+        env.step(0)
+    assert all((here / name).read_bytes() == b"\xff" * 0x2000 for name in ("game.gb.ram", "game.gb.rtc", "game.sav"))
+    assert len(list(here.iterdir())) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_that_was_saved_in_notepad(here, encoding):
+    text = Path(DAGGER["milestone_config"]).read_text(encoding="utf-8")
+    Path("config.json").write_text(text, encoding=encoding, newline="\r\n")
+    assert load_milestone_config("config.json") == load_milestone_config(DAGGER["milestone_config"])
 
 
 def test_flags_that_leave_nothing_to_do(here, capsys):
