@@ -417,7 +417,7 @@ def run_name_of(checkpoint: Path) -> str | None:
 def log_of(path: Path) -> IO[str]:
     """The milestone's log, to write on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a", encoding="utf-8")
+    return path.open("a", encoding="utf-8", errors="backslashreplace")
 
 
 def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:

@@ -23,14 +23,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.runtime.flag_types import Amount, Count, Few, Seed, ShareBelowOne, check_bounds
 from common.runtime.flags import parse_command_line
 
 
 @dataclass
 class Args:
-    n_episodes: int = 20
+    n_episodes: Count = 20
     """episodes to record for each milestone, in this run"""
-    n_labels: int | None = None
+    n_labels: Count | None = None
     """record until the folder holds so many labels of each milestone, instead of --n-episodes"""
     expert_data_dir: str = "expert_data"
     """folder that the episodes are written to"""
@@ -40,13 +41,13 @@ class Args:
     """record these milestones; without any, all of the game in turn"""
     rom_path: str = "tallgrass/tallgrass.gb"
     """the game; default is the bundled one"""
-    seed: int = 1
+    seed: Seed = 1
     """what happens in the episodes; the same seed goes on where the folder's last run with it stopped"""
-    num_envs: int = 2
+    num_envs: Few = 2
     """environments that are played in at once, each in a thread"""
-    noise: float = 0.0
+    noise: ShareBelowOne = 0.0
     """probability with which the button that is pressed is a random one; the label stays the expert's (DART)"""
-    max_steps: int | None = None
+    max_steps: Count | None = None
     """an episode that takes longer has failed; default is the milestone's limit in --milestone-config"""
     keep_failures: bool = False
     """record episodes that did not reach their milestone as well; with --human, those that are stopped before it, too"""
@@ -54,7 +55,7 @@ class Args:
     """write each recorded episode as {expert_data_dir}/videos/episode_0001.mp4, too (H.264)"""
     human: bool = False
     """a person plays, in the emulator's window"""
-    window_speed: float = 1.0
+    window_speed: Amount = 1.0
     """with --human: 1 is the console's own speed, 2 twice that, 0 as fast as it can"""
 
     # Where episodes start, and whose answers they hold
@@ -88,7 +89,6 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import math
 import warnings
 import zlib
 from collections import Counter, deque
@@ -555,14 +555,7 @@ def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids
 
 def main(args: Args) -> int:
     """Record; returns the exit code: 0 if all episodes were recorded, 1 if not."""
-    for name, least in (("n_episodes", 1), ("n_labels", 1), ("num_envs", 1), ("max_steps", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted at least {least}")
-    if not 0 <= args.window_speed < math.inf:
-        raise ValueError(f"--window-speed is {args.window_speed}, wanted 0 or more")
-    if not 0 <= args.noise < 1:
-        raise ValueError(f"--noise is {args.noise}, wanted a probability of 0 or more and less than 1")
+    check_bounds(args)
     if args.human and args.n_labels:
         raise ValueError("--n-labels is for scripted experts: with --human give --n-episodes")
     if args.human and args.noise:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from common.runtime.flag_types import AtLeastOne, Count, Few, FlagError, check_bounds
+from common.runtime.flag_types import AtLeastOne, Count, Few, FlagError, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -32,7 +32,7 @@ class Args:
     """That network; None: router.pth in the students' folder."""
     n_runs: Count = 1
     """Runs, each with a seed of its own."""
-    seed: int = 70000
+    seed: Seed = 70000
     """Seed of the first run."""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
     """How hard the bundled game is; None: as the students learned it."""

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -40,7 +40,7 @@ class Args:
     """steps between evaluations, of which each may find the best network"""
     test_episodes: Count = 50
     """episodes that the table counts"""
-    seed: int = 1
+    seed: Seed = 1
     """seed of demonstrations and training"""
     parallel: Count = 2
     """milestones that are trained at once, each with one thread"""

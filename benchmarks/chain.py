@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -32,7 +32,7 @@ class Args:
     """how hard the game is; on T1 the light and the grounds vary, too"""
     seeds: Count = 20
     """runs in each world"""
-    seed: int = 0
+    seed: Seed = 0
     """the first run's seed"""
     max_steps: Count = 5000
     """a run that takes longer has failed"""

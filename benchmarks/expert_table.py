@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -36,7 +36,7 @@ class Args:
     """at most so many random presses"""
     max_steps: int | None = None
     """limit of an episode; default is the milestone's in --milestone-config"""
-    seed: int = 20_000
+    seed: Seed = 20_000
     """seed of the first episode; the others follow by ones. The limits in milestone_config.json were set with --seed 0, so that
     this table is not one of the episodes that they were fitted to"""
     rom_path: str = "tallgrass/tallgrass.gb"

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -45,7 +45,7 @@ class Args:
     """width of the GRU, and of the layer in its place"""
     test_episodes: Count = 100
     """episodes that the table counts"""
-    seed: int = 1
+    seed: Seed = 1
     """of the demonstrations, the weights and the batches"""
     num_threads: int | None = None
     """CPU threads for torch; default is one for each core that nobody uses"""

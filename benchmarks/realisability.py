@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -34,7 +35,7 @@ class Args:
     """probability of a random press in the noisy episodes"""
     max_share: float = 0.01
     """gate: largest share of steps whose picture occurs with different labels"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of the first episode; the others follow by ones"""
     rom_path: str = "tallgrass/tallgrass.gb"
     """the game"""
@@ -170,6 +171,8 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 
 
 def main(args: Args) -> int:
+    check_bounds(args)
+    check_bounds(args)
     config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]

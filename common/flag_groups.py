@@ -130,5 +130,5 @@ class ExpertFlags:
     """Folder of policies, {MILESTONE_ID}.py; a milestone without a file there is labelled by the game's own."""
     unsafe_policies: bool = False
     """Run policies in this process, where the platform has no sandbox: only for files that you trust as your own."""
-    answer_cache: Free[str] = ".milestone_trainer_cache/answers.sqlite"
-    """File of the answers that the expert gave in this or another run, which are not asked for again. "" for none."""
+    answer_cache: Free[str | None] = ".milestone_trainer_cache/answers.sqlite"
+    """File of the answers that the expert gave in this or another run, which are not asked for again. None for none."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.runtime.flag_types import Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -23,7 +24,7 @@ class Args:
     """world to play in; of several one is drawn"""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
     """how hard the game is; default is one by day, in which people walk about: T3 in world 0, T2 in the others"""
-    seed: int = 4
+    seed: Seed = 4
     """seed of the run"""
 
 
@@ -69,6 +70,7 @@ def wanted(state: dict) -> list[str]:
 
 
 def main(args: Args) -> int:
+    check_bounds(args)
     tier = args.tier or ("T3" if 0 in parse_worlds(args.worlds) else "T2")
     env = PokemonEnv(tier=tier, worlds=args.worlds)
     picture, state = env.reset(seed=args.seed)

@@ -28,6 +28,7 @@ is not found.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -91,6 +92,9 @@ _PASSED_ON = ("HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC
 # Sets in the same order in each worker; and one thread, since only such a process can be locked and forked.
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _CHILD_KINDS = frozenset((*ANSWER_KINDS, "memory", "bad state"))
+
+
+_SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 class SandboxError(UserError, RuntimeError):
@@ -577,6 +581,8 @@ class _Process:
             except OSError as error:
                 for fd in ours:
                     os.close(fd)
+                if error.errno in _SCARCE:
+                    raise _scarcity(f"can't be started ({error.strerror})") from error
                 raise _refusal(f"its process can't be started ({error})") from error
             finally:
                 for fd in theirs:
@@ -591,6 +597,8 @@ class _Process:
                 self.close()
                 complaints.seek(0)
                 words = complaints.read(1 << 16).decode("utf-8", "replace").strip()
+                if process.returncode == -signal.SIGKILL and not words:  # by the kernel, or a person: not for want of a sandbox
+                    raise _scarcity("was killed by the system while it started") from error
                 raise _refusal(f"its process does not start ({error}): {words[-1000:] or 'it said nothing'}") from error
         if ready.get("event") != "ready":
             self.close()
@@ -796,6 +804,14 @@ def _one_line(text: str) -> str:
     """A text that a policy may have written, for a log: one line, printable, and not endless."""
     line = "".join(char if char.isprintable() else " " for char in text)
     return line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "..."
+
+
+def _scarcity(what: str) -> SandboxError:
+    """What is said where a sandbox can be had, but not now."""
+    return SandboxError(
+        f"the sandbox for policies {what}, as happens where memory or processes run short (`ulimit -a`, a container's limits): "
+        "free some, and begin again"
+    )
 
 
 def _refusal(reason: str) -> SandboxError:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 Part = Literal["main", "enough", "latency", "views"]
@@ -141,7 +141,7 @@ class Cell:
     milestone: str
     method: str
     labels: int = 0
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def name(self) -> str:

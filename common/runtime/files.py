@@ -99,10 +99,15 @@ def clear_temporaries(folder: str | os.PathLike, names: str = ".+") -> None:
             path.unlink(missing_ok=True)
 
 
+def as_utf8(text: str) -> str:
+    """A text that can be written as UTF-8: in a path, which need not be UTF-8, other bytes are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def save_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(as_utf8(text), encoding="utf-8")
 
 
 def save_json(path: Path, content: Any) -> None:
@@ -151,7 +156,12 @@ def _try_lock(path: Path) -> IO[str] | None:
     while True:
         make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
-            file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
+            try:
+                file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
+            except PermissionError:  # another user's: that of a run which was killed goes, if the folder allows it
+                if not _remove_if_free(path):
+                    return None
+                continue
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -160,6 +170,23 @@ def _try_lock(path: Path) -> IO[str] | None:
                 file.truncate(0)
                 opened.pop_all()
                 return file
+
+
+def _remove_if_free(path: Path) -> bool:
+    """Delete a lock file that can't be written; False if somebody holds it. Raises PermissionError if that can't be done."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                path.unlink()
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # its holder has deleted it
+        pass
+    except PermissionError as error:
+        error.strerror = f"{path.name} there is another user's, who may have to delete it"
+        raise
+    return True
 
 
 def _holder(path: Path) -> str:

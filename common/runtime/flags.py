@@ -10,9 +10,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import tyro
-
 from common.runtime.flag_types import FlagError, Mark, check_bounds, marked
+from common.runtime.interrupts import heed_interrupts
 from common.runtime.lasting_output import outlive_output
 from common.runtime.plain_names import is_plain_name
 from common.runtime.value_types import is_of_type
@@ -40,8 +39,13 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
     that the script was started in holds no such file, the value becomes the repository's own. A path that begins with `~/` is
     below the home folder, also where the shell leaves that as it is (`--model-dir=~/models`).
 
-    Output that can't be written, or shown, ends no script from here on (`common.runtime.lasting_output`).
+    Output that can't be written, or shown, ends no script from here on (`common.runtime.lasting_output`), and an interrupt
+    is no traceback (`common.runtime.interrupts`).
     """
+    heed_interrupts()
+    outlive_output(silent=True)  # who reads no more of --help has seen enough
+    import tyro  # a third of a second, in which one can press Ctrl-C
+
     args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
     outlive_output()
     here = {item.name: getattr(args, item.name) for item in fields(args)}
@@ -186,8 +190,24 @@ def as_typed(values: Mapping[str, Any]) -> str:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             text = str(value)
-            words.append(f"--{flag} {shlex.quote(text) if text.isprintable() else ascii(text)}")
+            words.append(f"--{flag} {quoted(text) if _is_plain(text) else ascii(text)}")
     return " ".join(words)
+
+
+def quoted(text: str) -> str:
+    """A word as it is typed in a shell, also of bytes that are not UTF-8, as paths may hold."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(text))
+    return f"$'{''.join(escaped)}'"
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text holds nothing that would not be shown, but for bytes that are not UTF-8."""
+    try:
+        return os.fsencode(text).decode(errors="ignore").isprintable()
+    except UnicodeEncodeError:  # surrogates that stand for no bytes
+        return False
 
 
 def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str:
@@ -196,14 +216,14 @@ def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str
     again = {name: getattr(args, name) for name in (*NEVER_FROM_FILE, *WRITTEN) if hasattr(args, name)}
     again = {name: value for name, value in again.items() if value != getattr(defaults, name)}
     again = {name: value for name, value in again.items() if name not in WRITTEN or not _is_in_place(value, place)}
-    return " ".join(filter(None, ("python", script, "--resume-from", shlex.quote(str(checkpoint)), as_typed(again))))
+    return " ".join(filter(None, ("python", script, "--resume-from", quoted(str(checkpoint)), as_typed(again))))
 
 
 def _is_in_place(path: str | None, checkpoint: Path) -> bool:
     """Whether a path that a checkpoint names for writing is none, or lies below the working folder or the checkpoint's."""
     if not path:
         return True
-    if not path.isprintable():
+    if not _is_plain(path):
         return False
     place = Path(os.path.realpath(path))
     return any(

@@ -9,7 +9,13 @@ import sys
 
 
 class _LastingFile(io.FileIO):
-    """A file descriptor that leads nowhere once it can't be written any more, which is said once."""
+    """A file descriptor that leads nowhere once it can't be written any more, which is said once.
+
+    Attributes:
+        silent: of all of them: whether it is not said.
+    """
+
+    silent = False
 
     def write(self, data: bytes) -> int | None:
         try:
@@ -19,19 +25,28 @@ class _LastingFile(io.FileIO):
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             text = f"what is printed can't be written any more ({error.strerror}); the run goes on without\n"
+            if self.silent:
+                return memoryview(data).nbytes
             with contextlib.suppress(OSError):  # not by sys.stderr, which may be this very stream, or lead to it (rich's bar)
                 os.write(2, text.encode(errors="backslashreplace"))
             return memoryview(data).nbytes
 
 
-def outlive_output() -> None:
+def outlive_output(silent: bool = False) -> None:
     """Let this process outlive its standard output and error output, and escape what they can't show.
 
-    Streams that somebody has put in their places, a test for example, stay as they are.
+    Streams that somebody has put in their places, a test for example, stay as they are. One that was closed (`>&-`) leads nowhere:
+    libraries don't expect that there is none, and its number would be that of the next file that is opened.
+
+    silent: don't say so where they can't be written any more, until this is called again.
     """
-    for name in ("stdout", "stderr"):
+    _LastingFile.silent = silent
+    for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or replaced
+        if stream is None and getattr(sys, f"__{name}__") is None:
+            setattr(sys, name, _leading_nowhere(number))
+            continue
+        if stream is None or stream is not getattr(sys, f"__{name}__"):  # replaced
             continue
         stream.flush()
         lasting = io.TextIOWrapper(
@@ -41,3 +56,14 @@ def outlive_output() -> None:
             line_buffering=stream.line_buffering or stream.write_through,  # PYTHONUNBUFFERED
         )
         setattr(sys, name, lasting)
+
+
+def _leading_nowhere(number: int) -> io.TextIOWrapper:
+    """A stream for a file descriptor that is closed."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != number:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(nowhere, number)
+    return open(nowhere, "w", encoding="utf-8", errors="backslashreplace", closefd=False)

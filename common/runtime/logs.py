@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.runtime.files import as_utf8
 from common.runtime.run_names import RUNS, RunError, unwritable
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class RunLog:
         self._do("add_scalar", name, value, step)
 
     def add_text(self, name: str, text: str, step: int) -> None:
-        self._do("add_text", name, text, step)
+        self._do("add_text", name, as_utf8(text), step)
 
     def add_figure(self, name: str, figure: Any, step: int) -> None:
         self._do("add_figure", name, figure, step)
@@ -92,7 +93,7 @@ def start_run(
 
     Raises RunError if one of them refuses, for example for want of a key.
     """
-    settings = dataclasses.asdict(args)
+    settings = {key: as_utf8(value) if isinstance(value, str) else value for key, value in dataclasses.asdict(args).items()}
     if track:
         import wandb
 

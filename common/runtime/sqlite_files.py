@@ -25,6 +25,7 @@ expert has no such table.
 """
 
 _BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_MAGIC = b"SQLite format 3\0"
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp(-wal|-shm|-journal)?")
 
@@ -50,6 +51,8 @@ def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -
         yield
     except sqlite3.Error as cause:
         name = getattr(cause, "sqlite_errorname", None) or ""
+        if name.startswith("SQLITE_NOTADB") and not _begins_as_one(path):  # a checkpoint, perhaps: it is not to be deleted
+            raise error(f"{path}: is not {what}, or its beginning is damaged; is its name right?") from cause
         if any(name.startswith(code) for code in _BROKEN) or (not name and "decode" in str(cause)):  # text that is none
             raise error(f"{path}: is not {what}, or is damaged ({cause}); {if_broken}") from cause
         if any(name.startswith(code) for code in _BUSY):
@@ -60,6 +63,13 @@ def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -
     except OSError as cause:
         reason = cause.strerror or str(cause)
         raise error(f"{path}: can't be used ({reason}); are its disk and folder there, with space left, and writable?") from cause
+
+
+def _begins_as_one(path: Path) -> bool:
+    """Whether a file begins as SQLite's do."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+    return False
 
 
 def create(path: Path, application_id: int, version: int, script: str) -> bool:
@@ -112,8 +122,9 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     # On a read-only disk SQLite can't make the two files beside a write-ahead log, and needs none: nobody else writes there.
     if not write and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         options += "&immutable=1"
+    place = quote(os.fsencode(path.absolute()))
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+        f"file:{place}?{options}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
     )
     try:
         connection.execute("PRAGMA trusted_schema = OFF")  # nothing in a stranger's file is run

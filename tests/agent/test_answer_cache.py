@@ -156,7 +156,7 @@ def test_foreign_and_broken_files(tmp_path):
     content = good.read_bytes()
     for name, broken, message in (
         ("empty", b"", "not a cache of answers"),
-        ("text", b"hello " * 500, "not a cache of answers, or is damaged .*; delete it"),
+        ("text", b"hello " * 500, "not a cache of answers, or its beginning is damaged; is its name right"),
         ("half", content[: len(content) // 2], "damaged .*; delete it"),
         ("zeros", content[:4096] + bytes(len(content) - 4096), "damaged .*; delete it"),
     ):

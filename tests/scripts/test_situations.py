@@ -1,26 +1,37 @@
 """What users do to a run's folders, files and output, each found by trying it from a fresh clone."""
 
+import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import auto_dagger_pipeline
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
+import play
+from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.sandbox.oracle import SandboxError
+from benchmarks import realisability
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
 from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_typed, parse_command_line, quoted
+from common.runtime.interrupts import heed_interrupts
 from common.runtime.run_names import RunError, only_trainer
 from common.video import write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
+from pokemon_env.gym_env import PokemonEnv
+from tasks.milestone_config import load_milestone_config
+from tools import describe_data, train_router
 
 ROOT = Path(__file__).resolve().parents[2]
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -203,6 +214,74 @@ def test_data_sets_in_folders_with_odd_names(here):
     assert result["iteration"] == 1
 
 
+@pytest.mark.parametrize("name", ["models/x_best.pth", "expert_data/episode_0001.npz"])
+def test_a_file_that_was_named_by_mistake_is_not_to_be_deleted(here, name):
+    """`python -m tools.describe_data models/x_best.pth` advised to delete the student."""
+    (here / name).parent.mkdir()
+    (here / name).write_bytes(b"PK\x03\x04" + b"weights" * 100)
+    for opened in (lambda: describe_data.describe(name), lambda: AnswerCache(name, 8).__enter__()):
+        with pytest.raises((DaggerDataError, AnswerCacheError), match="is not .*; is its name right") as error:
+            opened()
+        assert "delete" not in str(error.value)
+
+
+def test_folders_whose_names_are_not_utf8(here, monkeypatch):
+    """From an old disk, or another system's archive: TensorBoard and SQLite were tracebacks, after the checks."""
+    folder = os.fsdecode(b"m\xe9")
+    record(folder + "/data", 2)
+    monkeypatch.setattr(sys, "stdout", open("said", "w", errors="backslashreplace"))  # as a script's, by common.lasting_output
+    clone(expert_data_dir=folder + "/data", model_dir=folder)
+    learn(exp_name="x", model_dir=folder, answer_cache=folder + "/answers.sqlite")
+    monkeypatch.setattr(sys, "argv", ["x", "--resume-from", f"{folder}/x_last.pth", "--n-iterations", "2"])
+    assert dagger_pokemon.main(dagger_pokemon.parse_args())["iteration"] == 2
+    sys.stdout.flush()
+    assert r" --model-dir $'m\xe9' " in Path("said").read_text()
+    records = PipelineRecords(Path(folder))
+    records.put(Record("CLOCK_SET", 0, "now", "failed", reason=f"{folder}: is a folder"))
+    assert r"m\udce9: is a folder" in records.csv_path.read_text(encoding="utf-8")
+    write = subprocess.run(["bash", "-c", f"printf %s {quoted(folder)}"], capture_output=True)
+    assert write.stdout == b"m\xe9" and quoted("a b") == "'a b'"
+    assert as_typed({"model_dir": "m\x1b", "x": "\ud800"}) == r"--model-dir 'm\x1b' --x '\ud800'"
+
+
+@pytest.fixture
+def another_user():
+    """To be another user than who wrote the files of the test so far."""
+    if os.geteuid() == 0:  # who may write in any file
+        os.seteuid(65534)
+        yield
+        os.seteuid(0)
+    else:
+        yield
+
+
+def test_a_lock_that_another_user_left(here, request):
+    """A run as root in a container was killed: "can't be written; name another", of a folder that could be."""
+    folder, lock = here / "models", Path("models/.x.lock")
+    here.chmod(0o755)
+    folder.mkdir()
+    folder.chmod(0o777)
+    with only_trainer("models", "x"):
+        lock.chmod(0o444)
+        request.getfixturevalue("another_user")
+        with (
+            pytest.raises(RunError, match=rf"another process trains this run \(process {os.getpid()}, "),
+            only_trainer("models", "x"),
+        ):
+            raise AssertionError
+        left = lock.read_bytes()
+        lock.unlink()
+    lock.write_bytes(left)
+    lock.chmod(0o444)
+    with only_trainer("models", "x"):
+        assert lock.stat().st_uid == os.geteuid()
+    lock.write_bytes(left)
+    lock.chmod(0o000)
+    with pytest.raises(RunError, match=r"--model-dir models: can't be written \(.x.lock there is another user's, who may have to"):
+        with only_trainer("models", "x"):
+            raise AssertionError
+
+
 def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
     """A run that was copied without its `_starts/` folder went on otherwise, without a word."""
     flags = dict(exp_name="x", cutoff_share=1.0, beta_schedule="none", milestone="CLOCK_SET")
@@ -232,6 +311,44 @@ def test_one_folder_under_two_names_has_one_lock(here):
     (here / "link").symlink_to(here / "disk")
     with only_trainer("disk", "x"), pytest.raises(RunError, match="another process trains this run"), only_trainer("link", "x"):
         raise AssertionError
+
+
+@pytest.mark.parametrize("script", [play, collect_expert_data, train_router, realisability])
+def test_a_seed_below_0(here, script):
+    """A traceback of Gymnasium's in play.py, "expected non-negative integer" after the folder had been made in another."""
+    with pytest.raises(ValueError, match="--seed is -1, .* at least 0"):
+        script.main(script.Args(seed=-1, rom_path=DAGGER["rom_path"]))
+    assert not list(here.iterdir())
+
+
+def test_no_cache_is_said_as_elsewhere(here, monkeypatch):
+    """`--answer-cache None` made a cache of that name, where `--rollout-videos None` means none."""
+    monkeypatch.setattr(sys, "argv", ["x", "--answer-cache", "None"])
+    assert dagger_pokemon.parse_args().answer_cache is None
+    learn(exp_name="x", answer_cache=None)
+    assert learn(exp_name="x", answer_cache=None, n_iterations=2, resume_from="models/x_last.pth")["iteration"] == 2
+    assert {path.name for path in here.iterdir()} == {"models", "runs"}
+
+
+def test_saves_of_other_emulators_beside_a_rom(here):
+    """They neither change what is recorded, nor are they changed."""
+    shutil.copy(DAGGER["rom_path"], "game.gb")
+    with PokemonEnv("game.gb", tier="T0") as env:
+        picture, _ = env.reset(seed=0)
+    for name in ("game.gb.ram", "game.gb.rtc", "game.sav", "game.gb.state"):
+        (here / name).write_bytes(b"\xff" * 0x2000)
+    with PokemonEnv("game.gb", tier="T0") as env:
+        assert np.array_equal(env.reset(seed=0)[0], picture)
+        env.step(0)
+    assert all((here / name).read_bytes() == b"\xff" * 0x2000 for name in ("game.gb.ram", "game.gb.rtc", "game.sav"))
+    assert len(list(here.iterdir())) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_that_was_saved_in_notepad(here, encoding):
+    text = Path(DAGGER["milestone_config"]).read_text(encoding="utf-8")
+    Path("config.json").write_text(text, encoding=encoding, newline="\r\n")
+    assert load_milestone_config("config.json") == load_milestone_config(DAGGER["milestone_config"])
 
 
 def test_flags_that_leave_nothing_to_do(here, capsys):
@@ -344,6 +461,28 @@ def test_a_run_outlives_whoever_reads_its_output(here):
     assert "Traceback" not in said and load_checkpoint("models/bc_pokemon_final.pth")["global_step"] == 3
 
 
+def test_a_sandbox_that_the_system_kills_while_it_starts(here, monkeypatch):
+    """Memory ran out: that was "policies can't be run in a sandbox here", with the advice to do without one."""
+    start = subprocess.Popen
+
+    def then_killed(*args, **settings):
+        process = start(*args, **settings)
+        process.kill()
+        return process
+
+    monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", then_killed)
+    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* begin again$") as error:
+        learn()
+    assert "unsafe" not in str(error.value)
+    monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", no_more_processes)
+    with pytest.raises(SandboxError, match=r"can't be started \(Resource temporarily unavailable\), as .* begin again$") as error:
+        learn()
+
+
+def no_more_processes(*args, **settings):
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
 def test_both_streams_lead_to_the_same_reader_that_has_ended(here):
     code = "from common.runtime.lasting_output import outlive_output; import sys; outlive_output(); sys.stdin.read(); "
     code += "print('x', flush=True); print('y', file=sys.stderr, flush=True); open(sys.argv[1], 'w').close()"
@@ -375,6 +514,41 @@ def test_output_that_is_on_a_full_disk_or_can_t_show_a_letter(here):
     assert process.returncode == 0
     with script("-c", code, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONUNBUFFERED": "1"}) as process:
         assert process.stdout.read() == "ü" * 10000 + "\nend\n"
+
+
+def test_help_that_nobody_reads_to_its_end(here):
+    """`--help | head -1` was a BrokenPipeError, and `--help >&-` an AttributeError."""
+    collect = ROOT / "collect_expert_data.py"
+    with script(collect, "--help", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+    closed = subprocess.run(["bash", "-c", f"{sys.executable} {collect} --help >&-"], capture_output=True, text=True)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_ctrl_c_before_the_work_begins(here):
+    """While torch is imported, for 3 seconds: a traceback through the import machinery."""
+    code = "import os, signal, sys; sys.argv[0] = 'path/x.py'; from common.runtime.flags import parse_command_line as parse;"
+    code += "from dataclasses import make_dataclass; parse(make_dataclass('Args', [])); os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "x.py: interrupted\n" and done.returncode == -signal.SIGINT
+
+
+def test_a_ctrl_c_that_comes_inside_the_emulator(here, monkeypatch, capsys):
+    """PyBoy printed it and went on, and so did the script, to its end: one press of Ctrl-C was lost."""
+    for name in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, name, getattr(sys, f"__{name}__"))
+    heed_interrupts()
+    with PokemonEnv() as env:
+        env.reset(seed=0)
+        looked = PIL.Image.Image.readonly
+        monkeypatch.setattr(PIL.Image.Image, "readonly", property(lambda image: signal.raise_signal(signal.SIGINT)))
+        with pytest.raises(KeyboardInterrupt):
+            env.step(0)
+            monkeypatch.setattr(PIL.Image.Image, "readonly", looked)
+            time.sleep(5)
+    assert capsys.readouterr().err == ""
 
 
 def test_no_clock_is_trusted_for_names(here, monkeypatch):
