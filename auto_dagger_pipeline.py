@@ -156,6 +156,7 @@ from common.runtime.main import Stopped, StopRequest, run_main
 from common.runtime.progress import print_table
 from common.runtime.run_names import resumed_run, run_folder
 from common.runtime.scripts import ScriptFailed, last_lines, run_script
+from common.runtime.seeding import PIPELINE_EXPERT, TEST
 from common.runtime.threads import free_cores
 from common.runtime.value_types import is_of_type
 from common.video import EpisodeRecorder
@@ -185,7 +186,7 @@ from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game
 from tasks.recorded_starts import StartStateError
 
-EXPERT_SEED, TEST_SEED = 30_000, 50_000
+EXPERT_SEED, TEST_SEED = PIPELINE_EXPERT.first, TEST.first
 """First seeds of the episodes of the expert's evaluation and of the tests. DAgger chooses by others."""
 MAY_CHANGE = (
     "milestone", "resume_from", "skip_milestones", "track", "wandb_project", "wandb_entity", "record_video", "cuda",

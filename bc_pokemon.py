@@ -135,6 +135,7 @@ from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.plain_names import is_plain_name
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
+from common.runtime.seeding import EVAL_ONLY, EVALUATION
 from common.selection import is_better, play_candidate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -148,7 +149,7 @@ from tasks.milestone_config import MilestoneConfigError, limits_of_game
 
 FILM_STEPS = 400
 """Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
-EVAL_ONLY_SEEDS = 20_000
+EVAL_ONLY_SEEDS = EVAL_ONLY.first - EVALUATION.first
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
 

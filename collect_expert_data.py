@@ -90,7 +90,6 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 import warnings
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -123,6 +122,7 @@ from common.press_journal import PressJournal
 from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.runtime.main import StopRequest, run_main
 from common.runtime.progress import ProgressReport, plain_console, print_table
+from common.runtime.seeding import derived_seed
 from common.video import write_video
 from pokemon_env.errors import PokemonEnvError, WindowClosed
 from pokemon_env.games.base import Game
@@ -282,8 +282,7 @@ def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: 
 
 def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
     """A seed of its own for each attempt at each milestone."""
-    entropy = [seed, zlib.crc32((milestone or "").encode()), attempt]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+    return derived_seed(seed, milestone or "", attempt)
 
 
 def attempts_in_order(

@@ -122,7 +122,6 @@ import math
 import re
 import shutil
 import time
-import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -164,6 +163,7 @@ from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
+from common.runtime.seeding import derive
 from common.selection import CANDIDATE_SEEDS, is_better, play_candidate
 from common.statistics import rate_text, wilson_interval
 from common.video import EpisodeRecorder
@@ -264,7 +264,7 @@ def make_handovers(
     args: Args, game: Game, milestone: str, starts: EpisodeStarts, n_states: int, purpose: Literal["train", "choose"]
 ) -> tuple[Path, ...]:
     """The hand-overs that episodes of rollouts ("train") or of evaluations ("choose") begin at."""
-    seed = np.random.SeedSequence([args.seed, zlib.crc32(purpose.encode())]).generate_state(1)[0]
+    seed = derive(args.seed, purpose).generate_state(1)[0]
     return ensure_handovers(
         starts_folder(args) / f"handovers_{purpose}", game, milestone, starts.settings, n_states, int(seed),
         rom_path=args.rom_path, num_envs=args.num_envs,
@@ -292,7 +292,7 @@ def next_cutoffs(args: Args, progress: Progress) -> list[Path]:
 
 def rollout_episodes(args: Args, starts: EpisodeStarts, handovers: tuple[Path, ...], iteration: int) -> list[EpisodeSpec]:
     """The episodes of an iteration: each has a seed of its own, whatever was played before."""
-    seeds = np.random.SeedSequence([args.seed, zlib.crc32(b"rollout"), iteration]).generate_state(args.episodes_per_iter)
+    seeds = derive(args.seed, "rollout", iteration).generate_state(args.episodes_per_iter)
     first = iteration * args.episodes_per_iter
     drawn = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
     cutoffs = sorted(cutoffs_of(args, iteration - 1).glob("*.state"))
@@ -399,7 +399,7 @@ def label(
     """
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
     count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
-    seed = [args.seed, zlib.crc32(b"queries"), int(ids[0]) if len(ids) else 0]
+    seed = derive(args.seed, "queries", int(ids[0]) if len(ids) else 0)
     if count in (0, len(new)):
         chosen = np.arange(count)
     elif args.query_by == "random":

@@ -172,7 +172,6 @@ def markdown(args: Args, records: list[dict[str, Any]], missed: list[str]) -> st
 
 def main(args: Args) -> int:
     check_bounds(args)
-    check_bounds(args)
     config = load_milestone_config(args.milestone_config)
     env = PokemonEnv(args.rom_path)
     game, ids = env.game, [milestone.id for milestone in env.milestones]

@@ -20,6 +20,7 @@ from common.policies import NetworkPolicy, Policy, RandomPolicy, StatePolicy
 from common.runtime import scripts as script_runs
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.scripts import ScriptFailed, last_lines, never
+from common.runtime.seeding import TEST
 from common.video import EpisodeRecorder
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
@@ -27,7 +28,7 @@ from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config
 
-TEST_SEED = 50_000
+TEST_SEED = TEST.first
 """First seed of the episodes that the tables count. Training chooses its best network on others."""
 
 

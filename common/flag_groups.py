@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed
+from common.runtime.seeding import EVALUATION
 
 
 @dataclass
@@ -110,7 +111,7 @@ class EvaluationFlags:
     """Episodes of play per evaluation."""
     best_eval_episodes: Free[Count] = 20
     """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
-    eval_seed: Free[CountOrZero] = 1000
+    eval_seed: Free[CountOrZero] = EVALUATION.first
     """First seed of the evaluation's episodes."""
     video: Free[bool] = True
     """Film the first episode of each candidate for the best to runs/{run}/videos/."""

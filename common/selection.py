@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from common.evaluation import Evaluator
+from common.runtime.seeding import CANDIDATES, EVALUATION
 
 if TYPE_CHECKING:
     from common.runtime.logs import RunLog
 
-CANDIDATE_SEEDS = 10_000
+CANDIDATE_SEEDS = CANDIDATES.first - EVALUATION.first
 """From --eval-seed to the first seed of the episodes that candidates for the best play."""
 
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from agent.policy_expert import PolicyExpert
 from common.episodes import EpisodeSpec, Step
 from common.evaluation import evaluate
 from common.policies import StatePolicy
+from common.runtime.seeding import derived_seed
 from pokemon_env.errors import StateFileError
 from pokemon_env.games.base import Game
 from pokemon_env.state_files import StateIdentity, read_state
@@ -98,8 +96,7 @@ def ensure_handovers(
 
 def handover_seed(seed: int, milestone: str, number: int, attempt: int) -> int:
     """The seed of a hand-over's start: another one for each milestone, each number and each attempt."""
-    words = [seed, zlib.crc32(b"hand-overs"), zlib.crc32(milestone.encode()), number, attempt]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+    return derived_seed(seed, "hand-overs", milestone, number, attempt)
 
 
 def is_current(path: Path, identity: StateIdentity, about: Mapping[str, Any]) -> bool:

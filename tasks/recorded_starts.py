@@ -39,7 +39,7 @@ from agent.sandbox.oracle import SandboxError
 from common.runtime.files import exclusive_lock
 from common.runtime.main import Stopped, UserError
 from common.runtime.progress import ProgressReport
-from common.runtime.seeding import episode_rng
+from common.runtime.seeding import FIRST_START, HELDOUT_STARTS, TRAIN_STARTS, episode_rng
 from pokemon_env.errors import EmulatorError, StateFileError
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import BUNDLED_ROM
@@ -54,7 +54,7 @@ MAX_NOISE = 0.3
 MAX_WANDERING = 8
 ATTEMPTS = 4
 
-SEEDS = {"first": 1, "train": 1_000_000, "heldout": 2_000_000}
+SEEDS = {"first": FIRST_START.first, "train": TRAIN_STARTS.first, "heldout": HELDOUT_STARTS.first}
 """Seed of each set's first run; the others follow by ones, repeated attempts of a run by ten thousands."""
 
 

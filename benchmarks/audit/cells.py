@@ -21,6 +21,7 @@ from common.episodes import Evaluation, seeded_episodes
 from common.evaluation import evaluate
 from common.policies import Policy, RandomPolicy
 from common.runtime.main import Stopped
+from common.runtime.seeding import AUDIT_DEMONSTRATIONS, AUDIT_PICTURES, AUDIT_TEST
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.gym_env import PokemonEnv
@@ -32,7 +33,7 @@ TRIVIAL = ("random", "mash_a", "replay", "nearest")
 IDENTICAL = "identical"
 AUDITS = (EXPERT, *TRIVIAL, IDENTICAL)
 
-TEST_SEED, DEMONSTRATION_SEED, PICTURE_SEED = 70_000, 10_000, 30_000
+TEST_SEED, DEMONSTRATION_SEED, PICTURE_SEED = AUDIT_TEST.first, AUDIT_DEMONSTRATIONS.first, AUDIT_PICTURES.first
 """First seeds of what is counted, of the demonstrations, and of the episodes whose pictures are compared."""
 
 PATIENCE = 2

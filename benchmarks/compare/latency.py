@@ -18,6 +18,7 @@ from agent.open_expert import open_policy_oracle
 from agent.oracle import ExpertAnswer, ExpertOracle, Situation
 from common.episodes import EpisodeSpec, seeded_episodes
 from common.policies import Policy
+from common.runtime.seeding import LATENCY_ROLLOUT
 from dagger.data import DaggerData
 from dagger.rollout import roll_out, situations_of, unanswered
 from pokemon_env.games.tallgrass import GAME
@@ -26,7 +27,7 @@ from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
-ROLLOUT_SEED = 90_000
+ROLLOUT_SEED = LATENCY_ROLLOUT.first
 
 
 def measure(
