@@ -146,8 +146,7 @@ from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError, probe
 from common.episodes import Evaluation, seeded_episodes
 from common.evaluation import evaluate
-from common.networks import build_network
-from common.policies import NetworkPolicy
+from common.policies import load_policy
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, saved_run_name
 from common.runtime.device import select_device
 from common.runtime.files import clear_temporaries, save_json
@@ -296,14 +295,7 @@ def play(
             with open_policy_oracle((args.policy_dir, entry.id), work.game, unsafe=args.unsafe_policies) as oracle:
                 oracle.start()
                 return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
-        content = load_checkpoint(checkpoint)
-        device = select_device(args.cuda)
-        policy = NetworkPolicy(
-            build_network(content, checkpoint).to(device),
-            device,
-            deterministic=content.get("deterministic", True),
-            frame_stack=content.get("frame_stack", 1),
-        )
+        policy = load_policy(checkpoint, select_device(args.cuda))
         return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
     finally:
         envs.close()

@@ -15,10 +15,8 @@ from benchmarks.folders import PLAY_SOURCES, ROOT, source_files, summary
 from common.demonstrations import episode_files
 from common.episodes import seeded_episodes
 from common.evaluation import evaluate
-from common.networks import build_network
-from common.policies import NetworkPolicy, Policy, RandomPolicy, StatePolicy
+from common.policies import Policy, RandomPolicy, StatePolicy, load_policy
 from common.runtime import scripts as script_runs
-from common.runtime.checkpoints import load_checkpoint
 from common.runtime.scripts import ScriptFailed, last_lines, never
 from common.runtime.seeding import TEST
 from common.video import EpisodeRecorder
@@ -258,8 +256,4 @@ def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministi
     if name == "expert":
         expert = PolicyExpert((GAME.policy_dir, milestone), GAME)
         return StatePolicy(lambda info: expert.label(info).action, n_actions)
-    content = load_checkpoint(checkpoint)
-    if deterministic is None:
-        deterministic = content.get("deterministic", True)
-    stack = content.get("frame_stack", 1)
-    return NetworkPolicy(build_network(content, checkpoint), deterministic=deterministic, frame_stack=stack)
+    return load_policy(checkpoint, deterministic=deterministic)

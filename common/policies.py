@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from common.networks import build_network
 from common.preprocessing import preprocess_uint8
+from common.runtime.checkpoints import load_checkpoint
 from common.runtime.seeding import episode_rng
 
 
@@ -121,6 +124,23 @@ class NetworkPolicy(Policy):
 def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
     """One of n actions, with these (n,) float64 probabilities, whose sum may be off by rounding."""
     return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
+
+
+def load_policy(path: str | os.PathLike, device: torch.device | str = "cpu", deterministic: bool | None = None) -> NetworkPolicy:
+    """Open a checkpoint to play with it, as it is meant to be played.
+
+    Args:
+        path: the file.
+        device: where the network computes.
+        deterministic: press the likeliest button, or draw one. None: what the checkpoint says, or else the likeliest.
+
+    Raises CheckpointError for a file that can't be used.
+    """
+    checkpoint = load_checkpoint(path)
+    if deterministic is None:
+        deterministic = checkpoint.get("deterministic", True)
+    network = build_network(checkpoint, path).to(device)
+    return NetworkPolicy(network, device, deterministic=deterministic, frame_stack=checkpoint.get("frame_stack", 1))
 
 
 class RecurrentPolicy(Policy):

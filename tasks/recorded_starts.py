@@ -11,7 +11,7 @@ Two kinds of files come out of it:
 The milestone PREV's end is the start of the one after it; the first milestone starts at power-on and needs no file.
 States belong to one ROM and one emulator version; after a change of either they are made again.
 
-    python -m tasks.recorded_starts          makes all of them
+    python -m tools.record_start_states      makes all of them
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import json
 import math
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,7 +31,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, open_policy
+from agent.open_expert import SandboxedExpert, open_policy
 from agent.oracle import PolicyError
 from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox.oracle import SandboxError
@@ -40,7 +39,7 @@ from common.runtime.files import exclusive_lock
 from common.runtime.main import Stopped, UserError
 from common.runtime.progress import ProgressReport
 from common.runtime.seeding import FIRST_START, HELDOUT_STARTS, TRAIN_STARTS, episode_rng
-from pokemon_env.errors import EmulatorError, StateFileError
+from pokemon_env.errors import StateFileError
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.state_files import StateIdentity, find_states, read_state, sidecar_path
@@ -326,7 +325,7 @@ def _open_expert(
     except PolicyError as error:
         raise StartStateError(f"no start states: {error}") from error
     except SandboxError as error:
-        hint = "`python -m tasks.recorded_starts` takes that flag, too, and what it makes serves the other scripts"
+        hint = "`python -m tools.record_start_states` takes that flag, too, and what it makes serves the other scripts"
         raise StartStateError(f"no start states: {error} {hint}") from error
 
 
@@ -342,48 +341,3 @@ def _alone(folder: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
         for left in folder.glob(".making-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
-
-
-def main() -> int:
-    """Make all start states of a game."""
-    import tyro
-
-    @dataclass
-    class Args:
-        rom_path: Path = BUNDLED_ROM
-        """the game"""
-        n_train: int = 20
-        """states of each milestone to learn from"""
-        n_heldout: int = 20
-        """states of each milestone to evaluate on"""
-        state_dir: Path = DEFAULT_STATE_DIR
-        """folder of {PREV}_completed.state"""
-        start_states_dir: Path = DEFAULT_START_STATES_DIR
-        """folder of the two sets"""
-        policy_dir: Path | None = None
-        """experts for milestones that the game brings no policy for"""
-        unsafe_policies: bool = False
-        """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
-        num_threads: int = 2
-        """runs that are played at once"""
-
-    args = tyro.cli(Args, description=main.__doc__)
-    if args.unsafe_policies:
-        print(UNSAFE_NOTICE)
-    env = PokemonEnv(args.rom_path)
-    ids = [milestone.id for milestone in env.milestones]
-    env.close()
-    if not ids:
-        print(f"{args.rom_path} has no milestones, and so no start states")
-        return 1
-    states = ensure_start_states(ids[-1], **vars(args))
-    counts = f"{len(states.files('train'))} to learn from and {len(states.files('heldout'))} held out"
-    print(f"{args.start_states_dir}: states for {len(ids) - 1} milestones, each {counts}")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (EmulatorError, StartStateError, OSError, ValueError) as error:
-        sys.exit(f"start_states: {error}")

@@ -178,7 +178,7 @@ def test_start_states_are_made_in_a_sandbox_where_the_game_brings_no_policies(ca
 
 def test_where_there_is_no_sandbox_no_start_states_are_made_and_it_is_said_how(canary, no_policies, rom_path, monkeypatch):
     monkeypatch.setattr(sandbox_lockdown.sys, "platform", "darwin")
-    with pytest.raises(StartStateError, match="no start states: .*darwin.*`python -m tasks.recorded_starts` takes that flag"):
+    with pytest.raises(StartStateError, match="no start states: .*darwin.*`python -m tools.record_start_states` takes that flag"):
         ensure_start_states("PLAYER_NAME_SET", rom_path, policy_dir="policies", show_progress=False)
     assert not list(Path().rglob("*.state"))
 
@@ -195,7 +195,7 @@ def test_daggers_own_start_states_heed_its_flags(canary, no_policies, rom_path, 
 
 
 def test_the_command_that_makes_start_states_ends_with_one_line(canary, tmp_path):
-    done = run("-m", "tasks.recorded_starts", "--rom-path", "none.gb")
+    done = run("-m", "tools.record_start_states", "--rom-path", "none.gb")
     assert done.returncode == 1 and done.stderr.startswith("start_states: ") and done.stderr.count("\n") == 1
 
 

@@ -215,7 +215,7 @@ def test_who_waits_for_another_process_can_be_stopped(rom_path, tmp_path, monkey
 
 def test_the_command_makes_all(tmp_path):
     run = subprocess.run(
-        [sys.executable, "-m", "tasks.recorded_starts", "--n-train", "1", "--n-heldout", "1"],
+        [sys.executable, "-m", "tools.record_start_states", "--n-train", "1", "--n-heldout", "1"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
