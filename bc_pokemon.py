@@ -85,32 +85,26 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
-import warnings
-from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-import torch.nn.functional as F
-from rich.table import Table
 
-from common.buffers import ReplayBuffer, load_expert_data_to_buffer
+from common.buffers import ReplayBuffer
+from common.cloning_data import load_buffer, network_for, say_what_is_held_out, some, split_as_before
 from common.demonstrations import (
     DemonstrationError,
     copies_held_out,
-    count_steps,
     limit_labels,
-    load_episode,
     select_episodes,
     split_episodes,
 )
 from common.evaluation import Evaluator
 from common.learner import Learner, check_finite
-from common.networks import PolicyNetwork, build_network, check_plays, make_network, network_arguments
+from common.networks import PolicyNetwork, build_network, check_plays, network_arguments
 from common.preprocessing import random_shift
 from common.results import confusion_figure, results_table
 from common.runtime.checkpoints import (
@@ -137,56 +131,17 @@ from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
 from common.selection import is_better, play_candidate
+from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import Rom
-from pokemon_env.splits import parse_worlds
-from pokemon_env.vector_env import make_vector_env
-from tasks.episode_starts import EpisodeStarts, choose_starts
-from tasks.milestone_config import MilestoneConfigError, limits_of_game
+from tasks.episode_starts import EpisodeStarts
+from tasks.evaluation import evaluation_starts, how_played, make_evaluator
 
-FILM_STEPS = 400
-"""Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
 EVAL_ONLY_SEEDS = EVAL_ONLY.first - EVALUATION.first
 """From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
-
-
-def network_for(args: Args, file: Path, n_actions: int) -> PolicyNetwork:
-    """The untrained network, for screens such as this demonstration's. Raises DemonstrationError if it can't see them."""
-    screen_shape = load_episode(file).observations.shape[1:]
-    try:
-        return make_network(args.network, n_actions, args.hidden_dim, screen_shape, args.frame_stack)
-    except ValueError as error:
-        raise DemonstrationError(f"{file}: --network {args.network} can't see its screens: {error}; take another") from error
-
-
-def load_buffer(
-    args: Args, files: list[Path], steps_of: dict[Path, int], network: PolicyNetwork, n_actions: int, device: torch.device
-) -> ReplayBuffer:
-    """All steps of the files (of some only so many), as the network's pictures, on the device that trains."""
-    channels, height, width = network.image_shape
-    try:
-        buffer = ReplayBuffer(
-            buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
-            observation_space=gym.spaces.Box(0, 255, (channels // args.frame_stack, height, width), np.uint8),
-            action_space=gym.spaces.Discrete(n_actions),
-            device=device,
-            storage_device=device,
-            frame_stack=args.frame_stack,
-            seed=args.seed,
-        )
-    except MemoryError as error:
-        raise MemoryError(f"{args.expert_data_dir}: {error}: use fewer with --max-expert-episodes or --max-labels") from error
-    try:
-        load_expert_data_to_buffer(args.expert_data_dir, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of)
-    except DemonstrationError:
-        raise
-    except ValueError as error:  # names the file
-        raise DemonstrationError(f"{error}; record it again, or take it out of the folder") from error
-    return buffer
-
 
 
 class BehaviouralCloning(Learner):
@@ -215,114 +170,14 @@ class BehaviouralCloning(Learner):
         super().load_state_dict(state)
 
 
-def validate(network: PolicyNetwork, buffer: ReplayBuffer, names: list[str]) -> tuple[dict[str, float], np.ndarray]:
-    """Loss, accuracy and recalls on held-out episodes, and the confusion matrix (a row per label)."""
-    slots = buffer.labelled_slots()
-    changed = torch.from_numpy(buffer.action_changed()[slots])
-    losses, predictions, labels = [], [], []
-    network.eval()
-    with torch.inference_mode():
-        for chunk in np.array_split(slots, max(len(slots) // 256, 1)):
-            observations, actions = buffer.get_labelled(chunk)
-            logits = network(observations)
-            losses.append(F.cross_entropy(logits, actions, reduction="none").cpu())
-            predictions.append(logits.argmax(dim=-1).cpu())
-            labels.append(actions.cpu())
-    network.train()
-    predicted, wanted, hit = torch.cat(predictions), torch.cat(labels), torch.cat(predictions) == torch.cat(labels)
-    counts = torch.bincount(wanted * len(names) + predicted, minlength=len(names) ** 2).reshape(len(names), -1).numpy()
-    metrics = {"loss": torch.cat(losses).mean().item(), "accuracy": hit.float().mean().item()}
-    if changed.any():
-        metrics["accuracy_at_changes"] = hit[changed].float().mean().item()
-    for number, name in enumerate(names):
-        if counts[number].sum():
-            metrics[f"recall_{name}"] = float(counts[number, number] / counts[number].sum())
-    return metrics, counts
-
-
-def step_limit(args: Args, game: Game, milestone: str | None) -> int:
-    """The steps that an episode of the milestone may take; without one, of the whole game."""
-    if not game.milestones:
-        return FILM_STEPS
-    limits = limits_of_game(args.milestone_config, game, "--max-steps")
-    if milestone not in limits if milestone is not None else not limits:
-        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone or 'at all'}; give --max-steps")
-    return sum(limits.values()) if milestone is None else limits[milestone]
-
-
-def evaluation_starts(args: Args, game: Game, milestone: str | None, tier: str | None, worlds: str | None) -> EpisodeStarts:
-    """Where an evaluation's episodes start, in worlds or on start states that --eval-only does not share with training.
-
-    `tier` and `worlds` are the demonstrations', for what no flag says. On T2 the worlds to learn from are never taken: the
-    split has others to choose the best network by, and to test it in.
-    """
-    if milestone is not None:
-        ids = [entry.id for entry in game.milestones]
-        if milestone not in ids:
-            raise FlagError(
-                f"{args.rom_path} ({game.name}) has no milestone {milestone}; choose another with --milestone, or another game "
-                f"with --rom-path. It has {', '.join(ids) or 'none at all'}"
-            )
-    if args.start_states is not None:  # they hold their own: only what a flag says contradicts them
-        tier, worlds = args.tier, args.worlds
-    elif args.worlds is not None or tier == "T2":
-        worlds = args.worlds
-    try:
-        starts = choose_starts(
-            game,
-            milestone,
-            args.rom_path,
-            purpose="test" if args.eval_only else "choose",
-            load_state=args.start_states,
-            worlds=worlds,
-            tier=tier,
-        )
-        if starts.settings:
-            parse_worlds(starts.settings["worlds"])
-    except ValueError as error:
-        raise FlagError(str(error)) from error
-    return starts
-
-
-def how_played(evaluator: Evaluator, starts: EpisodeStarts) -> str:
-    """What an evaluation plays, and where, in words."""
-    if evaluator.has_goal:
-        return f"evaluated {where_played(starts)}"
-    return f"a game without milestones, of which {evaluator.max_steps} steps are filmed {where_played(starts)}"
-
-
-def where_played(starts: EpisodeStarts) -> str:
-    """Where an evaluation is played, in words."""
-    if not starts.settings:
-        return "from power-on" if starts.files == (None,) else f"from {len(starts.files)} recorded state(s)"
-    worlds = parse_worlds(starts.settings["worlds"])
-    several = f"worlds {worlds[0]}-{worlds[-1]}"
-    return f"on tier {starts.settings['tier']} in {several if len(worlds) > 1 else f'world {worlds[0]}'}"
-
-
-def make_evaluator(
+def open_evaluator(
     args: Args, game: Game, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
 ) -> Evaluator:
-    """Open the emulators, and find the milestone's limit (None: that of the game)."""
-    max_steps = args.max_steps or step_limit(args, game, milestone)
-    n_envs = min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes)) if game.milestones else 1
-    settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False, **starts.settings}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the game is unknown has been said
-            envs = make_vector_env(n_envs, **settings)
-    except ValueError as error:  # worlds that the tier is not played in
-        raise FlagError(str(error)) from error
-    return Evaluator(
-        envs,
-        max_steps=max_steps,
-        start_states=starts.files,
-        device=device,
-        frame_stack=args.frame_stack,
-        buttons=buttons,
-        videos=videos if args.video else None,
-        has_goal=bool(game.milestones),
-    )
+    """Open the environments of evaluations, as the flags say."""
+    return make_evaluator(
+        args, game, milestone, starts, n_episodes=max(args.eval_episodes, args.best_eval_episodes), max_steps=args.max_steps,
+        frame_stack=args.frame_stack, buttons=buttons, device=device, videos=videos if args.video else None,
+    )  # fmt: skip
 
 
 def main(args: Args) -> dict[str, Any]:
@@ -372,7 +227,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         val_files = [path for path in val_files if path not in copies]
         train_files = [path for path in files if path not in val_files]
     network = network_for(args, files[0], len(buttons))
-    train_data = load_buffer(args, train_files, steps_of, network, len(buttons), device)
+    reading = {"frame_stack": args.frame_stack, "seed": args.seed, "device": device}
+    train_data = load_buffer(args.expert_data_dir, train_files, steps_of, network, len(buttons), **reading)
     if not len(train_data.labelled_slots()):
         raise DemonstrationError(
             f"{args.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
@@ -383,7 +239,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             "--patience waits for the validation loss, but no episode is held out: raise --val-fraction, or record at least two "
             "episodes of a milestone"
         )
-    val_data = load_buffer(args, val_files, steps_of, network, len(buttons), device) if val_files else None
+    val_data = load_buffer(args.expert_data_dir, val_files, steps_of, network, len(buttons), **reading) if val_files else None
     if val_data is not None and not len(val_data.labelled_slots()):
         unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
         if args.patience:
@@ -446,8 +302,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
         played = "; a game without milestones, not played"
     elif plays:
-        starts = evaluation_starts(args, game, milestone, tier, worlds)
-        evaluator = make_evaluator(args, game, milestone, starts, buttons, device, RUNS / run_name / "videos")
+        starts = evaluation_starts(args, game, milestone, tier, worlds, "choose")
+        evaluator = open_evaluator(args, game, milestone, starts, buttons, device, RUNS / run_name / "videos")
         opened.callback(evaluator.close)
         played = f"; {how_played(evaluator, starts)}"
     last_good = args.resume_from
@@ -617,46 +473,6 @@ def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progr
     return changes
 
 
-def split_as_before(
-    files: list[Path], val_files: list[Path], known: Container[str], held_out: Container[str]
-) -> tuple[list[Path], list[Path]]:
-    """A split in which no episode that a run has learned from validates it, though there may be others now than when it began.
-
-    Args:
-        files: the episodes.
-        val_files: those for validation as they are split now, which holds for new ones. Without any nothing validates.
-        known: names of the episodes that the run had.
-        held_out: names of those of them for validation.
-    """
-    held = [path for path in files if (path.name in held_out if path.name in known else path in val_files)]
-    if not val_files or len(held) == len(files):  # all that it learned from is gone
-        held = val_files
-    return [path for path in files if path not in held], held
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three, and how many there are more."""
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
-
-
-def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_files: list[Path]) -> None:
-    """Print which episodes are for validation; of several milestones, how many of each: a line, or a table if they are many."""
-    episodes = Counter(milestones)
-    held_out = Counter(milestone for path, milestone in zip(files, milestones, strict=True) if path in val_files)
-    if len(episodes) == 1:
-        print(f"held out for validation: {some([path.name for path in val_files])}")
-    elif len(episodes) <= 4:
-        counts = [f"{held_out[milestone]} of {count} of {milestone or 'the whole game'}" for milestone, count in episodes.items()]
-        print(f"held out for validation: {', '.join(counts)}")
-    else:
-        table = Table("milestone", "episodes", "held out", title="for validation")
-        for milestone, count in episodes.items():
-            table.add_row(milestone or "the whole game", str(count), str(held_out[milestone]))
-        print_table(table)
-    if single := [milestone or "the whole game" for milestone, count in episodes.items() if count == 1]:
-        print(f"the only episode is for training, so that nothing validates: {some(single)}")
-
-
 def evaluation_is_due(args: Args, progress: Progress) -> bool:
     """Whether the network as it is now is to be evaluated, and has not been."""
     step = progress.step
@@ -742,8 +558,8 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     name = Path(args.resume_from).stem
     run_name = checkpoint.get("run_name")
     videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos"
-    starts = evaluation_starts(args, game, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"))
-    evaluator = make_evaluator(args, game, milestone, starts, buttons, device, videos)
+    starts = evaluation_starts(args, game, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"), "test")
+    evaluator = open_evaluator(args, game, milestone, starts, buttons, device, videos)
     print(f"{args.resume_from}: {milestone or 'the whole game'}, {how_played(evaluator, starts)}")
     n_episodes = args.eval_episodes if evaluator.has_goal else 1
     result = evaluator.play(network, n_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")

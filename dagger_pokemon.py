@@ -119,25 +119,18 @@ if __name__ == "__main__":
 
 import json
 import math
-import re
-import shutil
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from agent.answer_cache import AnswerCache
-from agent.guided_policy import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
-from agent.open_expert import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
-from agent.oracle import ExpertOracle, LabelsWithdrawn
-from agent.policy_expert import policy_path
-from common.demonstrations import DemonstrationError, limit_labels, select_episodes
-from common.episodes import EpisodeSpec, seeded_episodes
+from agent.open_expert import UNSAFE_NOTICE, open_expert
+from agent.oracle import LabelsWithdrawn
+from common.demonstrations import check_demonstrations, limit_labels, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
 from common.networks import PolicyNetwork, build_network, make_network, network_arguments
@@ -164,36 +157,30 @@ from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import derive
-from common.selection import CANDIDATE_SEEDS, is_better, play_candidate
-from common.statistics import rate_text, wilson_interval
-from common.video import EpisodeRecorder
+from common.selection import is_better, play_candidate
 from dagger import queries
-from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
+from dagger.data import DEMONSTRATION_ITERATION, DaggerData, Status
 from dagger.rollout import (
-    CutOffs,
-    Rollout,
+    film_of,
+    log_rollout,
     pictures_tell_all,
-    recall_by_button,
     roll_out,
     situations_of,
     unanswered,
 )
-from dagger.starts import ensure_handovers, mix_starts, share_of
+from dagger.run_data import check_not_of_another_data_set, create_data, open_data
+from dagger.starts import RolloutStarts, mix_starts, share_of
+from dagger.target import TARGET_EPISODES, expert_success_rate, reaches_target, target_complaint
 from dagger.training_set import TrainingSet
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
-from pokemon_env.games.base import Game
 from pokemon_env.rom import Rom
 from pokemon_env.vector_env import make_vector_env
-from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.episode_starts import find_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
 
-TARGET_EPISODES = 50
-"""Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
 MOST_HANDOVERS = 64
 """Hand-overs that are made for the rollouts of a run; later ones begin there again, with other seeds."""
-MOST_POLICY_SECONDS = 2.0
-"""A policy file that thinks longer at one state hangs."""
 
 
 
@@ -225,6 +212,11 @@ class Progress:
     cutoffs: int = 0
     """States that the next rollout may go on from, of episodes that were cut off."""
 
+    @property
+    def last_rollout(self) -> int:
+        """The iteration of the last rollout that was finished."""
+        return self.iteration - (self.phase == "roll out")
+
 
 def beta_of(args: Args, iteration: int) -> float:
     """The probability that the expert acts in an iteration's rollout."""
@@ -253,68 +245,6 @@ def budget_of(args: Args, iteration: int, labels: int) -> float:
 def chooses(args: Args) -> bool:
     """Whether fewer rows may be asked about than a rollout brings, so that --query-by decides which."""
     return args.query_rate < 1 or args.query_budget is not None or args.query_budget_per_iteration is not None
-
-
-def starts_folder(args: Args) -> Path:
-    """Where the states of --handover-share and --cutoff-share lie."""
-    return Path(args.model_dir) / f"{args.exp_name}_starts"
-
-
-def make_handovers(
-    args: Args, game: Game, milestone: str, starts: EpisodeStarts, n_states: int, purpose: Literal["train", "choose"]
-) -> tuple[Path, ...]:
-    """The hand-overs that episodes of rollouts ("train") or of evaluations ("choose") begin at."""
-    seed = derive(args.seed, purpose).generate_state(1)[0]
-    return ensure_handovers(
-        starts_folder(args) / f"handovers_{purpose}", game, milestone, starts.settings, n_states, int(seed),
-        rom_path=args.rom_path, num_envs=args.num_envs,
-    )  # fmt: skip
-
-
-def clear_starts(folder: Path, kept: Sequence[Path]) -> None:
-    """Delete the states of an overwritten run, but for the folders that these lie in."""
-    for part in folder.glob("*"):
-        if part not in {path.parent for path in kept}:
-            shutil.rmtree(part)
-    with suppress(OSError):  # it is not empty, or not there
-        folder.rmdir()
-
-
-def cutoffs_of(args: Args, iteration: int) -> Path:
-    """Where the states lie at which episodes of an iteration's rollout were cut off."""
-    return starts_folder(args) / f"cutoffs_iter{iteration}"
-
-
-def next_cutoffs(args: Args, progress: Progress) -> list[Path]:
-    """The states that the next rollout may go on from."""
-    return sorted(cutoffs_of(args, progress.iteration - (progress.phase == "roll out")).glob("*.state"))
-
-
-def rollout_episodes(args: Args, starts: EpisodeStarts, handovers: tuple[Path, ...], iteration: int) -> list[EpisodeSpec]:
-    """The episodes of an iteration: each has a seed of its own, whatever was played before."""
-    seeds = derive(args.seed, "rollout", iteration).generate_state(args.episodes_per_iter)
-    first = iteration * args.episodes_per_iter
-    drawn = [starts.files[(first + i) % len(starts.files)] for i in range(args.episodes_per_iter)]
-    cutoffs = sorted(cutoffs_of(args, iteration - 1).glob("*.state"))
-    files = mix_starts(drawn, handovers, args.handover_share, cutoffs, args.cutoff_share, first)
-    return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, files, strict=True)]
-
-
-def film_of(args: Args, milestone: str, buttons: list[str], iteration: int) -> EpisodeRecorder | None:
-    """Films the first episode of an iteration's rollout, where that is wanted."""
-    if args.rollout_videos is None:
-        return None
-    name = f"rollout_iter{iteration}_ep0_{milestone}"
-    return EpisodeRecorder(Path(args.rollout_videos), name, buttons=buttons, with_outcome=False)
-
-
-def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
-    """Whoever labels. Nothing after this knows what kind of expert it is."""
-    path = policy_path((args.policy_dir, milestone), game)
-    if not is_games_own(path, game):
-        print(f"labels by {where_it_runs(path, args.unsafe_policies)}", flush=True)
-    limits = {} if args.unsafe_policies else {"call_seconds": min(args.expert_timeout, MOST_POLICY_SECONDS)}
-    return open_policy_oracle(path, game, unsafe=args.unsafe_policies, with_optimal=args.label_set, **limits)
 
 
 CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
@@ -358,16 +288,6 @@ def check_flags(args: Args) -> None:
         )
 
 
-def check_demonstrations(folder: str, facts: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise DemonstrationError if they are of another game, ROM or buttons, before anything is played."""
-    for key in ("game", "rom_sha256", "buttons"):
-        if facts.get(key) not in (None, wanted[key]):
-            raise DemonstrationError(
-                f"{folder}: recorded with another {key} ({facts[key]}, here it is {wanted[key]}); record again, or give the "
-                "right ROM with --rom-path"
-            )
-
-
 def no_labels(labeller: Labeller) -> FlagError:
     return FlagError(
         f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does his file "
@@ -379,7 +299,7 @@ def label(
     args: Args,
     data: DaggerData,
     ids: np.ndarray,
-    learner: Learner,
+    network: PolicyNetwork,
     training: TrainingSet,
     labeller: Labeller,
     stop: StopRequest,
@@ -400,19 +320,7 @@ def label(
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
     count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
     seed = derive(args.seed, "queries", int(ids[0]) if len(ids) else 0)
-    if count in (0, len(new)):
-        chosen = np.arange(count)
-    elif args.query_by == "random":
-        chosen = queries.choose_random(len(new), count, np.random.default_rng(seed))
-    elif args.query_by == "novelty":
-        visited = queries.features(learner.network, training.observations, new)
-        known = queries.features(learner.network, training.observations, training.valid_ids)
-        chosen = queries.choose_novel(visited, known, count)
-    else:
-        draws = int(np.random.default_rng(seed).integers(2**31))
-        scores = queries.disagreement(learner.network, training.observations, new, draws)
-        chosen = queries.choose_highest(scores, count)
-
+    chosen = queries.choose(args.query_by, network, training, new, count, seed)
     asked = new[chosen]
     at_once = MOST_AT_ONCE * labeller.oracle.concurrency
     for start in range(0, len(asked), at_once):
@@ -429,61 +337,6 @@ def tell(args: Args, report: ProgressReport, event: str, iteration: int, text: s
     if args.json_events:
         report.print(json.dumps({"event": event, "iteration": iteration, **facts, "text": text}))
     report.print(f"iteration {iteration}: {text}")
-
-
-def log_rollout(
-    writer: RunLog, data: DaggerData, rollout: Rollout, learner: Learner, training: TrainingSet, beta: float, step: int
-) -> str:
-    """Log how the student played, and how often it agrees with the labels before it has learned from them."""
-    result = rollout.result
-    for name, value in (*result.scalars().items(), ("repeat_rate", rollout.repeat_rate), ("beta", beta)):
-        writer.add_scalar(f"rollout/{name}", value, step)
-    columns = data.columns(["status", "label"], start=int(rollout.ids[0]))
-    labelled = np.flatnonzero(columns["status"] == Status.VALID)
-    labels, pressed = columns["label"][labelled].tolist(), predict(learner.network, training, rollout.ids[labelled])
-    success = rate_text(result.successes, result.n_episodes)
-    text = f"success {success}, {len(rollout.ids):,} steps, repeats {rollout.repeat_rate:.2f}"
-    if labels:
-        agreement = float(np.mean([a == b for a, b in zip(labels, pressed, strict=True)]))
-        writer.add_scalar("rollout/agreement", agreement, step)
-        for button, recall in recall_by_button(labels, pressed, data.buttons).items():
-            writer.add_scalar(f"rollout/recall_{button}", recall, step)
-        text += f", {len(labels):,} labels, agreement {agreement:.2f}"
-    return text
-
-
-def predict(network: PolicyNetwork, training: TrainingSet, ids: np.ndarray) -> list[int]:
-    """The buttons that the network presses at the rows `ids`."""
-    pressed: list[int] = []
-    training_mode = network.training
-    network.eval()
-    with torch.inference_mode():
-        for start in range(0, len(ids), 256):
-            pressed += network(training.observations(ids[start : start + 256])).argmax(dim=-1).tolist()
-    network.train(training_mode)
-    return pressed
-
-
-def find_starts(
-    args: Args, game: Game, milestone: str, tier: str | None, worlds: str | None, purpose: Literal["train", "choose"]
-) -> EpisodeStarts:
-    """Where episodes of rollouts ("train") or of evaluations ("choose") start."""
-    if args.start_states is not None or not game.has_worlds:  # recorded states hold their own: only flags contradict them
-        tier, worlds = args.tier, args.worlds
-    try:
-        return choose_starts(
-            game,
-            milestone,
-            args.rom_path,
-            purpose=purpose,
-            load_state=args.start_states,
-            worlds=worlds,
-            tier=tier,
-            policy_dir=args.policy_dir,
-            unsafe_policies=args.unsafe_policies,
-        )
-    except ValueError as error:
-        raise FlagError(str(error)) from error
 
 
 def main(args: Args) -> dict[str, Any]:
@@ -514,12 +367,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     if checkpoint is not None:  # the data set would be cut off there, too
         step = checkpoint.get("global_step", 0)
         check_not_behind([models["last"], models["final"]], args.resume_from, known_name, step, args.overwrite)
-    if checkpoint is None and data_file.exists() and not args.overwrite and holds_rows(data_file):
-        goes_on = f"continue that run with --resume-from {models['last']}; " if models["last"].is_file() else ""
-        raise DaggerDataError(
-            f"{data_file} already exists, the data set of another run. Choose another --exp-name or --model-dir; {goes_on}"
-            "or replace it with --overwrite"
-        )
+    else:
+        check_not_of_another_data_set(data_file, models["last"], args.overwrite)
 
     # The game, the milestone, and who knows how to reach it
     rom = Rom.read(args.rom_path)
@@ -552,10 +401,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     before = checkpoint or (facts if facts.get("tier") else init or {})
     tier = args.tier or before.get("tier")
     worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
-    starts = find_starts(args, game, milestone, tier, worlds, "train")
+    experts = {"policy_dir": args.policy_dir, "unsafe_policies": args.unsafe_policies}
+    starts = find_starts(args, game, milestone, tier, worlds, "train", **experts)
     if args.handover_share and not starts.settings:
         raise FlagError("--handover-share: recorded states are hand-overs all of them; leave it out, or --start-states")
-    eval_starts = find_starts(args, game, milestone, tier, worlds, "choose")
+    eval_starts = find_starts(args, game, milestone, tier, worlds, "choose", **experts)
 
     # The student
     settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False}
@@ -580,12 +430,15 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     by_picture = pictures_tell_all(game, starts.settings.get("tier"), network)
 
     # Who labels. Before anything is written: a policy that can't be loaded shall leave no files behind
-    oracle = opened.enter_context(open_expert(args, milestone, game))
+    oracle = opened.enter_context(open_expert(args, milestone, game, with_optimal=args.label_set))
     oracle.start()
     cache = opened.enter_context(AnswerCache(args.answer_cache, len(buttons))) if args.answer_cache else None
     labeller = Labeller(oracle, cache, args.query_budget)
 
     # The run: new, or one to go on with
+    shares = {"handover_share": args.handover_share, "cutoff_share": args.cutoff_share}
+    starts_folder = Path(args.model_dir) / f"{args.exp_name}_starts"
+    rollout_starts = RolloutStarts(starts_folder, args.seed, args.episodes_per_iter, **shares)
     progress = Progress(threads=threads)
     if checkpoint is not None:
         check_fits(checkpoint, args.resume_from, network=network_arguments(network), **wanted)
@@ -599,8 +452,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                 "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
             )
         changes = what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats)
-        if args.cutoff_share and (gone := progress.cutoffs - len(next_cutoffs(args, progress))) > 0:
-            changes.append(f"{gone} states of --cutoff-share are gone from {starts_folder(args)}")
+        if args.cutoff_share and (gone := progress.cutoffs - len(rollout_starts.kept(progress.last_rollout))) > 0:
+            changes.append(f"{gone} states of --cutoff-share are gone from {rollout_starts.folder}")
         if changes:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.threads = threads
@@ -608,21 +461,17 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             labeller.load_state_dict(progress.labels)
     # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
     n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
-    handovers = make_handovers(args, game, milestone, starts, n_handovers, "train")
+    places = {"rom_path": args.rom_path, "num_envs": args.num_envs}
+    handovers = rollout_starts.make_handovers("train", game, milestone, starts.settings, n_handovers, **places)
     n_handovers = share_of(args.best_eval_episodes, args.handover_share)
     eval_files = eval_starts.files
-    eval_handovers = make_handovers(args, game, milestone, eval_starts, n_handovers, "choose")
+    eval_handovers = rollout_starts.make_handovers("choose", game, milestone, eval_starts.settings, n_handovers, **places)
     if eval_handovers:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     about = {key: wanted[key] for key in ("game", "rom_sha256")}
     if checkpoint is not None:  # a run that is refused leaves its logs as they are
-        data = open_data(args, data_file, milestone, buttons, about, checkpoint)
+        data = open_data(data_file, args.resume_from, milestone, buttons, progress.rows, checkpoint.get("data_digest"))
         opened.callback(data.close)
-        if checkpoint.get("data_digest") not in (None, data.digest(progress.rows)):  # none in older ones
-            raise DaggerDataError(
-                f"{data_file}: is not the data set of {args.resume_from}, or was changed: its first {progress.rows} rows are "
-                "others; put the right file there, or start anew without --resume-from"
-            )
         if oracle.identity in data.withdrawn:
             raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
@@ -639,8 +488,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     opened.callback(finish_run, writer, args.track)
     if checkpoint is None:
         if args.overwrite:
-            clear_starts(starts_folder(args), kept=(*handovers, *eval_handovers))
-        data = open_data(args, data_file, milestone, buttons, about, checkpoint)
+            rollout_starts.clear(kept=(*handovers, *eval_handovers))
+        data = create_data(data_file, args.exp_name, milestone, buttons, about, args.overwrite)
         opened.callback(data.close)
     data.truncate(progress.rows)
     heed_withdrawals(data, labeller, progress)
@@ -693,7 +542,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         }
         if record is None:
             progress.rows, progress.labels = data.n_committed, labeller.state_dict()
-            progress.cutoffs = len(next_cutoffs(args, progress))
+            progress.cutoffs = len(rollout_starts.kept(progress.last_rollout))
             content["data_digest"] = data.digest(data.n_committed)
             content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
             content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
@@ -713,7 +562,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             if checkpoint is None:
                 save(models["last"])
             if args.target_success_rate is not None and progress.expert_success_rate is None:
-                rate = expert_success_rate(args, eval_envs, oracle, cache, eval_files, eval_max_steps, stop)
+                rate = expert_success_rate(eval_envs, oracle, cache, eval_files, eval_max_steps, args.eval_seed, stop)
                 progress.expert_success_rate = rate
                 report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
                 if complaint := target_complaint(args.target_success_rate, rate):
@@ -735,11 +584,11 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                             training.refresh()
                         # Roll out: the student plays, at first with the expert's hand
                         beta = beta_of(args, iteration)
-                        episodes = rollout_episodes(args, starts, handovers, iteration)
-                        cut = CutOffs(cutoffs_of(args, iteration), share_of(args.episodes_per_iter, args.cutoff_share))
+                        episodes = rollout_starts.episodes(iteration, starts.files, handovers)
                         rollout = roll_out(
                             data, envs, student, labeller, episodes, args.max_episode_steps, beta=beta, iteration=iteration,
-                            recorder=film_of(args, milestone, buttons, iteration), cutoffs=cut, should_stop=stop,
+                            recorder=film_of(args.rollout_videos, milestone, buttons, iteration),
+                            cutoffs=rollout_starts.cutoffs(iteration), should_stop=stop,
                         )  # fmt: skip
                         # Label: the expert says what it would have done there
                         training.refresh()
@@ -747,14 +596,14 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         budget = budget_of(args, iteration, labels_before["labels"] - labels_before["withdrawn"])
                         acted = labeller.counts.labels - labels_before["labels"]
                         left = max(budget - acted, 0)
-                        asked = label(args, data, rollout.ids, learner, training, labeller, stop, left, by_picture)
+                        asked = label(args, data, rollout.ids, network, training, labeller, stop, left, by_picture)
                         labeller.check()
                         if len(asked) and labeller.counts.answered == answered:
                             tell(args, report, "no answers", iteration, f"the expert answered none of {len(asked):,} queries")
                         training.refresh()
                         if not len(training):  # not committed, so that it is done again with another expert
                             raise no_labels(labeller)
-                        text = log_rollout(writer, data, rollout, learner, training, beta, progress.step)
+                        text = log_rollout(writer, data, rollout, network, training, beta, progress.step)
                         if math.isfinite(budget):
                             writer.add_scalar("labels/budget_of_iteration", budget, progress.step)
                             text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
@@ -765,7 +614,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         writer.add_scalar(f"labels/{name}", value, progress.step)
                     progress.phase, progress.first_step = "train", progress.step
                     save(models["last"])
-                    shutil.rmtree(cutoffs_of(args, iteration - 1), ignore_errors=True)  # a rollout that is done again needs them
+                    rollout_starts.forget(iteration - 1)  # not before: a rollout that is done again needs them
 
                 # Train on all that was labelled so far
                 if progress.phase == "train":
@@ -789,7 +638,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                     text = f"{'; '.join(texts)}; {labeller.counts}"
                     tell(args, report, "evaluation", iteration, text, success_rate=record["success_rate"])
                     if args.target_success_rate is not None:
-                        progress.reached_target = reaches_target(args, evaluator, network, record, progress, stop)
+                        target = args.target_success_rate * (progress.expert_success_rate or 0.0)
+                        progress.reached_target = reaches_target(target, evaluator, network, record, args.eval_seed, stop)
                     progress.last = record
                     if args.save_best and is_better(record, progress.best):
                         progress.best = record
@@ -830,12 +680,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     return results | {"signal": None}
 
 
-def holds_rows(data_file: Path) -> bool:
-    """Whether a data set is of a run that began; without a row it is what a failed start left, and in nobody's way."""
-    with DaggerData(data_file, "read") as data:
-        return len(data) > 0
-
-
 def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -> None:
     """Let labels that were withdrawn neither use up the budget, nor a network that has learned from them be the best so far."""
     columns = data.columns(["status", "iteration"])
@@ -843,26 +687,6 @@ def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -
     labeller.counts.withdrawn = int(withdrawn.sum())
     if progress.best is not None and progress.best.get("iteration", -1) <= columns["iteration"][withdrawn].max(initial=-2):
         progress.best = None
-
-
-def open_data(
-    args: Args, path: Path, milestone: str, buttons: list[str], facts: dict[str, Any], checkpoint: dict[str, Any] | None
-) -> DaggerData:
-    """The run's data set: a new one, or that of the checkpoint's run."""
-    if checkpoint is not None:
-        if not path.is_file():
-            beside = Path(args.resume_from).with_name(path.name)
-            hint = f"say --model-dir {beside.parent}, where it is" if beside.is_file() else "copy it there from where the run was"
-            raise DaggerDataError(f"{path}: the data set of {args.resume_from} is not there; {hint}")
-        return DaggerData(path, "open", milestone=milestone, buttons=buttons)
-    theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]  # without rows, if it is there at all
-    if args.overwrite:  # all of the other run, so that whoever goes on with this one finds nothing of that in his way
-        theirs += [path.with_name(f"{args.exp_name}_{name}.pth") for name in ("best", "last", "final")]
-        iterations = re.compile(rf"{re.escape(args.exp_name)}_iter\d+\.pth")  # not those of another, {exp_name}_iterative
-        theirs += [file for file in path.parent.glob("*.pth") if iterations.fullmatch(file.name)]
-    for file in theirs:
-        file.unlink(missing_ok=True)
-    return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
 
 
 def train(
@@ -912,48 +736,6 @@ def train(
             save()
             last_saved = time.monotonic()
     return True
-
-
-def expert_success_rate(
-    args: Args,
-    envs: Any,
-    oracle: ExpertOracle,
-    cache: AnswerCache | None,
-    files: Sequence[Path | None],
-    max_steps: int,
-    stop: StopRequest,
-) -> float:
-    """The expert's own success on the seeds by which the target is decided."""
-    episodes = seeded_episodes(TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, files)
-    return evaluate_expert(envs, oracle, episodes, max_steps, cache=cache, should_stop=stop).success_rate
-
-
-def target_complaint(share: float, expert: float) -> str | None:
-    """Why the target can't be reached, or means nothing; None if it is sound. Raises FlagError for an expert who never succeeds,
-    whom a student that does nothing would equal."""
-    if not expert:
-        raise FlagError(
-            f"--target-success-rate: the expert succeeds in none of {TARGET_EPISODES} episodes, so there is no target; correct the "
-            "expert, raise --eval-max-steps, or leave the flag out"
-        )
-    most = wilson_interval(TARGET_EPISODES, TARGET_EPISODES)[0]
-    if share * expert <= most:
-        return None
-    return (
-        f"--target-success-rate {share:g} won't stop this run: {TARGET_EPISODES} successes in {TARGET_EPISODES} episodes show no "
-        f"more than {most:.3f}, {most / expert:.3f} of the expert's"
-    )
-
-
-def reaches_target(
-    args: Args, evaluator: Evaluator, network: PolicyNetwork, record: dict[str, Any], progress: Progress, stop: StopRequest
-) -> bool:
-    """Whether the lower bound of the student's success on the fixed seeds is at least the wanted share of the expert's."""
-    target = args.target_success_rate * (progress.expert_success_rate or 0.0)
-    if record["success_rate"] < target:  # a few episodes say that it is far from it
-        return False
-    result = evaluator.play(network, TARGET_EPISODES, args.eval_seed + CANDIDATE_SEEDS, should_stop=stop)
-    return result.success_interval[0] >= target
 
 
 if __name__ == "__main__":

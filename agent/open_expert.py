@@ -17,6 +17,7 @@ from typing import Any
 from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
 from agent.policy_expert import InProcessOracle, PolicyExpert, policy_path
 from agent.sandbox.oracle import PolicyOracle
+from common.flag_groups import ExpertFlags
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 
@@ -138,3 +139,20 @@ def open_policy_oracle(
     if unsafe:
         return InProcessOracle(policy, game, with_optimal)
     return PolicyOracle(policy, game, with_optimal=with_optimal, **limits)
+
+
+MOST_POLICY_SECONDS = 2.0
+"""A policy file that takes longer at one state hangs."""
+
+
+def open_expert(flags: ExpertFlags, milestone: str, game: Game, with_optimal: bool = False) -> ExpertOracle:
+    """Open the expert that `--expert` names; nothing after this knows which kind it is.
+
+    with_optimal: it also says all buttons that are right.
+    Raises PolicyError if there is none for the milestone.
+    """
+    path = policy_path((flags.policy_dir, milestone), game)
+    if not is_games_own(path, game):
+        print(f"labels by {where_it_runs(path, flags.unsafe_policies)}", flush=True)
+    limits = {} if flags.unsafe_policies else {"call_seconds": min(flags.expert_timeout, MOST_POLICY_SECONDS)}
+    return open_policy_oracle(path, game, unsafe=flags.unsafe_policies, with_optimal=with_optimal, **limits)

@@ -447,3 +447,13 @@ def _check(episode: Episode, name: str) -> None:
         buttons = episode.metadata.get("buttons")
         if buttons and np.max(values) >= len(buttons):
             raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons")
+
+
+def check_demonstrations(folder: str, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise DemonstrationError if they are of another game, ROM or buttons, before anything is played."""
+    for key in ("game", "rom_sha256", "buttons"):
+        if facts.get(key) not in (None, wanted[key]):
+            raise DemonstrationError(
+                f"{folder}: recorded with another {key} ({facts[key]}, here it is {wanted[key]}); record again, or give the "
+                "right ROM with --rom-path"
+            )

@@ -18,6 +18,7 @@ from torch import nn
 
 from common.networks import PolicyNetwork
 from common.runtime.main import UserError
+from dagger.training_set import TrainingSet
 
 QueryBy = Literal["all", "random", "novelty", "disagreement"]
 
@@ -121,3 +122,32 @@ def disagreement(
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n, m): half the squared distance between rows of length 1."""
     return 1 - a @ b.T
+
+
+def choose(
+    by: Literal["random", "novelty", "disagreement"],
+    network: PolicyNetwork,
+    training: TrainingSet,
+    ids: np.ndarray,
+    count: int,
+    seed: np.random.SeedSequence,
+) -> np.ndarray:
+    """Return which of the rows `ids` are asked about: (count,) int64 indices into them.
+
+    Args:
+        by: the gating rule, `--query-by`.
+        network: the student.
+        training: the rows that have a label, and the observations of all.
+        ids: (n,) int64, the rows that may be asked about.
+        count: how many, at most n.
+        seed: of what is drawn.
+    """
+    if count in (0, len(ids)):
+        return np.arange(count)
+    if by == "random":
+        return choose_random(len(ids), count, np.random.default_rng(seed))
+    if by == "novelty":
+        known = features(network, training.observations, training.valid_ids)
+        return choose_novel(features(network, training.observations, ids), known, count)
+    draws = int(np.random.default_rng(seed).integers(2**31))
+    return choose_highest(disagreement(network, training.observations, ids, draws), count)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from agent.guided_policy import MixedPolicy
@@ -16,11 +16,15 @@ from agent.labelling import Labeller
 from agent.oracle import Situation
 from common.episodes import EpisodeSpec, Evaluation, Step
 from common.evaluation import evaluate
+from common.networks import PolicyNetwork
 from common.policies import Policy
+from common.runtime.logs import RunLog
+from common.statistics import rate_text
 from common.video import EpisodeRecorder
 from dagger.data import NO_ACTION, DaggerData, Row, Status
+from dagger.starts import CutOffs
+from dagger.training_set import TrainingSet
 from pokemon_env.games.base import Game
-from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.tiers import find_tier
 from pokemon_env.vector_env import ThreadVectorEnv
 
@@ -39,25 +43,6 @@ class Rollout:
     def repeat_rate(self) -> float:
         """The share of steps that repeat."""
         return self.repeats / max(len(self.ids), 1)
-
-
-@dataclass(frozen=True)
-class CutOffs:
-    """Where the states of episodes that were cut off are kept, for the next rollout to go on from."""
-
-    folder: Path
-    """000.state, 001.state, ... in the order in which they were cut off; emptied at the beginning of a rollout."""
-    most: int
-    """No more than these are kept."""
-
-    def clear(self) -> None:
-        """Delete what a rollout left that was not committed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def keep(self, env: PokemonEnv, number: int) -> None:
-        """Write the state of an episode that was just cut off, the rollout's `number`th."""
-        if number < self.most:
-            env.save_state(self.folder / f"{number:03d}.state")
 
 
 def roll_out(
@@ -178,3 +163,44 @@ def recall_by_button(labels: Sequence[int], predictions: Sequence[int], buttons:
     """Button -> the share of its labels that the network presses too; only those that have labels."""
     wanted, hits = Counter(labels), Counter(label for label, pressed in zip(labels, predictions, strict=True) if label == pressed)
     return {buttons[label]: hits[label] / count for label, count in sorted(wanted.items())}
+
+
+def film_of(folder: str | None, milestone: str, buttons: Sequence[str], iteration: int) -> EpisodeRecorder | None:
+    """Return what films the first episode of an iteration's rollout into a folder; None without one."""
+    if folder is None:
+        return None
+    name = f"rollout_iter{iteration}_ep0_{milestone}"
+    return EpisodeRecorder(Path(folder), name, buttons=buttons, with_outcome=False)
+
+
+def log_rollout(
+    writer: RunLog, data: DaggerData, rollout: Rollout, network: PolicyNetwork, training: TrainingSet, beta: float, step: int
+) -> str:
+    """Log how the student played, and how often it agrees with the labels before it has learned from them."""
+    result = rollout.result
+    for name, value in (*result.scalars().items(), ("repeat_rate", rollout.repeat_rate), ("beta", beta)):
+        writer.add_scalar(f"rollout/{name}", value, step)
+    columns = data.columns(["status", "label"], start=int(rollout.ids[0]))
+    labelled = np.flatnonzero(columns["status"] == Status.VALID)
+    labels, pressed = columns["label"][labelled].tolist(), predict(network, training, rollout.ids[labelled])
+    success = rate_text(result.successes, result.n_episodes)
+    text = f"success {success}, {len(rollout.ids):,} steps, repeats {rollout.repeat_rate:.2f}"
+    if labels:
+        agreement = float(np.mean([a == b for a, b in zip(labels, pressed, strict=True)]))
+        writer.add_scalar("rollout/agreement", agreement, step)
+        for button, recall in recall_by_button(labels, pressed, data.buttons).items():
+            writer.add_scalar(f"rollout/recall_{button}", recall, step)
+        text += f", {len(labels):,} labels, agreement {agreement:.2f}"
+    return text
+
+
+def predict(network: PolicyNetwork, training: TrainingSet, ids: np.ndarray) -> list[int]:
+    """Return the buttons that the network presses at the rows `ids`."""
+    pressed: list[int] = []
+    training_mode = network.training
+    network.eval()
+    with torch.inference_mode():
+        for start in range(0, len(ids), 256):
+            pressed += network(training.observations(ids[start : start + 256])).argmax(dim=-1).tolist()
+    network.train(training_mode)
+    return pressed

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.policy_expert import PolicyExpert
 from common.episodes import EpisodeSpec, Step
 from common.evaluation import evaluate
 from common.policies import StatePolicy
-from common.runtime.seeding import derived_seed
+from common.runtime.seeding import derive, derived_seed
 from pokemon_env.errors import StateFileError
 from pokemon_env.games.base import Game
+from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.state_files import StateIdentity, read_state
 from pokemon_env.vector_env import make_vector_env
 from tasks.recorded_starts import ATTEMPTS, MAX_STEPS_PER_MILESTONE, StartStateError
@@ -144,3 +148,90 @@ def mix_starts(
     for place, path in zip(places, cutoffs, strict=False):
         starts[place] = path
     return starts
+
+
+@dataclass(frozen=True)
+class CutOffs:
+    """Where the states of episodes that were cut off are kept, for the next rollout to go on from."""
+
+    folder: Path
+    """000.state, 001.state, ... in the order in which they were cut off; emptied at the beginning of a rollout."""
+    most: int
+    """No more than these are kept."""
+
+    def clear(self) -> None:
+        """Delete what a rollout left that was not committed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, env: PokemonEnv, number: int) -> None:
+        """Write the state of an episode that was just cut off, the rollout's `number`th."""
+        if number < self.most:
+            env.save_state(self.folder / f"{number:03d}.state")
+
+
+class RolloutStarts:
+    """Where the episodes of a run's rollouts begin: where the game draws a start, at hand-overs, and where others were cut off.
+
+    Args:
+        folder: where the states of the latter two lie.
+        seed: the run's.
+        per_iteration: episodes of a rollout.
+        handover_share, cutoff_share: shares of them that begin at hand-overs, and where episodes before were cut off.
+    """
+
+    def __init__(self, folder: Path, seed: int, per_iteration: int, handover_share: float = 0.0, cutoff_share: float = 0.0):
+        self.folder, self.seed, self.per_iteration = folder, seed, per_iteration
+        self.handover_share, self.cutoff_share = handover_share, cutoff_share
+
+    def episodes(self, iteration: int, files: Sequence[Path | None], handovers: Sequence[Path]) -> list[EpisodeSpec]:
+        """Return the episodes of an iteration's rollout; each has a seed of its own, whatever was played before.
+
+        Args:
+            iteration: its number.
+            files: start states, gone round in order; None leaves the start to the game.
+            handovers: states of `make_handovers`.
+        """
+        seeds = derive(self.seed, "rollout", iteration).generate_state(self.per_iteration)
+        first = iteration * self.per_iteration
+        drawn = [files[(first + i) % len(files)] for i in range(self.per_iteration)]
+        mixed = mix_starts(drawn, handovers, self.handover_share, self.kept(iteration - 1), self.cutoff_share, first)
+        return [EpisodeSpec(int(seed >> 1), file) for seed, file in zip(seeds, mixed, strict=True)]
+
+    def cutoffs(self, iteration: int) -> CutOffs:
+        """Return where an iteration's rollout keeps the states at which its episodes were cut off."""
+        return CutOffs(self._cutoffs_folder(iteration), share_of(self.per_iteration, self.cutoff_share))
+
+    def kept(self, iteration: int) -> list[Path]:
+        """Return the states that an iteration's rollout kept."""
+        return sorted(self._cutoffs_folder(iteration).glob("*.state"))
+
+    def forget(self, iteration: int) -> None:
+        """Delete what an iteration's rollout kept."""
+        shutil.rmtree(self._cutoffs_folder(iteration), ignore_errors=True)
+
+    def clear(self, kept: Sequence[Path]) -> None:
+        """Delete the states of an overwritten run, but for the folders that these lie in."""
+        for part in self.folder.glob("*"):
+            if part not in {path.parent for path in kept}:
+                shutil.rmtree(part)
+        with suppress(OSError):  # it is not empty, or not there
+            self.folder.rmdir()
+
+    def make_handovers(
+        self,
+        purpose: Literal["train", "choose"],
+        game: Game,
+        milestone: str,
+        settings: Mapping[str, Any],
+        n_states: int,
+        *,
+        rom_path: str | os.PathLike,
+        num_envs: int,
+    ) -> tuple[Path, ...]:
+        """Return the hand-overs at which episodes of rollouts ("train") or of evaluations ("choose") begin: `ensure_handovers`."""
+        seed = int(derive(self.seed, purpose).generate_state(1)[0])
+        folder = self.folder / f"handovers_{purpose}"
+        return ensure_handovers(folder, game, milestone, settings, n_states, seed, rom_path=rom_path, num_envs=num_envs)
+
+    def _cutoffs_folder(self, iteration: int) -> Path:
+        return self.folder / f"cutoffs_iter{iteration}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from common.flag_groups import GameFlags
+from common.runtime.flag_types import FlagError
 from pokemon_env.games.base import Game
 from pokemon_env.state_files import find_states
 from pokemon_env.tiers import DEFAULT_TIER, find_tier
@@ -83,3 +85,30 @@ def default_worlds(tier: str, purpose: Purpose) -> str:
     """The worlds that a tier is played in: where it has many, those of the purpose's split."""
     worlds = find_tier(tier).worlds
     return purpose if worlds == "train" else worlds
+
+
+def find_starts(
+    flags: GameFlags,
+    game: Game,
+    milestone: str,
+    tier: str | None,
+    worlds: str | None,
+    purpose: Purpose,
+    *,
+    policy_dir: str | None = None,
+    unsafe_policies: bool = False,
+) -> EpisodeStarts:
+    """Return where episodes of rollouts ("train") or of evaluations ("choose") start, by the flags.
+
+    `tier` and `worlds` are those of the run's demonstrations or checkpoint, for what no flag says. `policy_dir` has the experts of
+    a game that brings none, which make recorded states. Raises FlagError for flags that can't be used together.
+    """
+    if flags.start_states is not None or not game.has_worlds:  # recorded states hold their own: only flags contradict them
+        tier, worlds = flags.tier, flags.worlds
+    try:
+        return choose_starts(
+            game, milestone, flags.rom_path, purpose=purpose, load_state=flags.start_states, worlds=worlds, tier=tier,
+            policy_dir=policy_dir, unsafe_policies=unsafe_policies,
+        )  # fmt: skip
+    except ValueError as error:
+        raise FlagError(str(error)) from error

@@ -20,6 +20,7 @@ from agent.policy_expert import PolicyExpert
 from agent.sandbox import lockdown as sandbox_lockdown
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from tasks.episode_starts import find_starts
 from tasks.recorded_starts import StartStateError, ensure_start_states
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,14 +190,15 @@ def test_daggers_own_start_states_heed_its_flags(canary, no_policies, rom_path, 
         monkeypatch.setitem(ensure_start_states.__kwdefaults__, number, 1)
     for unsafe in (False, True):
         args = dagger_pokemon.Args(rom_path=str(rom_path), policy_dir="policies", unsafe_policies=unsafe)
-        assert dagger_pokemon.find_starts(args, GAME, "PLAYER_NAME_SET", None, None, "train").files
+        where = {"policy_dir": args.policy_dir, "unsafe_policies": args.unsafe_policies}
+        assert find_starts(args, GAME, "PLAYER_NAME_SET", None, None, "train", **where).files
         assert canary.exists() == unsafe
         shutil.rmtree(".milestone_trainer_cache")
 
 
 def test_the_command_that_makes_start_states_ends_with_one_line(canary, tmp_path):
     done = run("-m", "tools.record_start_states", "--rom-path", "none.gb")
-    assert done.returncode == 1 and done.stderr.startswith("start_states: ") and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and done.stderr.startswith("record_start_states.py: ") and done.stderr.count("\n") == 1
 
 
 def test_a_policy_that_cannot_be_trusted_ends_a_recording_with_one_line(tmp_path, monkeypatch, canary):

@@ -28,6 +28,7 @@ from common.runtime.run_names import RunError
 from pokemon_env.errors import RomError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from tasks.evaluation import evaluation_starts, step_limit
 from tasks.milestone_config import MilestoneConfigError
 from tools import describe_data, ship_students, train_router
 
@@ -269,7 +270,8 @@ def test_start_states_replace_the_tier_and_worlds_of_a_checkpoint(parse, tmp_pat
 
     def starts(*flags):
         args = parse("--resume-from", path, "--start-states", bedroom_state, *flags)
-        return bc_pokemon.evaluation_starts(args, GAME, "CLOCK_SET", args.tier or "T2", "7")
+        purpose = "test" if args.eval_only else "choose"
+        return evaluation_starts(args, GAME, "CLOCK_SET", args.tier or "T2", "7", purpose)
 
     for flags in ([], ["--eval-only"]):
         assert starts(*flags).files == (bedroom_state,) and not starts(*flags).settings
@@ -297,7 +299,7 @@ def test_an_interrupt_while_loading(folder, monkeypatch, capsys):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", *QUICK])
-    monkeypatch.setattr("common.buffers.load_expert_data_to_buffer", interrupted)
+    monkeypatch.setattr("common.cloning_data.load_expert_data_to_buffer", interrupted)
     with pytest.raises(SystemExit) as ending:
         runpy.run_path(str(ROOT / "bc_pokemon.py"), run_name="__main__")
     assert ending.value.code == 130 and capsys.readouterr().err == "bc_pokemon.py: interrupted\n"
@@ -627,12 +629,13 @@ def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
 
 def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(bc_pokemon, "make_vector_env", lambda n, **settings: made.append(settings))
+    monkeypatch.setattr("tasks.evaluation.make_vector_env", lambda n, **settings: made.append(settings))
 
     def settings(demonstrated=None, **flags):
         args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        starts = bc_pokemon.evaluation_starts(args, GAME, "RIVAL_HOUSE", flags.get("tier"), demonstrated)
-        evaluator = bc_pokemon.make_evaluator(args, GAME, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
+        purpose = "test" if args.eval_only else "choose"
+        starts = evaluation_starts(args, GAME, "RIVAL_HOUSE", flags.get("tier"), demonstrated, purpose)
+        evaluator = bc_pokemon.open_evaluator(args, GAME, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
         assert evaluator.start_states == (None,)
         return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
 
@@ -645,7 +648,7 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
     assert settings("5", tier="T2")["worlds"] == "choose" and settings("5", tier="T2", eval_only=True)["worlds"] == "test"
     args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
     with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        bc_pokemon.evaluation_starts(args, GAME, "NOPE", None, None)
+        evaluation_starts(args, GAME, "NOPE", None, None, "choose")
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):
@@ -791,7 +794,7 @@ def test_limits_belong_to_the_game(play, folder):
     with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone GAME_RUNNING; give --max-steps$"):
         play(max_steps=None, milestone_config="none.json")
     with pytest.raises(MilestoneConfigError, match="^none.json: has no milestone at all; give --max-steps$"):
-        bc_pokemon.step_limit(bc_pokemon.Args(milestone_config="none.json"), GAME, None)
+        step_limit("none.json", GAME, None)
 
 
 def test_worlds_that_can_t_be_played(play):

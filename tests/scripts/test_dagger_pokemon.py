@@ -491,7 +491,8 @@ def test_no_environment_or_expert_is_left_open(learn, monkeypatch):
     made, make = [], dagger_pokemon.make_vector_env
     monkeypatch.setattr(dagger_pokemon, "make_vector_env", lambda *args, **more: made.append(make(*args, **more)) or made[-1])
     experts, open_expert = [], dagger_pokemon.open_expert
-    monkeypatch.setattr(dagger_pokemon, "open_expert", lambda *args: experts.append(open_expert(*args)) or experts[-1])
+    noted = lambda *args, **more: experts.append(open_expert(*args, **more)) or experts[-1]  # noqa: E731
+    monkeypatch.setattr(dagger_pokemon, "open_expert", noted)
     threads = signal.getsignal(signal.SIGINT)
     learn(n_iterations=1)
     for flags, error in ((dict(worlds="1-0"), dagger_pokemon.FlagError), (dict(answer_cache="."), AnswerCacheError)):
@@ -1075,12 +1076,11 @@ def test_choosing_does_not_disturb_training(learn, monkeypatch):
     learn(exp_name="plain")
     label = dagger_pokemon.label
 
-    def scored(args, data, ids, learner, training, *rest):
-        for by in ("disagreement", "novelty"):
-            features = dagger_pokemon.queries.features(learner.network, training.observations, ids)
-            scores = dagger_pokemon.queries.disagreement(learner.network, training.observations, ids, 1)
-            assert by and len(features) == len(scores) == len(ids)
-        return label(args, data, ids, learner, training, *rest)
+    def scored(args, data, ids, network, training, *rest):
+        features = dagger_pokemon.queries.features(network, training.observations, ids)
+        scores = dagger_pokemon.queries.disagreement(network, training.observations, ids, 1)
+        assert len(features) == len(scores) == len(ids)
+        return label(args, data, ids, network, training, *rest)
 
     monkeypatch.setattr(dagger_pokemon, "label", scored)
     learn(exp_name="scored")
@@ -1151,7 +1151,7 @@ def test_balanced_sampling_keeps_a_stuck_episode_from_flooding(learn, monkeypatc
 
 
 def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
-    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 4)
+    monkeypatch.setattr("dagger.target.TARGET_EPISODES", 4)
     flags = dict(milestone="GAME_RUNNING", n_iterations=6, learning_rate=1e-2, train_steps_per_iter=60, eval_max_steps=12)
     result = learn(**flags, target_success_rate=0.5)
     assert result["iteration"] < 6 and result["last"]["success_rate"] == 1
@@ -1164,7 +1164,7 @@ def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
 
 
 def test_a_target_that_means_nothing(learn, monkeypatch, capsys):
-    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 2)
+    monkeypatch.setattr("dagger.target.TARGET_EPISODES", 2)
     with pytest.raises(dagger_pokemon.FlagError, match="the expert succeeds in none of 2 episodes"):
         learn(target_success_rate=0.5, policy_dir=write_policy("def run(state):\n    return 'select'\n"))
     learn(exp_name="high", target_success_rate=0.95, n_iterations=1)
@@ -1249,7 +1249,7 @@ def test_a_share_of_the_episodes_goes_on_where_others_were_cut_off(learn, monkey
 @pytest.mark.parametrize("error", [KeyboardInterrupt, StartStateError("no")])
 def test_a_run_that_ends_before_its_first_rollout_is_not_in_its_own_way(learn, monkeypatch, error):
     with monkeypatch.context() as patch:
-        patch.setattr(dagger_pokemon, "ensure_handovers", lambda *_, **__: (_ for _ in ()).throw(error))
+        patch.setattr("dagger.starts.ensure_handovers", lambda *_, **__: (_ for _ in ()).throw(error))
         with pytest.raises(type(error) if isinstance(error, Exception) else error):
             learn(handover_share=0.5)
     learn(handover_share=0.5, n_iterations=1)

@@ -1,0 +1,101 @@
+"""Demonstrations as cloning learns from them: what is held out, and the buffers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from rich.table import Table
+
+from common.buffers import ReplayBuffer, load_expert_data_to_buffer
+from common.demonstrations import DemonstrationError, count_steps, load_episode
+from common.flag_groups import NetworkFlags
+from common.networks import PolicyNetwork, make_network
+from common.runtime.progress import print_table
+
+
+def network_for(flags: NetworkFlags, file: Path, n_actions: int) -> PolicyNetwork:
+    """The untrained network, for screens such as this demonstration's. Raises DemonstrationError if it can't see them."""
+    screen_shape = load_episode(file).observations.shape[1:]
+    try:
+        return make_network(flags.network, n_actions, flags.hidden_dim, screen_shape, flags.frame_stack)
+    except ValueError as error:
+        raise DemonstrationError(f"{file}: --network {flags.network} can't see its screens: {error}; take another") from error
+
+
+def load_buffer(
+    folder: str,
+    files: list[Path],
+    steps_of: dict[Path, int],
+    network: PolicyNetwork,
+    n_actions: int,
+    *,
+    frame_stack: int,
+    seed: int,
+    device: torch.device,
+) -> ReplayBuffer:
+    """Return all steps of the files (of some only so many), as the network's observations, on the device that trains."""
+    channels, height, width = network.image_shape
+    try:
+        buffer = ReplayBuffer(
+            buffer_size=max(sum(steps_of.get(path) or count_steps(path) for path in files), 1),
+            observation_space=gym.spaces.Box(0, 255, (channels // frame_stack, height, width), np.uint8),
+            action_space=gym.spaces.Discrete(n_actions),
+            device=device,
+            storage_device=device,
+            frame_stack=frame_stack,
+            seed=seed,
+        )
+    except MemoryError as error:
+        raise MemoryError(f"{folder}: {error}: use fewer with --max-expert-episodes or --max-labels") from error
+    try:
+        load_expert_data_to_buffer(folder, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of)
+    except DemonstrationError:
+        raise
+    except ValueError as error:  # names the file
+        raise DemonstrationError(f"{error}; record it again, or take it out of the folder") from error
+    return buffer
+
+
+def split_as_before(
+    files: list[Path], val_files: list[Path], known: Container[str], held_out: Container[str]
+) -> tuple[list[Path], list[Path]]:
+    """A split in which no episode that a run has learned from validates it, though there may be others now than when it began.
+
+    Args:
+        files: the episodes.
+        val_files: those for validation as they are split now, which holds for new ones. Without any nothing validates.
+        known: names of the episodes that the run had.
+        held_out: names of those of them for validation.
+    """
+    held = [path for path in files if (path.name in held_out if path.name in known else path in val_files)]
+    if not val_files or len(held) == len(files):  # all that it learned from is gone
+        held = val_files
+    return [path for path in files if path not in held], held
+
+
+def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_files: list[Path]) -> None:
+    """Print which episodes are for validation; of several milestones, how many of each: a line, or a table if they are many."""
+    episodes = Counter(milestones)
+    held_out = Counter(milestone for path, milestone in zip(files, milestones, strict=True) if path in val_files)
+    if len(episodes) == 1:
+        print(f"held out for validation: {some([path.name for path in val_files])}")
+    elif len(episodes) <= 4:
+        counts = [f"{held_out[milestone]} of {count} of {milestone or 'the whole game'}" for milestone, count in episodes.items()]
+        print(f"held out for validation: {', '.join(counts)}")
+    else:
+        table = Table("milestone", "episodes", "held out", title="for validation")
+        for milestone, count in episodes.items():
+            table.add_row(milestone or "the whole game", str(count), str(held_out[milestone]))
+        print_table(table)
+    if single := [milestone or "the whole game" for milestone, count in episodes.items() if count == 1]:
+        print(f"the only episode is for training, so that nothing validates: {some(single)}")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three, and how many there are more."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"

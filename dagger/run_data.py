@@ -1,0 +1,75 @@
+"""The data set of a run: a new one in place of what may be replaced, or that of the run which is resumed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagger.data import DaggerData, DaggerDataError
+
+
+def holds_rows(path: Path) -> bool:
+    """Return whether a data set is of a run that began; one without a row is what a failed start left, and in nobody's way."""
+    with DaggerData(path, "read") as data:
+        return len(data) > 0
+
+
+def check_not_of_another_data_set(path: Path, last: Path, overwrite: bool) -> None:
+    """Raise DaggerDataError if a new run would replace another one's data set.
+
+    Args:
+        path: where the data set would be.
+        last: the checkpoint from which the other run would be resumed, if it is there.
+        overwrite: it may be replaced.
+    """
+    if overwrite or not path.exists() or not holds_rows(path):
+        return
+    goes_on = f"continue that run with --resume-from {last}; " if last.is_file() else ""
+    raise DaggerDataError(
+        f"{path} already exists, the data set of another run. Choose another --exp-name or --model-dir; {goes_on}"
+        "or replace it with --overwrite"
+    )
+
+
+def create_data(
+    path: Path, exp_name: str, milestone: str, buttons: Sequence[str], facts: Mapping[str, Any], overwrite: bool
+) -> DaggerData:
+    """Create a new run's data set; with `overwrite`, delete all files of the run that had its name before."""
+    theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]  # without rows, if it is there at all
+    if overwrite:  # all of the other run, so that nothing of it is in the way when this one is resumed
+        theirs += [path.with_name(f"{exp_name}_{name}.pth") for name in ("best", "last", "final")]
+        iterations = re.compile(rf"{re.escape(exp_name)}_iter\d+\.pth")  # not those of another, {exp_name}_iterative
+        theirs += [file for file in path.parent.glob("*.pth") if iterations.fullmatch(file.name)]
+    for file in theirs:
+        file.unlink(missing_ok=True)
+    return DaggerData(path, "create", milestone=milestone, buttons=buttons, facts=facts)
+
+
+def open_data(
+    path: Path, resume_from: str, milestone: str, buttons: Sequence[str], n_rows: int, digest: str | None
+) -> DaggerData:
+    """Open the data set of the run that is resumed.
+
+    Args:
+        path: where it is.
+        resume_from: the run's checkpoint.
+        milestone, buttons: the run's.
+        n_rows: rows that the checkpoint knows of.
+        digest: of those rows (`DaggerData.digest`); None in older checkpoints, and nothing is compared.
+
+    Raises DaggerDataError if it is not there, or is another one.
+    """
+    if not path.is_file():
+        beside = Path(resume_from).with_name(path.name)
+        hint = f"say --model-dir {beside.parent}, where it is" if beside.is_file() else "copy it there from where the run was"
+        raise DaggerDataError(f"{path}: the data set of {resume_from} is not there; {hint}")
+    data = DaggerData(path, "open", milestone=milestone, buttons=buttons)
+    if digest not in (None, data.digest(n_rows)):
+        data.close()
+        raise DaggerDataError(
+            f"{path}: is not the data set of {resume_from}, or was changed: its first {n_rows} rows are others; put the right "
+            "file there, or start anew without --resume-from"
+        )
+    return data

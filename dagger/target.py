@@ -1,0 +1,84 @@
+"""`--target-success-rate`: when a student is good enough to stop, measured against the expert on the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.answer_cache import AnswerCache
+from agent.guided_policy import evaluate_expert
+from agent.oracle import ExpertOracle
+from common.episodes import seeded_episodes
+from common.evaluation import Evaluator
+from common.networks import PolicyNetwork
+from common.runtime.flag_types import FlagError
+from common.selection import CANDIDATE_SEEDS
+from common.statistics import wilson_interval
+from pokemon_env.vector_env import ThreadVectorEnv
+
+TARGET_EPISODES = 50
+"""Episodes by which it is decided, of the expert and of the student, on the same seeds."""
+
+
+def expert_success_rate(
+    envs: ThreadVectorEnv,
+    oracle: ExpertOracle,
+    cache: AnswerCache | None,
+    files: Sequence[Path | None],
+    max_steps: int,
+    eval_seed: int,
+    should_stop: Callable[[], bool],
+) -> float:
+    """Return the expert's own success on the seeds by which the target is decided.
+
+    Args:
+        envs: where it plays.
+        oracle, cache: the expert, and answers that are not asked for again.
+        files, max_steps, eval_seed: start states, limit and first seed of the student's evaluations.
+        should_stop: when it says so, Stopped is raised.
+    """
+    episodes = seeded_episodes(TARGET_EPISODES, eval_seed + CANDIDATE_SEEDS, files)
+    return evaluate_expert(envs, oracle, episodes, max_steps, cache=cache, should_stop=should_stop).success_rate
+
+
+def target_complaint(share: float, expert: float) -> str | None:
+    """Say why the target can't be reached, or means nothing; None if it is sound.
+
+    Raises FlagError for an expert that never succeeds, which a student that does nothing would equal.
+    """
+    if not expert:
+        raise FlagError(
+            f"--target-success-rate: the expert succeeds in none of {TARGET_EPISODES} episodes, so there is no target; correct the "
+            "expert, raise --eval-max-steps, or leave the flag out"
+        )
+    most = wilson_interval(TARGET_EPISODES, TARGET_EPISODES)[0]
+    if share * expert <= most:
+        return None
+    return (
+        f"--target-success-rate {share:g} won't stop this run: {TARGET_EPISODES} successes in {TARGET_EPISODES} episodes show no "
+        f"more than {most:.3f}, {most / expert:.3f} of the expert's"
+    )
+
+
+def reaches_target(
+    target: float,
+    evaluator: Evaluator,
+    network: PolicyNetwork,
+    record: Mapping[str, Any],
+    eval_seed: int,
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Return whether the lower bound of the student's success on the fixed seeds is at least `target`.
+
+    Args:
+        target: the wanted share of the expert's success, times that.
+        evaluator, network: who plays, and where.
+        record: of the evaluation just made; a few episodes may say that it is far from it.
+        eval_seed: first seed of the student's evaluations.
+        should_stop: when it says so, Stopped is raised.
+    """
+    if record["success_rate"] < target:
+        return False
+    result = evaluator.play(network, TARGET_EPISODES, eval_seed + CANDIDATE_SEEDS, should_stop=should_stop)
+    return result.success_interval[0] >= target
