@@ -330,7 +330,7 @@ class DaggerData:
                         seed=seed,
                         world=world,
                         prev_action=int(episode.pressed[step - 1]) if step else NO_ACTION,
-                        label=Label(None if abstained else action, expert, NOT_RECORDED if abstained else None),
+                        label=Label(None if abstained else action, NOT_RECORDED if abstained else None, expert=expert),
                         reward=float(episode.rewards[step]),
                         source=Source.DEMONSTRATION,
                     )

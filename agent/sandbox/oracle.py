@@ -50,7 +50,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ANSWER_KINDS, ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, PolicyError, Situation
 from agent.policy_expert import KEPT_MESSAGES, add_optimal, policy_identity, policy_path, read_policy
 from agent.sandbox import lockdown
 from agent.sandbox.worker import LOG_CHARACTERS, LOG_MESSAGES
@@ -218,7 +218,7 @@ class PolicyOracle(ExpertOracle):
         if self.stopped is not None:
             raise PolicyError(self.stopped)
 
-    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+    def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         """One answer for each situation, in order: what the policy says, or an abstention with reason and kind.
 
         Beside `PolicyExpert`'s kinds there are `LIMIT_KINDS`, `STOPPED_KINDS` and "bad state" (the snapshot is none of this
@@ -433,12 +433,12 @@ class PolicyOracle(ExpertOracle):
                 return
         log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
 
-    def _answer(self, verdict: dict[str, Any]) -> ExpertAnswer:
+    def _answer(self, verdict: dict[str, Any]) -> Answer:
         with self._lock:
             self.answers += 1
             self.messages.extend(verdict.get("log", ()))
             if "word" in verdict:
-                return ExpertAnswer(self._actions[verdict["word"]])
+                return Answer(self._actions[verdict["word"]])
             kind = verdict["kind"]
             self.abstentions += 1
             self.abstention_kinds[kind] += 1
@@ -447,7 +447,7 @@ class PolicyOracle(ExpertOracle):
         # 1, 10, 100, ...: a million failures are seven lines.
         if kind not in STOPPED_KINDS and str(count).strip("0") == "1":
             log.warning("%s [%s, abstention %d of this kind]", _one_line(reason), kind, count)
-        return ExpertAnswer(None, reason, kind)
+        return Answer(None, kind, reason)
 
 
 def probe(game: Game) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
+from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
 from benchmarks.compare.latency import SlowOracle
 from pokemon_env.gym_env import PokemonEnv
 
@@ -33,7 +33,7 @@ class Counting(ExpertOracle):
             self.batches.append(numbers)
             self.threads.add(threading.get_ident())
         time.sleep(self.pause * (numbers[0] % 3))  # so that later batches come back before earlier ones
-        return [ExpertAnswer(None, "why", self.kind) if n in self.abstains else ExpertAnswer(n % 8) for n in numbers]
+        return [Answer(None, self.kind, "why") if n in self.abstains else Answer(n % 8) for n in numbers]
 
 
 def situations(numbers) -> list[Situation]:

@@ -52,7 +52,7 @@ def create(path, **more):
 
 def step(value, episode, t, iteration=0, **more):
     """A row that can be told by its value."""
-    return Row(noise(value), value % 8, iteration, episode, t, **{"label": Label(value % 8, "expert"), **more})
+    return Row(noise(value), value % 8, iteration, episode, t, **{"label": Label(value % 8, expert="expert"), **more})
 
 
 def fill(data, iteration, lengths=(4, 3)):
@@ -98,7 +98,8 @@ def test_codec_refuses():
 def test_every_row_comes_back(tmp_path, screens):
     pictures, snapshots = screens
     labels = [
-        Label(3, "expert 1", optimal=(3, 5)), None, Label(None, "expert 2", "timeout"), Label(0, "expert 1", cached=True),
+        Label(3, expert="expert 1", optimal=(3, 5)), None, Label(None, "timeout", expert="expert 2"),
+        Label(0, expert="expert 1", cached=True),
     ]  # fmt: skip
     with create(tmp_path / "data.sqlite", facts={"game": "tallgrass"}) as data:
         rows = [
@@ -181,11 +182,11 @@ def test_many_keys_are_found_again(tmp_path, monkeypatch):
 def test_answers_come_until_the_commit_and_never_after(tmp_path):
     with create(tmp_path / "data.sqlite") as data:
         ids = data.append(step(t, 0, t, label=None) for t in range(4))
-        data.set_answers(ids[1:3], [Label(6, "late", optimal=(6, 7)), Label(None, "late", "none")])
+        data.set_answers(ids[1:3], [Label(6, expert="late", optimal=(6, 7)), Label(None, "none", expert="late")])
         assert data.columns(["label"])["label"].tolist() == [-1, 6, -1, -1]
         data.commit(0)
         with pytest.raises(DaggerDataError, match="row 0 .* a committed row never changes"):
-            data.set_answers([0], [Label(1, "late")])
+            data.set_answers([0], [Label(1, expert="late")])
     with DaggerData(tmp_path / "data.sqlite", "read") as data:
         columns = data.columns(["label", "status", "optimal"])
         assert columns["status"].tolist() == [Status.NOT_ASKED, Status.VALID, Status.ABSTAINED, Status.NOT_ASKED]
@@ -195,11 +196,11 @@ def test_answers_come_until_the_commit_and_never_after(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (step(0, 0, 0, label=Label(8, "e")), "not of 0 to 7"),
-        (step(0, 0, 0, label=Label(1, "e", optimal=(2,))), "not among its optimal"),
-        (step(0, 0, 0, label=Label(1, "e", optimal=(1, 9))), "not of 0 to 7"),
-        (step(0, 0, 0, label=Label(None, "e")), "needs its kind"),
-        (step(0, 0, 0, label=Label(1, "e", "none")), "no kind"),
+        (step(0, 0, 0, label=Label(8, expert="e")), "not of 0 to 7"),
+        (step(0, 0, 0, label=Label(1, expert="e", optimal=(2,))), "not among its optimal"),
+        (step(0, 0, 0, label=Label(1, expert="e", optimal=(1, 9))), "not of 0 to 7"),
+        (step(0, 0, 0, label=Label(None, expert="e")), "needs its kind"),
+        (step(0, 0, 0, label=Label(1, "none", expert="e")), "no kind"),
         (Row(noise(0), -1, 0, 0, 0), "actions -1"),
         (Row(noise(0), 0, 0, 0, 0, prev_action=8), "and 8"),
         (Row(noise(0), 0, 0, 0, 1), "step 1 of episode 0 can't follow step -1"),
@@ -276,7 +277,7 @@ def test_truncate_goes_back_to_a_commit(tmp_path):
             rows.append(len(data))
         with pytest.raises(DaggerDataError, match="no commit ended with 6 rows, only with 5, 11, 18, 26"):
             data.truncate(6)
-        data.append([step(5, 100, 0, 4, label=Label(1, "another"))])
+        data.append([step(5, 100, 0, 4, label=Label(1, expert="another"))])
         data.truncate(rows[1])
         assert (len(data), data.digest(), data.next_episode) == (rows[1], digests[1], 4)
     with DaggerData(tmp_path / "a.sqlite") as data:
@@ -301,10 +302,10 @@ def test_digest_tells_contents_apart(tmp_path):
 
     same = digest("0", step(1, 0, 0))
     assert digest("1", step(1, 0, 0)) == same
-    assert digest("2", step(1, 0, 0, label=Label(1, "expert", cached=True))) == same  # asked or known: nothing else is learnt
+    assert digest("2", step(1, 0, 0, label=Label(1, expert="expert", cached=True))) == same  # asked or known: the same is learnt
     others = [
-        digest("3", step(1, 0, 0, label=Label(2, "expert"))),
-        digest("4", step(1, 0, 0, label=Label(1, "expert", optimal=(1, 2)))),
+        digest("3", step(1, 0, 0, label=Label(2, expert="expert"))),
+        digest("4", step(1, 0, 0, label=Label(1, expert="expert", optimal=(1, 2)))),
         digest("5", step(9, 0, 0)),
         digest("6", step(1, 0, 0, snapshot=b"1")),
         digest("7", step(1, 0, 0, snapshot=b"2")),
@@ -496,7 +497,7 @@ def test_values_are_not_taken_on_trust(tmp_path, table, column, value):
     path = tmp_path / "data.sqlite"
     with create(path) as data:
         first = noise(0)
-        data.append(step(t, 0, t, label=Label(t % 8, "expert", optimal=(t % 8, (t + 1) % 8))) for t in range(4))
+        data.append(step(t, 0, t, label=Label(t % 8, expert="expert", optimal=(t % 8, (t + 1) % 8))) for t in range(4))
         data.end_episode(0, first, True)
         data.commit(0)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -612,9 +613,9 @@ def killed_rows(iteration):
     """240 rows that fill SQLite's page cache, so that some are written before the commit."""
     rng = np.random.default_rng(iteration)
     pictures = rng.integers(0, 256, (240, 48, 40, 3), dtype=np.uint8)
+    labels = [Label(action, expert=f"expert {iteration}") for action in range(7)]
     return [
-        Row(pictures[t], t % 8, iteration, iteration, t, label=Label(t % 7, f"expert {iteration}"), snapshot=bytes([iteration, t]))
-        for t in range(240)
+        Row(pictures[t], t % 8, iteration, iteration, t, label=labels[t % 7], snapshot=bytes([iteration, t])) for t in range(240)
     ]
 
 
@@ -692,7 +693,7 @@ def test_an_iteration_costs_the_same_however_much_is_there(tmp_path):
             rng = np.random.default_rng(iteration)
             before = written()
             rows = (
-                Row(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), 0, iteration, iteration, t, label=Label(0, "e"))
+                Row(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), 0, iteration, iteration, t, label=Label(0, expert="e"))
                 for t in range(100)
             )
             data.append(rows)
@@ -710,11 +711,11 @@ def test_labels_of_a_withdrawn_expert_do_not_count(tmp_path):
     path = tmp_path / "d.sqlite"
     with create(path) as data:
         rows = [
-            Label(1, "good", optimal=(1, 2)),
-            Label(2, "bad", optimal=(2, 3)),
-            Label(None, "bad", "none"),
+            Label(1, expert="good", optimal=(1, 2)),
+            Label(2, expert="bad", optimal=(2, 3)),
+            Label(None, "none", expert="bad"),
             None,
-            Label(4, "bad"),
+            Label(4, expert="bad"),
         ]
         data.append(step(t, 0, t, label=label) for t, label in enumerate(rows))
         data.commit(0)

@@ -53,8 +53,8 @@ def dagger(tmp_path_factory, screens, demonstrations) -> Path:
     """The demonstrations, and an iteration of two episodes that were played at once; the second one's end is not known."""
     path = tmp_path_factory.mktemp("dagger") / "data.sqlite"
     labels = [
-        Label(4, "policy 1", optimal=(4, 6)), Label(None, "policy 1", "exception"), None, Label(0, "policy 1", cached=True),
-        Label(None, "policy 1", "timeout"),
+        Label(4, expert="policy 1", optimal=(4, 6)), Label(None, "exception", expert="policy 1"), None,
+        Label(0, expert="policy 1", cached=True), Label(None, "timeout", expert="policy 1"),
     ]  # fmt: skip
     with DaggerData(path, "create", milestone="STARTER_CHOSEN", buttons=BUTTONS) as data:
         data.add_demonstrations(sorted(demonstrations.glob("*.npz")))
