@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
-from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, Situation
+from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
 from common.picture_codec import picture_key
 
 MOST_AT_ONCE = 32
@@ -130,7 +130,7 @@ class Labeller:
 
         def ask(batch: list[bytes]) -> dict[bytes, Answer]:
             replies = self.oracle.label_batch([missing[key] for key in batch])
-            answers = dict(zip(batch, replies, strict=True))
+            answers = {key: _storable(reply) for key, reply in zip(batch, replies, strict=True)}
             if self.cache is not None:
                 self.cache.put_many(answers)
             return answers
@@ -143,6 +143,11 @@ class Labeller:
 
     def _as_label(self, answer: Answer, cached: bool) -> Label:
         return Label(answer.action, answer.kind, answer.reason, answer.optimal, expert=self.oracle.identity, cached=cached)
+
+
+def _storable(answer: Answer) -> Answer:
+    """The answer, with a reason that the cache and the data set can hold: its words are a policy's or a model's."""
+    return answer if answer.reason is None else replace(answer, reason=storable(answer.reason))
 
 
 @dataclass(frozen=True, slots=True)

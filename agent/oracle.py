@@ -55,6 +55,11 @@ class Answer:
     """All buttons that are as good as `action`, with it, in rising order; None where the expert does not tell."""
 
 
+def storable(text: str) -> str:
+    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class PolicyError(UserError, ValueError):
     """A policy file that is missing or can't be loaded; the text names the file and what to do."""
 

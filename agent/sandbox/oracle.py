@@ -50,7 +50,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, PolicyError, Situation
+from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, PolicyError, Situation, storable
 from agent.policy_expert import KEPT_MESSAGES, add_optimal, policy_identity, policy_path, read_policy
 from agent.sandbox import lockdown
 from agent.sandbox.worker import LOG_CHARACTERS, LOG_MESSAGES
@@ -503,7 +503,7 @@ class _Worker:
             raise _refusal(str(first.get("reason")))
         message = _parsed(self._process.next_answer(self._limits.load_seconds))
         if message.get("loaded") is not True:
-            raise _LoadFailed(_sayable(str(message.get("reason"))[:_MAX_REASON]))
+            raise _LoadFailed(storable(str(message.get("reason"))[:_MAX_REASON]))
         self._process.order(b"I")
         self._loaded = True
 
@@ -771,21 +771,16 @@ def _checked(message: dict[str, Any], actions: dict[str, int]) -> dict[str, Any]
     if len(messages) > LOG_MESSAGES:
         raise _Broken("protocol", "wrote a log to its pipe that is none")
     if message.keys() == {"word"} and _is_text(message["word"], _MAX_REASON) and message["word"] in actions:
-        return {**message, "log": [_sayable(text) for text in messages]}
+        return {**message, "log": [storable(text) for text in messages]}
     if message.keys() == {"kind", "reason"} and _is_text(message["kind"], _MAX_REASON) and message["kind"] in _CHILD_KINDS:
         if _is_text(message["reason"], _MAX_REASON):
-            reason = _sayable(message["reason"])
-            return {"kind": message["kind"], "reason": reason, "log": [_sayable(text) for text in messages]}
+            reason = storable(message["reason"])
+            return {"kind": message["kind"], "reason": reason, "log": [storable(text) for text in messages]}
     raise _Broken("protocol", "wrote something to its pipe that is no answer")
 
 
 def _is_text(value: Any, limit: int) -> bool:
     return isinstance(value, str) and len(value) <= limit
-
-
-def _sayable(text: str) -> str:
-    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _verdict(kind: str, reason: str) -> dict[str, Any]:

@@ -29,14 +29,15 @@ def test_answers_come_back(tmp_path):
         key(1): Answer(5, optimal=(4, 5)),
         key(2): Answer(None, "exception", "KeyError: 'x' (line 3)"),
         key(3): Answer(0, optimal=(0,)),
+        key(4): Answer(2, reason="the stairs are below"),  # as a language model says it
     }
     with AnswerCache(tmp_path / "new" / "cache.sqlite") as cache:
         assert cache.get_many([key(0)]) == {}
-        assert cache.put_many(answers) == 4
-        assert cache.put_many({**answers, key(4): Answer(1)}) == 1
+        assert cache.put_many(answers) == 5
+        assert cache.put_many({**answers, key(5): Answer(1)}) == 1
         assert cache.put_many({key(0): Answer(7)}) == 0  # the first answer stays
     with AnswerCache(tmp_path / "new" / "cache.sqlite") as cache:
-        assert len(cache) == 5
+        assert len(cache) == 6
         assert cache.get_many([*answers, key(9), key(0)]) == answers
 
 
