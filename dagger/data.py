@@ -656,6 +656,8 @@ class DaggerData:
             )
         check_schema(self._connection, _SCHEMAS[version], optional=[WITHDRAWN_TABLE])
         self.version, self._stored = version, _STORED[version]
+        self._not_asked: dict[str, int | None] = {name: None for name in _OF_A_LABEL if self._stored[name] != "NULL"}
+        self._not_asked |= {"status": int(Status.NOT_ASKED), "cached": 0}
 
     def _check_meta(self) -> None:
         for name, value, right in (
@@ -832,8 +834,7 @@ class DaggerData:
 
     def _label_values(self, label: Label | None) -> dict[str, int | None]:
         """Column -> what the file holds there of a label, in the order of `rows`."""
-        values: dict[str, int | None] = {name: None for name in _OF_A_LABEL if self._stored[name] != "NULL"}
-        values |= {"status": int(Status.NOT_ASKED), "cached": 0}
+        values = dict(self._not_asked)
         if label is None:
             return values
         n_actions = len(self.buttons)

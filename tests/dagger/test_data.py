@@ -644,7 +644,8 @@ def killed_rows(iteration):
     """240 rows that fill SQLite's page cache, so that some are written before the commit."""
     rng = np.random.default_rng(iteration)
     pictures = rng.integers(0, 256, (240, 48, 40, 3), dtype=np.uint8)
-    labels = [Label(action, expert=f"expert {iteration}") for action in range(7)]
+    expert = f"expert {iteration}"
+    labels = [Label(action, None, f"{action} in {iteration}" if action % 3 else None, expert=expert) for action in range(7)]
     return [
         Row(pictures[t], t % 8, iteration, iteration, t, label=labels[t % 7], snapshot=bytes([iteration, t])) for t in range(240)
     ]
