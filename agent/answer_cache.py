@@ -16,12 +16,11 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agent.oracle import MOST_BUTTONS
+from agent.oracle import ANSWER_KINDS, MOST_BUTTONS, Answer
 from common.runtime.main import UserError
 from common.runtime.sqlite_files import (
     WITHDRAWN_TABLE,
@@ -40,11 +39,6 @@ APPLICATION_ID = 0x54474143
 SCHEMA_VERSION = 1
 """What the header says in its user_version. A file of another version is refused."""
 
-DETERMINISTIC_KINDS = frozenset({"exception", "none", "no_op", "not text", "unknown word"})
-"""Kinds of abstention that the same expert repeats at the same question. Others ("timeout", "died", ...) may be accidents:
-they are never kept, and the expert is asked again.
-"""
-
 _SCHEMA = """
 CREATE TABLE answers (key BLOB PRIMARY KEY, action INTEGER, kind TEXT, reason TEXT, optimal TEXT) WITHOUT ROWID;
 """
@@ -56,20 +50,6 @@ _NO_ROOM_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class AnswerCacheError(UserError, ValueError):
     """A file that can't be used as a cache; the text names it and says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
-    """An expert's answer to one question."""
-
-    action: int | None
-    """Its button, or None if it abstained."""
-    kind: str | None = None
-    """The kind of reason for which it abstained; None with an action."""
-    reason: str | None = None
-    """The reason in words."""
-    optimal: tuple[int, ...] | None = None
-    """All buttons that are as good as `action`, with it, in rising order; None if the expert doesn't say."""
 
 
 def answer_key(expert: str, snapshot: bytes, prev_action: int | str, picture: bytes = b"") -> bytes:
@@ -135,7 +115,7 @@ class AnswerCache:
             raise
         return connection
 
-    def get_many(self, keys: Iterable[bytes], expert: str | None = None) -> dict[bytes, CachedAnswer]:
+    def get_many(self, keys: Iterable[bytes], expert: str | None = None) -> dict[bytes, Answer]:
         """The answers to those of the questions that are known.
 
         Args:
@@ -143,7 +123,7 @@ class AnswerCache:
             expert: who is asked in all of them; none are known if its answers were withdrawn, by whatever process.
         """
         keys = list(dict.fromkeys(keys))
-        found: dict[bytes, CachedAnswer] = {}
+        found: dict[bytes, Answer] = {}
         with self._lock, self._errors():
             if expert is not None and expert in withdrawn_experts(self._connection):
                 return found
@@ -158,8 +138,8 @@ class AnswerCache:
                         self._note_unusable(key, values)
         return found
 
-    def put_many(self, answers: Mapping[bytes, CachedAnswer]) -> int:
-        """Keep these answers; what is there already stays. Abstentions of other than `DETERMINISTIC_KINDS` are left out.
+    def put_many(self, answers: Mapping[bytes, Answer]) -> int:
+        """Keep these answers; what is there already stays. Abstentions of other than `ANSWER_KINDS` are left out.
 
         Returns how many were new. Raises ValueError for an answer that is neither an action nor an abstention.
         """
@@ -167,7 +147,7 @@ class AnswerCache:
         for key, answer in answers.items():
             if (answer.action is None) == (answer.kind is None) or (answer.optimal and answer.action not in answer.optimal):
                 raise ValueError(f"an answer has an action (one of the optimal), or the kind of its abstention, but it is {answer}")
-            if answer.action is None and answer.kind not in DETERMINISTIC_KINDS:
+            if answer.action is None and answer.kind not in ANSWER_KINDS:
                 continue
             optimal = None if not answer.optimal else " ".join(str(int(action)) for action in sorted(answer.optimal))
             action = None if answer.action is None else int(answer.action)
@@ -244,7 +224,7 @@ class AnswerCache:
             )
         self._unusable.add(key)
 
-    def _answer(self, action: object, kind: object, reason: object, optimal: object) -> CachedAnswer | None:
+    def _answer(self, action: object, kind: object, reason: object, optimal: object) -> Answer | None:
         """An answer as the file has it, whose values are not taken on trust; None for one that can't be one."""
         try:
             actions = None if optimal is None else tuple(int(number) for number in str(optimal).split())
@@ -252,11 +232,11 @@ class AnswerCache:
             return None
         buttons = range(self.n_actions)
         if (
-            not (action in buttons and kind is None or action is None and kind in DETERMINISTIC_KINDS)
+            not (action in buttons and kind is None or action is None and kind in ANSWER_KINDS)
             or not isinstance(action, int | None)  # 1.0 is in a range, too
             or not isinstance(reason, str | None)
             or (actions is not None and (action not in actions or any(one not in buttons for one in actions)))
             or len(set(actions or ())) < len(actions or ())
         ):
             return None
-        return CachedAnswer(action, kind, reason, actions)
+        return Answer(action, kind, reason, actions)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.open_expert import SandboxedExpert
-from agent.oracle import ExpertAnswer
+from agent.oracle import Answer
 from agent.policy_expert import PolicyExpert
 from common.demonstrations import NO_LABEL, Episode
 from common.runtime.seeding import episode_rng
@@ -22,7 +22,7 @@ def play_episode(
     start_state: Path | None,
     max_steps: int,
     noise: float = 0.0,
-    on_abstention: Callable[[int, ExpertAnswer], None] | None = None,
+    on_abstention: Callable[[int, Answer], None] | None = None,
 ) -> Episode:
     """Play until the environment terminates, or for max_steps, and record what the expert says at each step.
 

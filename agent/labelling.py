@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer, answer_key
-from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation
+from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
+from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
 from common.picture_codec import picture_key
 
 MOST_AT_ONCE = 32
@@ -80,7 +80,7 @@ class Labeller:
         wanted = list(situations[: int(min(self.left, len(situations)))])
         keys = [self._key(situation) for situation in wanted]
         known = {} if self.cache is None else self.cache.get_many(keys, self.oracle.identity)
-        answers: dict[bytes, CachedAnswer] = dict(known)
+        answers: dict[bytes, Answer] = dict(known)
         missing = {key: situation for key, situation in zip(keys, wanted, strict=True) if key not in answers}
         answers |= self._ask(missing)
         self._raise_if_withdrawn()
@@ -122,18 +122,15 @@ class Labeller:
         picture = picture_key(situation.frame) if self.oracle.needs_frame else b""
         return answer_key(self.oracle.identity, situation.snapshot, situation.prev_action, picture)
 
-    def _ask(self, missing: dict[bytes, Situation]) -> dict[bytes, CachedAnswer]:
+    def _ask(self, missing: dict[bytes, Situation]) -> dict[bytes, Answer]:
         """Ask the expert, as many batches at once as it takes, and keep each batch's answers when they come."""
         keys = list(missing)
         size = max(1, min(MOST_AT_ONCE, -(-len(keys) // self.oracle.concurrency)))
         batches = [keys[start : start + size] for start in range(0, len(keys), size)]
 
-        def ask(batch: list[bytes]) -> dict[bytes, CachedAnswer]:
+        def ask(batch: list[bytes]) -> dict[bytes, Answer]:
             replies = self.oracle.label_batch([missing[key] for key in batch])
-            answers = {
-                key: CachedAnswer(reply.action, reply.kind, reply.reason, reply.optimal)
-                for key, reply in zip(batch, replies, strict=True)
-            }
+            answers = {key: _storable(reply) for key, reply in zip(batch, replies, strict=True)}
             if self.cache is not None:
                 self.cache.put_many(answers)
             return answers
@@ -144,21 +141,20 @@ class Labeller:
         with ThreadPoolExecutor(self.oracle.concurrency, thread_name_prefix="labeller") as pool:
             return {key: answer for part in pool.map(ask, batches) for key, answer in part.items()}
 
-    def _as_label(self, answer: CachedAnswer, cached: bool) -> Label:
-        return Label(answer.action, self.oracle.identity, answer.kind, answer.optimal, cached)
+    def _as_label(self, answer: Answer, cached: bool) -> Label:
+        return Label(answer.action, answer.kind, answer.reason, answer.optimal, expert=self.oracle.identity, cached=cached)
+
+
+def _storable(answer: Answer) -> Answer:
+    """The answer, with a reason that the cache and the data set can hold: its words are a policy's or a model's."""
+    return answer if answer.reason is None else replace(answer, reason=storable(answer.reason))
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class Label(Answer):
     """What an expert said to one row."""
 
-    action: int | None
-    """Its button, or None if it abstained."""
-    expert: str
+    expert: str = field(kw_only=True)
     """Who said it, exactly: the hash of a policy's code, or a model and its prompt."""
-    kind: str | None = None
-    """The kind of reason for which it abstained; None with an action."""
-    optimal: tuple[int, ...] | None = None
-    """All buttons that are as good as `action`, with it; None if the expert doesn't say."""
-    cached: bool = False
+    cached: bool = field(default=False, kw_only=True)
     """Whether the answer was known from before, and the expert not asked again."""

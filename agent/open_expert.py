@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
+from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
 from agent.policy_expert import InProcessOracle, PolicyExpert, policy_path
 from agent.sandbox.oracle import PolicyOracle
 from common.flag_groups import ExpertFlags
@@ -92,7 +92,7 @@ class SandboxedExpert:
     def messages(self) -> deque[str]:
         return self._oracle.messages
 
-    def label(self, state: Mapping[str, Any]) -> ExpertAnswer:
+    def label(self, state: Mapping[str, Any]) -> Answer:
         """The button where the environment is now; `state` is the info of its last step or reset.
 
         Raises PolicyError once the policy is given up: from then on it only abstains, and an episode would go on with random
@@ -131,7 +131,7 @@ def open_policy_oracle(
 
     Args:
         policy, game: as for `PolicyExpert`.
-        with_optimal: answers also hold all right buttons, where the game can tell (`ExpertAnswer.optimal`).
+        with_optimal: answers also hold all right buttons, where the game can tell (`Answer.optimal`).
         limits: further arguments of `agent.sandbox.oracle.PolicyOracle`; they mean nothing with `unsafe`.
 
     Raises PolicyError if there is no such file, SandboxError where the platform can't lock a process.

@@ -19,7 +19,9 @@ import numpy as np
 from common.runtime.main import UserError
 
 ANSWER_KINDS = ("exception", "none", "no_op", "not text", "unknown word")
-"""Why a policy's own answer, or its lack of one, is no label."""
+"""Why a policy's own answer, or its lack of one, is no label. The same policy abstains so again where it is asked the same again.
+Kinds that are not listed here ("timeout", "died", ...) may be accidents: no cache keeps them, and the expert is asked again.
+"""
 
 MOST_BUTTONS = 62
 """As many buttons as a set of them has room for in one integer."""
@@ -37,20 +39,25 @@ class Situation:
     """The screen, (H, W, 3) uint8 RGB; None where the expert needs none (`ExpertOracle.needs_frame`)."""
 
 
-@dataclass(frozen=True)
-class ExpertAnswer:
-    """The expert's label for one state."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expert says to one situation."""
 
     action: int | None
-    """Index of the button, or None if the expert abstained."""
-    reason: str | None = None
-    """Why it abstained, in words; None with an action."""
+    """Index of its button, or None if it abstained."""
     kind: str | None = None
-    """The reason's class, to count by: 'exception', 'none', 'no_op', 'not text' or 'unknown word', and further ones of the
-    oracle that was asked (`agent.sandbox.oracle.PolicyOracle` lists its own); None with an action.
+    """Why it abstained, in a word to count by: one of `ANSWER_KINDS`, or a further one of the oracle that was asked
+    (`agent.sandbox.oracle.PolicyOracle` lists its own). None with an action.
     """
+    reason: str | None = None
+    """Why, in words. With an action as well, where the expert gives its reasons: a policy file doesn't, a language model may."""
     optimal: tuple[int, ...] | None = None
-    """All buttons that are right here, `action` among them, in rising order; None where the expert does not tell."""
+    """All buttons that are as good as `action`, with it, in rising order; None where the expert does not tell."""
+
+
+def storable(text: str) -> str:
+    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class PolicyError(UserError, ValueError):
@@ -77,7 +84,7 @@ class ExpertOracle(ABC):
     withdrawn: str | None = None
 
     @abstractmethod
-    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+    def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         """One answer for each situation, in order. Never raises for an answer that fails: it abstains, with reason and
         kind.
         """

@@ -20,13 +20,13 @@ import reprlib
 import stat
 import sys
 from collections import Counter, deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from agent.oracle import ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.oracle import Answer, ExpertOracle, PolicyError, Situation
 from common.runtime.plain_names import is_plain_name
 from pokemon_env.games.base import Game
 
@@ -56,26 +56,26 @@ def policy_namespace(file: str, tools: Mapping[str, Any]) -> dict[str, Any]:
     return namespace
 
 
-def judge_answer(answer: Any, buttons: Container[str]) -> tuple[str | None, str | None, str | None]:
-    """What a policy's answer counts as: (button in lower case, None, None), or (None, kind, reason).
+def judge_answer(answer: Any, actions: Mapping[str, int]) -> Answer:
+    """What a policy's answer counts as: one of the buttons, or an abstention.
 
     Calls none of the answer's own methods, which are the policy's code.
 
     Args:
-        buttons: the buttons' names in lower case.
+        actions: the buttons' names in lower case, with their numbers.
     """
     kind = type(answer)
     if issubclass(kind, str):
         text = str.__str__(answer)
         word = text.strip().lower()
-        if word in buttons:
-            return word, None, None
+        if word in actions:
+            return Answer(actions[word])
         if word == "no_op":
-            return None, "no_op", "answered 'no_op', which is no button"
-        return None, "unknown word", f"answered {reprlib.repr(text)}, which is no button"
+            return Answer(None, "no_op", "answered 'no_op', which is no button")
+        return Answer(None, "unknown word", f"answered {reprlib.repr(text)}, which is no button")
     if answer is None:
-        return None, "none", "answered None"
-    return None, "not text", f"answered a {_class_name(kind)}, wanted a button's name as text"
+        return Answer(None, "none", "answered None")
+    return Answer(None, "not text", f"answered a {_class_name(kind)}, wanted a button's name as text")
 
 
 def _class_name(kind: type) -> str:
@@ -210,7 +210,7 @@ class PolicyExpert:
     Attributes:
         path, source: the policy's file, and what was read of it.
         answers, abstentions: how many states were labelled, and how many of them without an answer.
-        abstention_kinds: Counter of `ExpertAnswer.kind`.
+        abstention_kinds: Counter of `Answer.kind`.
         messages: the newest `log(...)` messages.
 
     Raises PolicyError if the file is missing, is not Python, fails while it is loaded, or has no `run`.
@@ -232,7 +232,7 @@ class PolicyExpert:
         self._actions = {name.lower(): index for index, name in enumerate(game.buttons)}
         self._namespace = self._load()
 
-    def label(self, state: Mapping[str, Any]) -> ExpertAnswer:
+    def label(self, state: Mapping[str, Any]) -> Answer:
         """The button for one decoded state. Abstains, and counts it, on an exception or any answer that is not a
         button's name.
         """
@@ -243,10 +243,10 @@ class PolicyExpert:
             raise
         except BaseException as error:  # a policy may even call exit(); whatever it raises, it gave no answer
             return self._abstain("exception", describe_error(error, str(self.path)))
-        word, kind, reason = judge_answer(answer, self._actions)
-        return ExpertAnswer(self._actions[word]) if word is not None else self._abstain(kind, reason)
+        judged = judge_answer(answer, self._actions)
+        return judged if judged.action is not None else self._abstain(judged.kind, judged.reason)
 
-    def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[ExpertAnswer]:
+    def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """`label` for several states, in their order."""
         return [self.label(state) for state in states]
 
@@ -280,10 +280,10 @@ class PolicyExpert:
     def _log(self, message: Any) -> None:
         self.messages.append(str(message)[:1000])
 
-    def _abstain(self, kind: str, reason: str) -> ExpertAnswer:
+    def _abstain(self, kind: str, reason: str) -> Answer:
         self.abstentions += 1
         self.abstention_kinds[kind] += 1
-        return ExpertAnswer(None, f"{self.path.name}: {reason}", kind)
+        return Answer(None, kind, f"{self.path.name}: {reason}")
 
 
 class InProcessOracle(ExpertOracle):
@@ -298,20 +298,20 @@ class InProcessOracle(ExpertOracle):
         self._game = game
         self._with_optimal = with_optimal
 
-    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+    def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         return [self._label(situation) for situation in situations]
 
-    def _label(self, situation: Situation) -> ExpertAnswer:
+    def _label(self, situation: Situation) -> Answer:
         try:
             state = self._game.decode_state(situation.snapshot, situation.prev_action)
         except (ValueError, LookupError, TypeError) as error:
-            return ExpertAnswer(None, f"the snapshot can't be decoded: {error}", "bad state")
+            return Answer(None, "bad state", f"the snapshot can't be decoded: {error}")
         answer = self.expert.label(state)
         # The state may have been changed by the policy, so it is decoded again.
         return add_optimal(answer, situation, self._game) if self._with_optimal else answer
 
 
-def add_optimal(answer: ExpertAnswer, situation: Situation, game: Game) -> ExpertAnswer:
+def add_optimal(answer: Answer, situation: Situation, game: Game) -> Answer:
     """The answer with all right buttons. Without them where the game does not know them, where the expert abstained, and
     where it chose a button that is not among them: then one of the two is wrong, and the set must not overrule it.
     """

@@ -5,16 +5,20 @@ had appended after its last commit is gone, and the file can be read. Rows are o
 and a committed row never changes, so an iteration writes no more to a large file than to a small one. Labels of an expert that
 was found out are withdrawn: their rows stay, and whoever reads them finds `Status.WITHDRAWN` and no label.
 
-Tables (what the columns of `rows` mean is said at `Row` and `Label`):
+Tables (what the columns of `rows` mean is said at `Row`, `Label` and `agent.oracle.Answer`):
 
     rows           id 0, 1, 2, ... in order of appending; `previous` is the id of the row before in its episode, or its own
     frames         each picture that was seen, once (`common.picture_codec`); frame_keys holds their SHA-256
     snapshots      the memory that the expert reads, deflated, each once; snapshot_keys holds their SHA-256
-    names          the words that rows refer to by number: experts and kinds of abstention
+    names          the words that rows refer to by number: experts, kinds of abstention, reasons
     episode_ends   the picture after an episode's last step, which no row has
     commits        iteration, and how many rows, frames, ... there were with it
     meta           milestone, buttons, ... as JSON
     withdrawn      experts whose labels don't count, with the reason; made when there is one
+
+This is version 2. A file of version 1 has no place for the reason's words: its column `reason` is the kind of abstention. It is
+read, and a run that began with one resumes in it and writes version 1, without reasons. It is not upgraded, because what is
+committed never changes: the digests in the run's checkpoints still match, and the program that made the file can resume, too.
 """
 
 from __future__ import annotations
@@ -55,8 +59,8 @@ from dagger.blob_table import BlobTable
 APPLICATION_ID = 0x54474444
 """What the header of such a file says in its application_id: "TGDD"."""
 
-SCHEMA_VERSION = 1
-"""What the header says in its user_version. A file of another version is refused."""
+SCHEMA_VERSION = 2
+"""What the header of a new file says in its user_version. Files of `_SCHEMAS` are read and written, others are refused."""
 
 DEMONSTRATION_ITERATION = -1
 """The iteration of demonstrations: before the first one."""
@@ -77,7 +81,7 @@ CREATE TABLE snapshots (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE snapshot_keys (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL);
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, previous INTEGER NOT NULL, frame INTEGER NOT NULL, action INTEGER NOT NULL, label INTEGER,
-    status INTEGER NOT NULL, reason INTEGER, optimal INTEGER, expert INTEGER, cached INTEGER NOT NULL,
+    status INTEGER NOT NULL, kind INTEGER, reason INTEGER, optimal INTEGER, expert INTEGER, cached INTEGER NOT NULL,
     iteration INTEGER NOT NULL, beta REAL NOT NULL, episode INTEGER NOT NULL, step INTEGER NOT NULL, seed INTEGER,
     world INTEGER, prev_action INTEGER NOT NULL, snapshot INTEGER, reward REAL NOT NULL, source INTEGER NOT NULL
 );
@@ -88,13 +92,28 @@ CREATE TABLE commits (
 );
 """
 
+_SCHEMAS = {1: _SCHEMA.replace("kind INTEGER, reason INTEGER", "reason INTEGER"), 2: _SCHEMA}
+
 COLUMNS: dict[str, type] = {
-    "previous": np.int64, "frame": np.int64, "action": np.int16, "label": np.int16, "status": np.uint8, "reason": np.int32,
-    "optimal": np.int64, "expert": np.int32, "cached": np.bool_, "iteration": np.int32, "beta": np.float64,
-    "episode": np.int64, "step": np.int32, "seed": np.int64, "world": np.int64, "prev_action": np.int16,
+    "previous": np.int64, "frame": np.int64, "action": np.int16, "label": np.int16, "status": np.uint8, "kind": np.int32,
+    "reason": np.int32, "optimal": np.int64, "expert": np.int32, "cached": np.bool_, "iteration": np.int32,
+    "beta": np.float64, "episode": np.int64, "step": np.int32, "seed": np.int64, "world": np.int64, "prev_action": np.int16,
     "snapshot": np.int64, "reward": np.float64, "source": np.uint8,
 }  # fmt: skip
-"""What `DaggerData.columns` gives, and its dtype. Where the file has NULL, it is -1; in `optimal`, 0."""
+"""What `DaggerData.columns` gives, and its dtype. Where the file has NULL, it is -1; in `optimal`, 0. In `kind`, `reason` and
+`expert` it is the word's number in `DaggerData.names`.
+"""
+
+_AS_NAMED = {name: name for name in COLUMNS}
+_STORED = {1: _AS_NAMED | {"kind": "reason", "reason": "NULL"}, 2: _AS_NAMED}
+"""Version of a file -> what stands for each of `COLUMNS` in its table `rows`."""
+
+_OF_A_LABEL = ("label", "status", "kind", "reason", "optimal", "expert", "cached")
+
+_NOT_DIGESTED = ("cached", "reason")
+"""Columns that `DaggerData.digest` leaves out where it reads the others. Reasons have a part of their own, so that rows without
+any have the same digest as in version 1.
+"""
 
 _CHUNK = 50_000
 _MOST_SNAPSHOT = 1 << 24
@@ -183,8 +202,8 @@ class DaggerData:
         facts: more that is to be remembered, as JSON data, for example `game` and `rom_sha256`. Demonstrations are held
             against those two.
 
-    Attributes: path, mode, milestone, buttons, facts; and `generation`, which changes when rows are dropped: what somebody
-    remembers by row or by number of a picture holds only within one.
+    Attributes: path, mode, milestone, buttons, facts; `version`, the file's; and `generation`, which changes when rows are dropped:
+    what somebody remembers by row or by number of a picture holds only within one.
 
     Raises DaggerDataError if the file is there (create) or isn't (open, read), is foreign, broken or of another version,
     holds another milestone or other buttons, or is being written by another process.
@@ -268,10 +287,9 @@ class DaggerData:
                         f"{self.path}: row {row_id} can't be given an answer, only {self._n_committed} to {self._n_rows - 1} "
                         "can: a committed row never changes"
                     )
-                self._connection.execute(
-                    "UPDATE rows SET label = ?, status = ?, reason = ?, optimal = ?, expert = ?, cached = ? WHERE id = ?",
-                    (*self._label_values(label), int(row_id)),
-                )
+                values = self._label_values(label)
+                changes = ", ".join(f"{self._stored[name]} = ?" for name in values)
+                self._connection.execute(f"UPDATE rows SET {changes} WHERE id = ?", (*values.values(), int(row_id)))
 
     def end_episode(self, episode: int, observation: np.ndarray, terminated: bool) -> None:
         """Keep the picture after the last step of an episode, and whether the step ended it (True) or it was cut off.
@@ -330,7 +348,7 @@ class DaggerData:
                         seed=seed,
                         world=world,
                         prev_action=int(episode.pressed[step - 1]) if step else NO_ACTION,
-                        label=Label(None if abstained else action, expert, NOT_RECORDED if abstained else None),
+                        label=Label(None if abstained else action, NOT_RECORDED if abstained else None, expert=expert),
                         reward=float(episode.rewards[step]),
                         source=Source.DEMONSTRATION,
                     )
@@ -455,14 +473,14 @@ class DaggerData:
 
     @property
     def names(self) -> list[str]:
-        """The words that the columns `expert` and `reason` refer to by number."""
+        """The words that the columns `kind`, `reason` and `expert` refer to by number."""
         with self._errors():
             return [name for (name,) in self._connection.execute("SELECT name FROM names ORDER BY id")]
 
     def columns(self, names: Iterable[str], start: int = 0) -> dict[str, np.ndarray]:
         """Columns of the rows from id `start` on, each (n,) with the dtype in `COLUMNS`; a million rows take some MB each.
 
-        A row whose label was withdrawn has `Status.WITHDRAWN`, and no label, optimal set or reason.
+        A row whose label was withdrawn has `Status.WITHDRAWN`, and no label, optimal set, kind or reason.
 
         Raises ValueError for a name that is none.
         """
@@ -471,10 +489,11 @@ class DaggerData:
             raise ValueError(f"no columns {unknown}; there are {', '.join(COLUMNS)}")
         n = len(self)
         arrays = {name: np.empty(max(n - start, 0), COLUMNS[name]) for name in names}
-        columns = {name: f"ifnull({name}, {0 if name == 'optimal' else -1})" for name in names}
+        columns = {name: f"ifnull({self._stored[name]}, {0 if name == 'optimal' else -1})" for name in names}
         if self.withdrawn:
             theirs = "expert IN (SELECT names.id FROM names JOIN withdrawn ON names.name = withdrawn.expert)"
-            for name, value in (("status", int(Status.WITHDRAWN)), ("label", -1), ("optimal", 0), ("reason", -1)):
+            hidden = {"status": int(Status.WITHDRAWN), "label": -1, "optimal": 0, "kind": -1, "reason": -1}
+            for name, value in hidden.items():
                 if name in columns:
                     columns[name] = f"CASE WHEN {theirs} THEN {value} ELSE {columns[name]} END"
         wanted = ", ".join(columns[name] for name in names)
@@ -553,20 +572,22 @@ class DaggerData:
         between.
 
         For that `cached` doesn't count: a run that was killed after it had asked finds the answers in the cache. Experts whose
-        labels were withdrawn do, but not when that was. Of a file that another process is writing to, it tells nothing. A writer
-        that asks again reads only what came since.
+        labels were withdrawn do, but not when that was. Reasons do, word for word; rows without any have the same digest in
+        both versions. Of a file that another process is writing to, it tells nothing. A writer that asks again reads only what
+        came since.
 
         Args:
             n_rows: up to the commit with which there were so many rows, whatever was withdrawn; all there is by default.
 
         Raises DaggerDataError if there was no such commit.
         """
-        content = ", ".join(name for name in COLUMNS if name != "cached")
+        content = ", ".join(self._stored[name] for name in COLUMNS if name not in _NOT_DIGESTED)
+        reason = self._stored["reason"]
         with self._errors():
             end = self._commit_of(self.n_committed if n_rows is None else n_rows)
-            begin, digests = self._digested or (Commit(), [hashlib.sha256() for _ in range(6)])
+            begin, digests = self._digested or (Commit(), [hashlib.sha256() for _ in range(7)])
             if begin.id > end.id:
-                begin, digests = Commit(), [hashlib.sha256() for _ in range(6)]
+                begin, digests = Commit(), [hashlib.sha256() for _ in range(7)]
             self._digested = None  # whatever goes wrong between
             for digest, query, first, last in zip(
                 digests,
@@ -577,8 +598,9 @@ class DaggerData:
                     "SELECT sha256 FROM snapshot_keys WHERE id >= ? AND id < ? ORDER BY id",
                     "SELECT episode, frame, terminated FROM episode_ends WHERE episode >= ? AND episode < ? ORDER BY episode",
                     "SELECT iteration, rows FROM commits WHERE id > ? AND id <= ? ORDER BY id",
+                    f"SELECT id, {reason} FROM rows WHERE id >= ? AND id < ? AND {reason} IS NOT NULL ORDER BY id",
                 ),
-                *((at.rows, at.names, at.frames, at.snapshots, at.episodes, at.id) for at in (begin, end)),
+                *((at.rows, at.names, at.frames, at.snapshots, at.episodes, at.id, at.rows) for at in (begin, end)),
                 strict=True,
             ):
                 cursor = self._connection.execute(query, (first, last))
@@ -586,6 +608,8 @@ class DaggerData:
                     digest.update("".join(map(repr, chunk)).encode())
         if self.mode != "read":  # a reader's file may be truncated by somebody else
             self._digested = end, digests
+        if digests[-1].digest() == hashlib.sha256().digest():  # no row has a reason
+            digests = digests[:-1]
         parts = [self.milestone, self.buttons, self.facts, *(digest.hexdigest() for digest in digests)]
         if n_rows is None and (withdrawn := self.withdrawn):
             parts.append(sorted(withdrawn))
@@ -625,11 +649,15 @@ class DaggerData:
         application, version = header(self._connection)
         if application != APPLICATION_ID:
             raise DaggerDataError(f"{self.path}: is an SQLite file, but not a data set of DAgger; give another file")
-        if version != SCHEMA_VERSION:
+        if version not in _SCHEMAS:
+            known = " and ".join(map(str, _SCHEMAS))
             raise DaggerDataError(
-                f"{self.path}: has schema version {version}, this program reads {SCHEMA_VERSION}; use the program that made it"
+                f"{self.path}: has schema version {version}, this program reads {known}; use the program that made it"
             )
-        check_schema(self._connection, _SCHEMA, optional=[WITHDRAWN_TABLE])
+        check_schema(self._connection, _SCHEMAS[version], optional=[WITHDRAWN_TABLE])
+        self.version, self._stored = version, _STORED[version]
+        self._not_asked: dict[str, int | None] = {name: None for name in _OF_A_LABEL if self._stored[name] != "NULL"}
+        self._not_asked |= {"status": int(Status.NOT_ASKED), "cached": 0}
 
     def _check_meta(self) -> None:
         for name, value, right in (
@@ -647,7 +675,8 @@ class DaggerData:
         something that isn't there. One pass over the rows (a quarter of a second for 100,000)."""
         end = self._commit_of(self._count("rows"))
         button, named = f"BETWEEN 0 AND {len(self.buttons) - 1}", f"BETWEEN 0 AND {end.names - 1}"
-        whole = [name for name, kind in COLUMNS.items() if kind is not np.float64 and name not in ("seed", "world")]
+        whole = [self._stored[name] for name, dtype in COLUMNS.items() if dtype is not np.float64 and name not in ("seed", "world")]
+        kind, reason = self._stored["kind"], self._stored["reason"]
         counted = [field.name for field in fields(Commit)][1:]
         tables = {  # table -> its key, how many rows it should have, and column -> what is right of it
             "rows": ("id", end.rows, {
@@ -656,7 +685,8 @@ class DaggerData:
                 "action": f"action {button}",
                 "status": "status IN (0, 1, 2)",
                 "label": f"CASE status WHEN 0 THEN label {button} ELSE label IS NULL END",
-                "reason": f"CASE status WHEN 1 THEN reason {named} ELSE reason IS NULL END",
+                kind: f"CASE status WHEN 1 THEN {kind} {named} ELSE {kind} IS NULL END",
+                reason: f"{reason} IS NULL OR status <> 2 AND {reason} {named}",
                 "optimal": f"optimal IS NULL OR (optimal BETWEEN 1 AND {(1 << len(self.buttons)) - 1} AND optimal >> label & 1)",
                 "expert": f"CASE status WHEN 2 THEN expert IS NULL ELSE expert {named} END",
                 "cached": "cached IN (0, 1)",
@@ -792,37 +822,40 @@ class DaggerData:
         if row.snapshot is not None:
             snapshot = self._snapshots.add(hashlib.sha256(row.snapshot).digest(), lambda: zlib.compress(row.snapshot, 6))
         frame = self._add_frame(row.observation)
-        self._connection.execute(
-            "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                row_id, previous, frame, int(row.action), *label, int(row.iteration), float(row.beta), int(row.episode),
-                int(row.step), _int_or_none(row.seed), _int_or_none(row.world), int(row.prev_action), snapshot,
-                float(row.reward), int(row.source),
-            ),
+        values = (
+            row_id, previous, frame, int(row.action), *label.values(), int(row.iteration), float(row.beta), int(row.episode),
+            int(row.step), _int_or_none(row.seed), _int_or_none(row.world), int(row.prev_action), snapshot,
+            float(row.reward), int(row.source),
         )  # fmt: skip
+        self._connection.execute(f"INSERT INTO rows VALUES ({', '.join('?' * len(values))})", values)
         self._last_rows[row.episode] = (row_id, row.step)
         self._iterations.add(row.iteration)
         self._n_rows += 1
 
-    def _label_values(self, label: Label | None) -> tuple[int | None, int, int | None, int | None, int | None, int]:
-        """label, status, reason, optimal, expert and cached, as `rows` holds them."""
+    def _label_values(self, label: Label | None) -> dict[str, int | None]:
+        """Column -> what the file holds there of a label, in the order of `rows`."""
+        values = dict(self._not_asked)
         if label is None:
-            return None, int(Status.NOT_ASKED), None, None, None, 0
+            return values
         n_actions = len(self.buttons)
-        expert = self._name(label.expert)
+        values |= {"expert": self._name(label.expert), "cached": int(label.cached)}
         if label.action is None:
             if not label.kind or label.optimal:
                 raise DaggerDataError(f"{self.path}: an abstention needs its kind and has no optimal actions, but it is {label}")
-            return None, int(Status.ABSTAINED), self._name(label.kind), None, expert, int(label.cached)
-        if label.kind is not None:
-            raise DaggerDataError(f"{self.path}: a label with an action has no kind of abstention, but it is {label}")
-        optimal = None if label.optimal is None else {int(action) for action in label.optimal}
-        if not all(0 <= action < n_actions for action in {int(label.action), *(optimal or ())}):
-            raise DaggerDataError(f"{self.path}: {label} names an action that is not of 0 to {n_actions - 1}")
-        if optimal is not None and label.action not in optimal:
-            raise DaggerDataError(f"{self.path}: {label} has an action that is not among its optimal ones")
-        mask = None if optimal is None else sum(1 << action for action in optimal)
-        return int(label.action), int(Status.VALID), None, mask, expert, int(label.cached)
+            values |= {"status": int(Status.ABSTAINED), "kind": self._name(label.kind)}
+        else:
+            if label.kind is not None:
+                raise DaggerDataError(f"{self.path}: a label with an action has no kind of abstention, but it is {label}")
+            optimal = None if label.optimal is None else {int(action) for action in label.optimal}
+            if not all(0 <= action < n_actions for action in {int(label.action), *(optimal or ())}):
+                raise DaggerDataError(f"{self.path}: {label} names an action that is not of 0 to {n_actions - 1}")
+            if optimal is not None and label.action not in optimal:
+                raise DaggerDataError(f"{self.path}: {label} has an action that is not among its optimal ones")
+            mask = None if optimal is None else sum(1 << action for action in optimal)
+            values |= {"label": int(label.action), "status": int(Status.VALID), "optimal": mask}
+        if label.reason is not None and "reason" in values:
+            values["reason"] = self._name(label.reason)
+        return values
 
     def _add_frame(self, picture: np.ndarray) -> int:
         if self._shape is not None and picture.shape != self._shape:
@@ -837,8 +870,9 @@ class DaggerData:
     def _name(self, name: str) -> int:
         number = self._name_numbers.get(name)
         if number is None:
-            number = self._name_numbers[name] = len(self._name_numbers)
+            number = len(self._name_numbers)
             self._connection.execute("INSERT INTO names VALUES (?, ?)", (number, name))
+            self._name_numbers[name] = number
         return number
 
     def _check_keys(self, table: BlobTable, found: Mapping[int, bytes]) -> None:

@@ -40,6 +40,9 @@ from common.runtime.main import run_main
 from common.runtime.progress import print_table
 from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, Source, Status
 
+SHOWN_REASONS = 3
+"""Reasons of abstentions that are told, the most frequent ones: each may be another."""
+
 STATUS_NAMES = {
     Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
 }  # fmt: skip
@@ -89,7 +92,8 @@ def _read_demonstrations(folder: Path) -> tuple[dict[str, Any], dict[str, np.nda
             "action": episode.pressed,
             "label": episode.actions,
             "status": np.where(abstained, Status.ABSTAINED, Status.VALID),
-            "reason": np.where(abstained, 0, -1),
+            "kind": np.where(abstained, 0, -1),
+            "reason": np.full(steps, -1),
             "expert": np.full(steps, expert),
             "episode": np.full(steps, number),
             "iteration": np.full(steps, DEMONSTRATION_ITERATION),
@@ -126,13 +130,16 @@ def _summary(facts: dict[str, Any], columns: dict[str, np.ndarray], names: list[
             "pressed_share": _share(pressed[action], rows),
         }
     worlds = np.unique(columns["world"][columns["world"] >= 0])
+    reasons = _counts(columns["reason"][status == Status.ABSTAINED], names)
     return {
         **{key: facts[key] for key in ("kind", "milestones", "bytes_on_disk")},
         "rows": rows,
         "bytes_per_row": _share(facts["bytes_on_disk"], rows),
         "status": {name: int((status == value).sum()) for value, name in STATUS_NAMES.items()},
         "sources": {source.name.lower(): int((columns["source"] == source).sum()) for source in Source},
-        "abstained_by_reason": _counts(columns["reason"], names),
+        "abstained_by_kind": _counts(columns["kind"], names),
+        "reasons_of_abstentions": dict(list(reasons.items())[:SHOWN_REASONS]),
+        "with_reason": int((columns["reason"] >= 0).sum()),
         "experts": _counts(columns["expert"], names),
         "cached": int(columns["cached"].sum()),
         "with_optimal_set": int((columns["optimal"] != 0).sum()),
@@ -185,7 +192,9 @@ def print_description(found: dict[str, Any]) -> None:
         ("milestones", ", ".join(str(milestone or "(whole game)") for milestone in found["milestones"])),
         ("rows", f"{found['rows']:,}"),
         *((f"rows, {name}", f"{count:,}") for name, count in status.items()),
-        *((f"abstained: {name}", f"{count:,}") for name, count in found["abstained_by_reason"].items()),
+        *((f"abstained: {name}", f"{count:,}") for name, count in found["abstained_by_kind"].items()),
+        *((f"why: {_one_line(text)}", f"{count:,}") for text, count in found["reasons_of_abstentions"].items()),
+        ("with a reason in words", f"{found['with_reason']:,}"),
         *((f"expert: {name}", f"{count:,}") for name, count in found["experts"].items()),
         *((f"source: {name}", f"{count:,}") for name, count in found["sources"].items()),
         ("answers from the cache", f"{found['cached']:,}"),
@@ -214,6 +223,12 @@ def print_description(found: dict[str, Any]) -> None:
         counts = (f"{entry[name]:,}" for name in ("rows", "episodes", *STATUS_NAMES.values(), "cached"))
         iterations.add_row(number, betas, *counts)
     print_table(iterations)
+
+
+def _one_line(text: str) -> str:
+    """A policy's or a model's words, for a table: printable and short."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= 100 else line[:97] + "..."
 
 
 def _percent(share: float | None) -> str:

@@ -6,9 +6,10 @@
 
 Needs `pip install -r requirements-minari.txt`. An episode of T steps has T+1 pictures as they were on the screen, the T buttons
 that were pressed, and in its infos, T+1 entries each, what is known of the labels (the last entry, after the last step, has
-none): `label` (-1 for none), `status` ("valid", "abstained", "not asked", "withdrawn"), `reason`, `expert`, `optimal` (bit i is
-set if button i is as good as the label; 0 where the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1
-for none) and `prev_action`. Where the picture after the last step is not known, that step is left out.
+none): `label` (-1 for none), `status` ("valid", "abstained", "not asked", "withdrawn"), `kind` (of the abstention) and `reason` (in
+words; a label may have one, too), both "" for none, `expert`, `optimal` (bit i is set if button i is as good as the label; 0 where
+the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1 for none) and `prev_action`. Where the picture after
+the last step is not known, that step is left out.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -188,8 +189,8 @@ def _buffer(recording: Recording) -> EpisodeBuffer:
     terminations[-1], truncations[-1] = recording.terminated, not recording.terminated
     # The picture after the last step has infos, too, since Minari's belong to pictures.
     after = {
-        "label": NO_LABEL, "status": STATUS_NAMES[Status.NOT_ASKED], "reason": "", "expert": "", "optimal": 0, "cached": False,
-        "prev_action": int(recording.actions[-1]),
+        "label": NO_LABEL, "status": STATUS_NAMES[Status.NOT_ASKED], "kind": "", "reason": "", "expert": "", "optimal": 0,
+        "cached": False, "prev_action": int(recording.actions[-1]),
     }  # fmt: skip
     infos = {}
     for name, values in recording.infos.items():
@@ -226,7 +227,8 @@ def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
                 infos={
                     "label": episode.actions,
                     "status": [STATUS_NAMES[Status.ABSTAINED if flag else Status.VALID] for flag in abstained],
-                    "reason": [NOT_RECORDED if flag else "" for flag in abstained],
+                    "kind": [NOT_RECORDED if flag else "" for flag in abstained],
+                    "reason": [""] * steps,
                     "expert": [f"demonstrations by {episode.metadata.get('recorder', 'somebody')}"] * steps,
                     "optimal": np.zeros(steps, np.int64),
                     "cached": np.zeros(steps, bool),
@@ -244,10 +246,11 @@ def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
 
 def read_dagger(data: DaggerData) -> Contents:
     """The episodes of a data set in order of their numbers, each read when it is wanted."""
-    names = [*data.names, ""]  # number -1, for none, is the last
+    # HDF5 holds no text with a zero in it. Number -1, for none, is the last.
+    names = [*(name.replace("\0", "\\0") for name in data.names), ""]
     columns = data.columns(
-        ("action", "label", "status", "reason", "expert", "optimal", "cached", "source", "iteration", "beta", "world", "seed",
-         "prev_action", "reward", "episode", "step")
+        ("action", "label", "status", "kind", "reason", "expert", "optimal", "cached", "source", "iteration", "beta", "world",
+         "seed", "prev_action", "reward", "episode", "step")
     )  # fmt: skip
     order = np.lexsort((columns["step"], columns["episode"]))
     starts = np.flatnonzero(np.diff(columns["episode"][order], prepend=-1))
@@ -273,8 +276,7 @@ def read_dagger(data: DaggerData) -> Contents:
                 infos={
                     **infos,
                     "status": [STATUS_NAMES[Status(status)] for status in of["status"]],
-                    "reason": [names[number] for number in of["reason"]],
-                    "expert": [names[number] for number in of["expert"]],
+                    **{name: [names[number] for number in of[name]] for name in ("kind", "reason", "expert")},
                     "source": [Source(source).name.lower() for source in of["source"]],
                 },
             )

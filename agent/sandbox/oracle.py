@@ -51,7 +51,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ANSWER_KINDS, ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, PolicyError, Situation, storable
 from agent.policy_expert import KEPT_MESSAGES, add_optimal, policy_identity, policy_path, read_policy
 from agent.sandbox import lockdown
 from agent.sandbox.worker import LOG_CHARACTERS, LOG_MESSAGES
@@ -222,7 +222,7 @@ class PolicyOracle(ExpertOracle):
         if self.stopped is not None:
             raise PolicyError(self.stopped)
 
-    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+    def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         """One answer for each situation, in order: what the policy says, or an abstention with reason and kind.
 
         Beside `PolicyExpert`'s kinds there are `LIMIT_KINDS`, `STOPPED_KINDS` and "bad state" (the snapshot is none of this
@@ -437,12 +437,12 @@ class PolicyOracle(ExpertOracle):
                 return
         log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
 
-    def _answer(self, verdict: dict[str, Any]) -> ExpertAnswer:
+    def _answer(self, verdict: dict[str, Any]) -> Answer:
         with self._lock:
             self.answers += 1
             self.messages.extend(verdict.get("log", ()))
             if "word" in verdict:
-                return ExpertAnswer(self._actions[verdict["word"]])
+                return Answer(self._actions[verdict["word"]])
             kind = verdict["kind"]
             self.abstentions += 1
             self.abstention_kinds[kind] += 1
@@ -451,7 +451,7 @@ class PolicyOracle(ExpertOracle):
         # 1, 10, 100, ...: a million failures are seven lines.
         if kind not in STOPPED_KINDS and str(count).strip("0") == "1":
             log.warning("%s [%s, abstention %d of this kind]", _one_line(reason), kind, count)
-        return ExpertAnswer(None, reason, kind)
+        return Answer(None, kind, reason)
 
 
 def probe(game: Game) -> dict[str, str]:
@@ -507,7 +507,7 @@ class _Worker:
             raise _refusal(str(first.get("reason")))
         message = _parsed(self._process.next_answer(self._limits.load_seconds))
         if message.get("loaded") is not True:
-            raise _LoadFailed(_sayable(str(message.get("reason"))[:_MAX_REASON]))
+            raise _LoadFailed(storable(str(message.get("reason"))[:_MAX_REASON]))
         self._process.order(b"I")
         self._loaded = True
 
@@ -779,21 +779,16 @@ def _checked(message: dict[str, Any], actions: dict[str, int]) -> dict[str, Any]
     if len(messages) > LOG_MESSAGES:
         raise _Broken("protocol", "wrote a log to its pipe that is none")
     if message.keys() == {"word"} and _is_text(message["word"], _MAX_REASON) and message["word"] in actions:
-        return {**message, "log": [_sayable(text) for text in messages]}
+        return {**message, "log": [storable(text) for text in messages]}
     if message.keys() == {"kind", "reason"} and _is_text(message["kind"], _MAX_REASON) and message["kind"] in _CHILD_KINDS:
         if _is_text(message["reason"], _MAX_REASON):
-            reason = _sayable(message["reason"])
-            return {"kind": message["kind"], "reason": reason, "log": [_sayable(text) for text in messages]}
+            reason = storable(message["reason"])
+            return {"kind": message["kind"], "reason": reason, "log": [storable(text) for text in messages]}
     raise _Broken("protocol", "wrote something to its pipe that is no answer")
 
 
 def _is_text(value: Any, limit: int) -> bool:
     return isinstance(value, str) and len(value) <= limit
-
-
-def _sayable(text: str) -> str:
-    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _verdict(kind: str, reason: str) -> dict[str, Any]:

@@ -206,7 +206,8 @@ class _Policy:
         self._source = source
         self._path = path
         self._game = game
-        self._buttons = frozenset(name.lower() for name in game.buttons)
+        self._actions = {name.lower(): number for number, name in enumerate(game.buttons)}
+        self._words = {number: word for word, number in self._actions.items()}
         self._messages: list[str] = []
         self._builtins = {**vars(builtins), "__import__": _import}
         self._code: CodeType | None = None
@@ -254,14 +255,16 @@ class _Policy:
             # A policy that draws lots draws the same ones at the same state.
             self._seed(zlib.crc32(prev_action.encode(), zlib.crc32(snapshot)))
             answer = namespace["run"](state)
-            word, kind, reason = judge_answer(answer, self._buttons)
+            judged = judge_answer(answer, self._actions)
+            if judged.action is not None:
+                return {"word": self._words[judged.action]}
+            return {"kind": judged.kind, "reason": judged.reason}
         except MemoryError:
             return {"kind": "memory", "reason": self.too_much}
         except BaseException as error:
             return {"kind": "exception", "reason": describe_error(error, self._path)}
         finally:
             namespace.clear()  # its functions refer to it, so that without this it would wait for the garbage collector
-        return {"word": word} if word is not None else {"kind": kind, "reason": reason}
 
     def _namespace(self) -> dict[str, Any]:
         more = {"__builtins__": dict(self._builtins), "log": self._log}

@@ -15,7 +15,7 @@ import numpy as np
 from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertAnswer, ExpertOracle, Situation
+from agent.oracle import Answer, ExpertOracle, Situation
 from common.episodes import EpisodeSpec, seeded_episodes
 from common.policies import Policy
 from common.runtime.seeding import LATENCY_ROLLOUT
@@ -160,7 +160,7 @@ class SlowOracle(ExpertOracle):
         self._lines = ThreadPoolExecutor(concurrency, thread_name_prefix="slow_oracle")
         self._oracle_free = threading.BoundedSemaphore(oracle.concurrency)
 
-    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+    def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         for waited in [self._lines.submit(time.sleep, self.seconds) for _ in situations]:
             waited.result()
         with self._oracle_free:

@@ -37,7 +37,7 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 from agent.labelling import MOST_AT_ONCE
-from agent.oracle import ExpertAnswer, ExpertOracle, Situation
+from agent.oracle import Answer, ExpertOracle, Situation
 from agent.policy_expert import PolicyExpert
 from agent.sandbox.oracle import PolicyOracle
 from pokemon_env.games.tallgrass import GAME
@@ -75,20 +75,20 @@ def rollout(env: PokemonEnv, presses: list[int], steps: int, look: Callable[[Pok
             _, info = env.reset(seed=seed)
 
 
-def in_process(env: PokemonEnv, presses: list[int], expert: PolicyExpert) -> list[ExpertAnswer]:
+def in_process(env: PokemonEnv, presses: list[int], expert: PolicyExpert) -> list[Answer]:
     answers = []
     rollout(env, presses, len(presses), lambda env, info: answers.append(expert.label(info)))
     return answers
 
 
-def in_a_batch(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[ExpertAnswer]:
+def in_a_batch(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[Answer]:
     visited = []
     rollout(env, presses, len(presses), lambda env, info: visited.append(Situation(env.snapshot(), info["prev_action"])))
     batches = [visited[start : start + MOST_AT_ONCE] for start in range(0, len(visited), MOST_AT_ONCE)]
     return [answer for batch in batches for answer in oracle.label_batch(batch)]
 
 
-def one_by_one(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[ExpertAnswer]:
+def one_by_one(env: PokemonEnv, presses: list[int], oracle: ExpertOracle) -> list[Answer]:
     answers = []
 
     def ask(env: PokemonEnv, info: dict) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer, answer_key
+from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
+from agent.oracle import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,35 +25,36 @@ def key(number):
 
 def test_answers_come_back(tmp_path):
     answers = {
-        key(0): CachedAnswer(3),
-        key(1): CachedAnswer(5, optimal=(4, 5)),
-        key(2): CachedAnswer(None, "exception", "KeyError: 'x' (line 3)"),
-        key(3): CachedAnswer(0, optimal=(0,)),
+        key(0): Answer(3),
+        key(1): Answer(5, optimal=(4, 5)),
+        key(2): Answer(None, "exception", "KeyError: 'x' (line 3)"),
+        key(3): Answer(0, optimal=(0,)),
+        key(4): Answer(2, reason="the stairs are below"),  # as a language model says it
     }
     with AnswerCache(tmp_path / "new" / "cache.sqlite") as cache:
         assert cache.get_many([key(0)]) == {}
-        assert cache.put_many(answers) == 4
-        assert cache.put_many({**answers, key(4): CachedAnswer(1)}) == 1
-        assert cache.put_many({key(0): CachedAnswer(7)}) == 0  # the first answer stays
+        assert cache.put_many(answers) == 5
+        assert cache.put_many({**answers, key(5): Answer(1)}) == 1
+        assert cache.put_many({key(0): Answer(7)}) == 0  # the first answer stays
     with AnswerCache(tmp_path / "new" / "cache.sqlite") as cache:
-        assert len(cache) == 5
+        assert len(cache) == 6
         assert cache.get_many([*answers, key(9), key(0)]) == answers
 
 
 def test_many_at_once(tmp_path):
     with AnswerCache(tmp_path / "cache.sqlite") as cache:
-        cache.put_many({key(number): CachedAnswer(number % 8) for number in range(1700)})
+        cache.put_many({key(number): Answer(number % 8) for number in range(1700)})
         found = cache.get_many(key(number) for number in range(-100, 1800))
-        assert found == {key(number): CachedAnswer(number % 8) for number in range(1700)}
+        assert found == {key(number): Answer(number % 8) for number in range(1700)}
 
 
 def test_accidents_are_never_kept(tmp_path):
     kinds = ["timeout", "died", "memory", "rate limit", "exception", "none", "no_op", "not text", "unknown word", "something new"]
     with AnswerCache(tmp_path / "cache.sqlite") as cache:
-        cache.put_many({key(kind): CachedAnswer(None, kind, "why") for kind in kinds})
+        cache.put_many({key(kind): Answer(None, kind, "why") for kind in kinds})
         kept = {answer.kind for answer in cache.get_many(map(key, kinds)).values()}
         assert kept == {"exception", "none", "no_op", "not text", "unknown word"}
-        for wrong in (CachedAnswer(None), CachedAnswer(1, "none"), CachedAnswer(1, optimal=(2, 3))):
+        for wrong in (Answer(None), Answer(1, "none"), Answer(1, optimal=(2, 3))):
             with pytest.raises(ValueError, match="an answer has an action"):
                 cache.put_many({key(0): wrong})
 
@@ -75,8 +77,8 @@ def test_threads_share_one(tmp_path):
         def work(thread):
             try:
                 for number in range(40):
-                    cache.put_many({key(number): CachedAnswer(number % 8), key(f"{thread} {number}"): CachedAnswer(thread)})
-                    assert cache.get_many([key(f"{thread} {number}")]) == {key(f"{thread} {number}"): CachedAnswer(thread)}
+                    cache.put_many({key(number): Answer(number % 8), key(f"{thread} {number}"): Answer(thread)})
+                    assert cache.get_many([key(f"{thread} {number}")]) == {key(f"{thread} {number}"): Answer(thread)}
             except Exception as error:
                 failures.append(error)
 
@@ -90,15 +92,16 @@ def test_threads_share_one(tmp_path):
 
 WRITER = """
 import sys
-from agent.answer_cache import AnswerCache, CachedAnswer
+from agent.answer_cache import AnswerCache
+from agent.oracle import Answer
 from tests.agent.test_answer_cache import key
 path, name, batches = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 with AnswerCache(path) as cache:
     for batch in range(batches):
-        mine = {key(f"{name} {batch} {number}"): CachedAnswer(number % 8, optimal=(number % 8,)) for number in range(20)}
-        cache.put_many({**mine, key(batch): CachedAnswer(batch % 8)})
+        mine = {key(f"{name} {batch} {number}"): Answer(number % 8, optimal=(number % 8,)) for number in range(20)}
+        cache.put_many({**mine, key(batch): Answer(batch % 8)})
         print(batch, flush=True)
 """
 
@@ -123,7 +126,7 @@ def test_processes_share_one(tmp_path):
     with AnswerCache(path) as cache:
         assert len(cache) == 3 * 150 * 20 + 150
         found = cache.get_many(key(f"{name} {batch} 7") for name in "abc" for batch in range(150))
-        assert len(found) == 450 and set(found.values()) == {CachedAnswer(7, optimal=(7,))}
+        assert len(found) == 450 and set(found.values()) == {Answer(7, optimal=(7,))}
     assert [file.name for file in tmp_path.iterdir()] == ["cache.sqlite"]
 
 
@@ -152,7 +155,7 @@ def test_sigkill_loses_nothing_that_was_put(tmp_path):
 def test_foreign_and_broken_files(tmp_path):
     good = tmp_path / "good.sqlite"
     with AnswerCache(good) as cache:
-        cache.put_many({key(number): CachedAnswer(1) for number in range(2000)})
+        cache.put_many({key(number): Answer(1) for number in range(2000)})
     content = good.read_bytes()
     for name, broken, message in (
         ("empty", b"", "not a cache of answers"),
@@ -186,17 +189,17 @@ def test_foreign_and_broken_files(tmp_path):
 )  # fmt: skip
 def test_values_are_not_taken_on_trust(tmp_path, values):
     with AnswerCache(tmp_path / "cache.sqlite", 8) as cache:
-        cache.put_many({key(1): CachedAnswer(7)})
+        cache.put_many({key(1): Answer(7)})
         connection = sqlite3.connect(tmp_path / "cache.sqlite")
         connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (key(0), *values))
         connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (key(2), *values))
         connection.commit()
         connection.close()
         with pytest.warns(RuntimeWarning, match="cache.sqlite: the answer .* can't be one to a question of 8 buttons") as warned:
-            assert cache.get_many(map(key, range(3))) == {key(1): CachedAnswer(7)}
+            assert cache.get_many(map(key, range(3))) == {key(1): Answer(7)}
         assert len(warned) == 1
-        cache.put_many({key(0): CachedAnswer(3), key(1): CachedAnswer(4)})  # which the expert was asked for again
-        assert cache.get_many(map(key, range(2))) == {key(0): CachedAnswer(3), key(1): CachedAnswer(7)}
+        cache.put_many({key(0): Answer(3), key(1): Answer(4)})  # which the expert was asked for again
+        assert cache.get_many(map(key, range(2))) == {key(0): Answer(3), key(1): Answer(7)}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +230,8 @@ def test_a_folder_that_can_not_be_made_is_told(tmp_path):
 FULL = """
 import resource, signal, sys, warnings
 from pathlib import Path
-from agent.answer_cache import AnswerCache, CachedAnswer
+from agent.answer_cache import AnswerCache
+from agent.oracle import Answer
 from tests.agent.test_answer_cache import key
 path, fill = Path(sys.argv[1]), len(sys.argv) > 2
 with warnings.catch_warnings(record=True) as caught:
@@ -246,7 +250,7 @@ with warnings.catch_warnings(record=True) as caught:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         before = 0
         for batch in range(200):
-            answers = {key(f"{batch} {number}"): CachedAnswer(number, optimal=(number, 9)) for number in range(8)}
+            answers = {key(f"{batch} {number}"): Answer(number, optimal=(number, 9)) for number in range(8)}
             kept = cache.put_many(answers)
             found = cache.get_many(answers)
             assert found == (answers if kept else {}), (batch, kept)
@@ -268,7 +272,7 @@ def check_full(path, *fill):
     (path.parent / "ballast").unlink(missing_ok=True)
     with AnswerCache(path) as cache:  # what was put before is whole, and the next run keeps answers again
         assert len(cache) == int(before)
-        cache.put_many({key("new"): CachedAnswer(1)})
+        cache.put_many({key("new"): Answer(1)})
         assert len(cache) == int(before) + 1
 
 
@@ -287,13 +291,13 @@ def test_a_full_disk_is_met_without_the_cache(tmp_path):
 
 def test_a_withdrawn_expert_has_no_answers(tmp_path):
     with AnswerCache(tmp_path / "cache.sqlite") as cache, AnswerCache(tmp_path / "cache.sqlite") as other:
-        cache.put_many({key(0): CachedAnswer(3)})
-        assert other.get_many([key(0)], "expert") == {key(0): CachedAnswer(3)}
+        cache.put_many({key(0): Answer(3)})
+        assert other.get_many([key(0)], "expert") == {key(0): Answer(3)}
         cache.withdraw("expert", "depends on a clock")
         cache.withdraw("expert", "and again")
         for one in (cache, other):  # other processes heed it, too
             assert one.get_many([key(0)], "expert") == {} and len(one) == 1
-            assert one.get_many([key(0)], "another") == one.get_many([key(0)]) == {key(0): CachedAnswer(3)}
+            assert one.get_many([key(0)], "another") == one.get_many([key(0)]) == {key(0): Answer(3)}
     with AnswerCache(tmp_path / "cache.sqlite") as cache:
         assert cache.get_many([key(0)], "expert") == {}
     with sqlite3.connect(tmp_path / "cache.sqlite") as connection:

@@ -4,14 +4,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agent.answer_cache import AnswerCache, AnswerCacheError
-from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
+from agent.labelling import MOST_AT_ONCE, Label, LabelCounts, Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
+from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
 from benchmarks.compare.latency import SlowOracle
 from pokemon_env.gym_env import PokemonEnv
 
@@ -33,7 +34,7 @@ class Counting(ExpertOracle):
             self.batches.append(numbers)
             self.threads.add(threading.get_ident())
         time.sleep(self.pause * (numbers[0] % 3))  # so that later batches come back before earlier ones
-        return [ExpertAnswer(None, "why", self.kind) if n in self.abstains else ExpertAnswer(n % 8) for n in numbers]
+        return [Answer(None, self.kind, "why") if n in self.abstains else Answer(n % 8) for n in numbers]
 
 
 def situations(numbers) -> list[Situation]:
@@ -89,6 +90,33 @@ def test_hits_count_as_labels(tmp_path):
     assert all(label.cached for label in labels[:4]) and oracle.batches == []
     counts = labeller.counts
     assert (counts.labels, counts.asked, counts.cached, counts.answered) == (4, 0, 4, 3)
+
+
+class Explaining(Counting):
+    """Gives a reason with each answer."""
+
+    def __init__(self, reason: str, abstains: Sequence[int] = ()):
+        super().__init__(abstains=abstains)
+        self.reason = reason
+
+    def label_batch(self, situations):
+        return [replace(answer, reason=self.reason) for answer in super().label_batch(situations)]
+
+
+def test_reasons_come_with_the_labels_from_the_expert_and_from_the_cache(tmp_path):
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        for cached in (False, True):
+            labels = Labeller(Explaining("left of me is a wall", abstains=[1]), cache).label(situations([0, 1]))
+            why = {"reason": "left of me is a wall", "expert": "counting", "cached": cached}
+            assert labels == [Label(0, **why), Label(None, "none", **why)]
+
+
+def test_a_reason_that_no_file_can_hold_is_escaped(tmp_path):
+    """Half a surrogate, which a policy's exception or a model's JSON may have in it, is no UTF-8."""
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        for labeller in (Labeller(Explaining("é \ud800", abstains=[1])), Labeller(Explaining("é \ud800", abstains=[1]), cache)):
+            assert [label.reason for label in labeller.label(situations([0, 1]))] == ["é \\ud800"] * 2
+        assert len(cache) == 2
 
 
 def test_accidents_are_asked_again(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.oracle import Answer, ExpertOracle, PolicyError, Situation
 from agent.policy_expert import InProcessOracle, PolicyExpert, add_optimal
 from benchmarks.compare.latency import SlowOracle
 from pokemon_env.games.tallgrass import GAME
@@ -75,8 +75,8 @@ def test_a_set_never_overrules_the_expert(visited):
     situation = visited[0][0]
     right = GAME.optimal_actions(GAME.decode_state(situation.snapshot))
     wrong = next(number for number, name in enumerate(GAME.buttons) if name.lower() not in right)
-    assert add_optimal(ExpertAnswer(wrong), situation, GAME).optimal is None
-    abstained = ExpertAnswer(None, "why", "none")
+    assert add_optimal(Answer(wrong), situation, GAME).optimal is None
+    abstained = Answer(None, "none", "why")
     assert add_optimal(abstained, situation, GAME) == abstained
 
 
@@ -117,7 +117,7 @@ class Echo(ExpertOracle):
         self.most = max(self.most, self.inside)
         time.sleep(0.01)
         self.inside -= 1
-        return [ExpertAnswer(situation.snapshot[0]) for situation in situations]
+        return [Answer(situation.snapshot[0]) for situation in situations]
 
     def close(self):
         self.closed = True

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from agent.oracle import ExpertAnswer, PolicyError
+from agent.oracle import Answer, PolicyError
 from agent.policy_expert import MAX_POLICY_BYTES, InProcessOracle, PolicyExpert, find_policy
 from agent.sandbox.oracle import PolicyOracle
 from pokemon_env.games.base import GBA_BUTTONS, Game
@@ -33,7 +33,7 @@ def returning(expression: str) -> str:
 
 @pytest.mark.parametrize("number, name", list(enumerate(GAME.buttons)))
 def test_each_button_is_an_answer(expert_of, number, name):
-    assert expert_of(returning(repr(name.lower()))).label(STATE) == ExpertAnswer(number)
+    assert expert_of(returning(repr(name.lower()))).label(STATE) == Answer(number)
 
 
 def test_case_and_blanks_do_not_matter(expert_of):
@@ -176,7 +176,7 @@ OPENED = pytest.mark.parametrize("opened", [open_in_process, open_in_sandbox])
 def test_a_byte_order_mark_is_read(tmp_path):
     path = tmp_path / "CLOCK_SET.py"
     path.write_bytes(b"\xef\xbb\xbf" + returning("'up'").encode())
-    assert PolicyExpert(path, GAME).label(STATE) == ExpertAnswer(4)
+    assert PolicyExpert(path, GAME).label(STATE) == Answer(4)
     open_in_sandbox(path)
 
 

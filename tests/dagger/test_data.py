@@ -52,7 +52,7 @@ def create(path, **more):
 
 def step(value, episode, t, iteration=0, **more):
     """A row that can be told by its value."""
-    return Row(noise(value), value % 8, iteration, episode, t, **{"label": Label(value % 8, "expert"), **more})
+    return Row(noise(value), value % 8, iteration, episode, t, **{"label": Label(value % 8, expert="expert"), **more})
 
 
 def fill(data, iteration, lengths=(4, 3)):
@@ -98,7 +98,8 @@ def test_codec_refuses():
 def test_every_row_comes_back(tmp_path, screens):
     pictures, snapshots = screens
     labels = [
-        Label(3, "expert 1", optimal=(3, 5)), None, Label(None, "expert 2", "timeout"), Label(0, "expert 1", cached=True),
+        Label(3, expert="expert 1", optimal=(3, 5)), None, Label(None, "timeout", "was too slow", expert="expert 2"),
+        Label(0, None, "the desk is above", expert="expert 1", cached=True),
     ]  # fmt: skip
     with create(tmp_path / "data.sqlite", facts={"game": "tallgrass"}) as data:
         rows = [
@@ -123,7 +124,10 @@ def test_every_row_comes_back(tmp_path, screens):
         assert [names[number] if number >= 0 else None for number in columns["expert"][:4]] == [
             "expert 1", None, "expert 2", "expert 1",
         ]  # fmt: skip
-        assert names[columns["reason"][2]] == "timeout" and columns["reason"][[0, 1, 3]].tolist() == [-1] * 3
+        assert names[columns["kind"][2]] == "timeout" and columns["kind"][[0, 1, 3]].tolist() == [-1] * 3
+        assert [names[number] if number >= 0 else None for number in columns["reason"][:4]] == [
+            None, None, "was too slow", "the desk is above",
+        ]  # fmt: skip
         assert columns["cached"][:4].tolist() == [False, False, False, True]
         assert columns["reward"].tolist() == [row.reward for row in rows]
         assert columns["prev_action"].tolist() == [row.prev_action for row in rows]
@@ -181,25 +185,28 @@ def test_many_keys_are_found_again(tmp_path, monkeypatch):
 def test_answers_come_until_the_commit_and_never_after(tmp_path):
     with create(tmp_path / "data.sqlite") as data:
         ids = data.append(step(t, 0, t, label=None) for t in range(4))
-        data.set_answers(ids[1:3], [Label(6, "late", optimal=(6, 7)), Label(None, "late", "none")])
+        late = Label(None, "none", "answered None", expert="late")
+        data.set_answers(ids[1:3], [Label(6, expert="late", optimal=(6, 7)), late])
         assert data.columns(["label"])["label"].tolist() == [-1, 6, -1, -1]
         data.commit(0)
         with pytest.raises(DaggerDataError, match="row 0 .* a committed row never changes"):
-            data.set_answers([0], [Label(1, "late")])
+            data.set_answers([0], [Label(1, expert="late")])
     with DaggerData(tmp_path / "data.sqlite", "read") as data:
-        columns = data.columns(["label", "status", "optimal"])
+        columns = data.columns(["label", "status", "optimal", "kind", "reason"])
         assert columns["status"].tolist() == [Status.NOT_ASKED, Status.VALID, Status.ABSTAINED, Status.NOT_ASKED]
+        assert [data.names[columns[name][2]] for name in ("kind", "reason")] == ["none", "answered None"]
+        assert columns["reason"].tolist()[:2] == [-1, -1]
         assert columns["optimal"].tolist() == [0, 0b11000000, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (step(0, 0, 0, label=Label(8, "e")), "not of 0 to 7"),
-        (step(0, 0, 0, label=Label(1, "e", optimal=(2,))), "not among its optimal"),
-        (step(0, 0, 0, label=Label(1, "e", optimal=(1, 9))), "not of 0 to 7"),
-        (step(0, 0, 0, label=Label(None, "e")), "needs its kind"),
-        (step(0, 0, 0, label=Label(1, "e", "none")), "no kind"),
+        (step(0, 0, 0, label=Label(8, expert="e")), "not of 0 to 7"),
+        (step(0, 0, 0, label=Label(1, expert="e", optimal=(2,))), "not among its optimal"),
+        (step(0, 0, 0, label=Label(1, expert="e", optimal=(1, 9))), "not of 0 to 7"),
+        (step(0, 0, 0, label=Label(None, expert="e")), "needs its kind"),
+        (step(0, 0, 0, label=Label(1, "none", expert="e")), "no kind"),
         (Row(noise(0), -1, 0, 0, 0), "actions -1"),
         (Row(noise(0), 0, 0, 0, 0, prev_action=8), "and 8"),
         (Row(noise(0), 0, 0, 0, 1), "step 1 of episode 0 can't follow step -1"),
@@ -213,6 +220,25 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, row, message):
         with pytest.raises(DaggerDataError, match=message):
             data.append([row])
         assert len(data) == 1
+
+
+def test_a_row_that_is_not_asked_has_no_reason(tmp_path):
+    path = tmp_path / "data.sqlite"
+    with create(path) as data:
+        data.append([step(0, 0, 0, label=None), step(1, 0, 1)])
+        data.commit(0)
+    with pytest.raises(DaggerDataError, match=r"is damaged \(rows, id 0: reason can't be what it is\)"):
+        DaggerData(changed(path, "UPDATE rows SET reason = 0 WHERE id = 0"), "read")
+
+
+def test_a_name_that_can_not_be_stored_leaves_the_file_whole(tmp_path):
+    with create(tmp_path / "data.sqlite") as data:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="surrogates not allowed"):
+                data.append([step(0, 0, 0, label=Label(None, "none", "\ud800", expert="expert"))])
+        fill(data, 0)
+    with DaggerData(tmp_path / "data.sqlite", "read") as data:
+        assert len(data) == 7 and data.names == ["expert", "none"]
 
 
 def test_interleaved_episodes_and_their_stacks(tmp_path):
@@ -276,7 +302,7 @@ def test_truncate_goes_back_to_a_commit(tmp_path):
             rows.append(len(data))
         with pytest.raises(DaggerDataError, match="no commit ended with 6 rows, only with 5, 11, 18, 26"):
             data.truncate(6)
-        data.append([step(5, 100, 0, 4, label=Label(1, "another"))])
+        data.append([step(5, 100, 0, 4, label=Label(1, expert="another"))])
         data.truncate(rows[1])
         assert (len(data), data.digest(), data.next_episode) == (rows[1], digests[1], 4)
     with DaggerData(tmp_path / "a.sqlite") as data:
@@ -301,10 +327,10 @@ def test_digest_tells_contents_apart(tmp_path):
 
     same = digest("0", step(1, 0, 0))
     assert digest("1", step(1, 0, 0)) == same
-    assert digest("2", step(1, 0, 0, label=Label(1, "expert", cached=True))) == same  # asked or known: nothing else is learnt
+    assert digest("2", step(1, 0, 0, label=Label(1, expert="expert", cached=True))) == same  # asked or known: the same is learnt
     others = [
-        digest("3", step(1, 0, 0, label=Label(2, "expert"))),
-        digest("4", step(1, 0, 0, label=Label(1, "expert", optimal=(1, 2)))),
+        digest("3", step(1, 0, 0, label=Label(2, expert="expert"))),
+        digest("4", step(1, 0, 0, label=Label(1, expert="expert", optimal=(1, 2)))),
         digest("5", step(9, 0, 0)),
         digest("6", step(1, 0, 0, snapshot=b"1")),
         digest("7", step(1, 0, 0, snapshot=b"2")),
@@ -312,8 +338,11 @@ def test_digest_tells_contents_apart(tmp_path):
         digest("9", step(1, 0, 0, reward=1.0)),
         digest("10", step(1, 0, 0), end=3),
         digest("11", step(1, 0, 0), step(1, 0, 1)),
+        digest("12", step(1, 0, 0, label=Label(1, None, "one", expert="expert"))),
+        digest("13", step(1, 0, 0, label=Label(1, None, "two", expert="expert"))),
+        digest("14", step(1, 0, 0, label=Label(1, None, "expert", expert="expert"))),  # no other name than without
     ]
-    assert len({same, *others}) == 10
+    assert len({same, *others}) == 13
 
 
 def test_demonstrations(tmp_path, screens):
@@ -409,7 +438,7 @@ def test_foreign_and_broken_files(tmp_path):
     path = tmp_path / "foreign.sqlite"
     for statement, message in (
         ("CREATE TABLE t (a)", "SQLite file, but not a data set"),
-        ("PRAGMA application_id = 1413956676", "schema version 0, this program reads 1"),
+        ("PRAGMA application_id = 1413956676", "schema version 0, this program reads 1 and 2"),
     ):
         connection = sqlite3.connect(path)
         connection.execute(statement)
@@ -478,7 +507,9 @@ def test_a_view_in_a_tables_place_is_not_read(tmp_path):
 
 WRONG_VALUES = [
     ("rows", "label", 8), ("rows", "label", -1), ("rows", "label", "x"), ("rows", "label", 1.5), ("rows", "label", None),
-    ("rows", "action", 60), ("rows", "action", 70000), ("rows", "status", 3), ("rows", "status", 1), ("rows", "reason", 0),
+    ("rows", "action", 60), ("rows", "action", 70000), ("rows", "status", 3), ("rows", "status", 1), ("rows", "status", 2),
+    ("rows", "kind", 0), ("rows", "kind", 2), ("rows", "kind", -1), ("rows", "kind", "x"),
+    ("rows", "reason", 2), ("rows", "reason", -1), ("rows", "reason", "x"), ("rows", "reason", 0.5), ("rows", "reason", b"x"),
     ("rows", "optimal", 0), ("rows", "optimal", 1 << 8), ("rows", "optimal", 1 << 7), ("rows", "expert", 5),
     ("rows", "expert", None),
     ("rows", "previous", 5), ("rows", "previous", -1), ("rows", "frame", 999), ("rows", "frame", b"x"), ("rows", "frame", 0.5),
@@ -496,7 +527,8 @@ def test_values_are_not_taken_on_trust(tmp_path, table, column, value):
     path = tmp_path / "data.sqlite"
     with create(path) as data:
         first = noise(0)
-        data.append(step(t, 0, t, label=Label(t % 8, "expert", optimal=(t % 8, (t + 1) % 8))) for t in range(4))
+        labels = [Label(t, None, "why", expert="expert", optimal=(t, t + 1)) for t in range(4)]
+        data.append(step(t, 0, t, label=label) for t, label in enumerate(labels))
         data.end_episode(0, first, True)
         data.commit(0)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -612,9 +644,10 @@ def killed_rows(iteration):
     """240 rows that fill SQLite's page cache, so that some are written before the commit."""
     rng = np.random.default_rng(iteration)
     pictures = rng.integers(0, 256, (240, 48, 40, 3), dtype=np.uint8)
+    expert = f"expert {iteration}"
+    labels = [Label(action, None, f"{action} in {iteration}" if action % 3 else None, expert=expert) for action in range(7)]
     return [
-        Row(pictures[t], t % 8, iteration, iteration, t, label=Label(t % 7, f"expert {iteration}"), snapshot=bytes([iteration, t]))
-        for t in range(240)
+        Row(pictures[t], t % 8, iteration, iteration, t, label=labels[t % 7], snapshot=bytes([iteration, t])) for t in range(240)
     ]
 
 
@@ -692,7 +725,7 @@ def test_an_iteration_costs_the_same_however_much_is_there(tmp_path):
             rng = np.random.default_rng(iteration)
             before = written()
             rows = (
-                Row(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), 0, iteration, iteration, t, label=Label(0, "e"))
+                Row(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), 0, iteration, iteration, t, label=Label(0, expert="e"))
                 for t in range(100)
             )
             data.append(rows)
@@ -710,11 +743,11 @@ def test_labels_of_a_withdrawn_expert_do_not_count(tmp_path):
     path = tmp_path / "d.sqlite"
     with create(path) as data:
         rows = [
-            Label(1, "good", optimal=(1, 2)),
-            Label(2, "bad", optimal=(2, 3)),
-            Label(None, "bad", "none"),
+            Label(1, expert="good", optimal=(1, 2)),
+            Label(2, None, "it seemed so", expert="bad", optimal=(2, 3)),
+            Label(None, "none", "answered None", expert="bad"),
             None,
-            Label(4, "bad"),
+            Label(4, expert="bad"),
         ]
         data.append(step(t, 0, t, label=label) for t, label in enumerate(rows))
         data.commit(0)
@@ -727,10 +760,11 @@ def test_labels_of_a_withdrawn_expert_do_not_count(tmp_path):
     for mode in ("read", "open"):
         with DaggerData(path, mode) as data:
             assert data.withdrawn == {"bad": "depends on a clock"}
-            columns = data.columns(("label", "status", "optimal", "reason", "expert"), start=0)
+            columns = data.columns(("label", "status", "optimal", "kind", "reason", "expert"), start=0)
             assert columns["status"][:5].tolist() == [Status.VALID, Status.WITHDRAWN, Status.WITHDRAWN, Status.NOT_ASKED, 3]
             assert columns["label"][:5].tolist() == [1, -1, -1, -1, -1] and columns["optimal"][:5].tolist() == [6, 0, 0, 0, 0]
-            assert columns["reason"][:5].tolist() == [-1] * 5 and columns["expert"][1] == columns["expert"][4]
+            assert columns["kind"][:5].tolist() == columns["reason"][:5].tolist() == [-1] * 5
+            assert columns["expert"][1] == columns["expert"][4]
             assert data.columns(["label"], start=4)["label"].tolist()[0] == -1
             assert data._connection.execute("SELECT * FROM rows WHERE id < 5 ORDER BY id").fetchall() == stored  # none has changed
     with DaggerData(path, "open") as data:

@@ -8,7 +8,7 @@ import torch
 
 from agent.labelling import Label, Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertAnswer, ExpertOracle
+from agent.oracle import Answer, ExpertOracle
 from common.episodes import EpisodeSpec
 from common.networks import TileCNN
 from common.policies import NetworkPolicy, Policy, RandomPolicy
@@ -54,7 +54,7 @@ class Abstains(ExpertOracle):
     identity = "abstains"
 
     def label_batch(self, situations):
-        return [ExpertAnswer(None, "no idea", "none")] * len(situations)
+        return [Answer(None, "none", "no idea")] * len(situations)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_student_that_remembers_sees_what_the_expert_does(data, envs, oracle, 
 
     def at_times(situations):
         return [
-            ExpertAnswer(None, "no idea", "none") if zlib.crc32(situation.snapshot) % 2 else answer
+            Answer(None, "none", "no idea") if zlib.crc32(situation.snapshot) % 2 else answer
             for situation, answer in zip(situations, label(situations), strict=True)
         ]
 
@@ -191,10 +191,10 @@ def test_a_stuck_student_s_situation_is_one_question(data, envs, oracle):
     assert rollout.repeats > 50 and rollout.repeat_rate == rollout.repeats / 60
     assert new[0] == 0 and (np.diff(new) > 0).all()
     # What the expert answered while he acted is no question any more, nor is what has an answer by now.
-    data.set_answers(new[:1], [Label(0, "somebody")])
+    data.set_answers(new[:1], [Label(0, expert="somebody")])
     assert unanswered(data, rollout.ids).tolist() == new[1:].tolist()
     assert len(unanswered(data, rollout.ids, repeats=True)) == len(rollout.ids) - 1  # all but the one that has an answer
-    data.set_answers(new, [Label(0, "somebody")] * len(new))
+    data.set_answers(new, [Label(0, expert="somebody")] * len(new))
     assert len(unanswered(data, rollout.ids)) == 0 == len(unanswered(data, rollout.ids[:0]))
 
 
@@ -231,9 +231,9 @@ def test_equal_pictures_of_two_episodes_are_two_questions_if_the_expert_is_told_
     assert unanswered(data, ids).tolist() == [0, 2, 4, 5]
     assert unanswered(data, ids, frame_stack=2).tolist() == [0, 2, 3, 4, 5]
     assert unanswered(data, ids, frame_stack=None).tolist() == ids.tolist()
-    data.set_answers([3], [Label(1, "somebody")])  # a later one has its answer: the earlier ones need none
+    data.set_answers([3], [Label(1, expert="somebody")])  # a later one has its answer: the earlier ones need none
     assert unanswered(data, ids).tolist() == [2, 4, 5]
-    data.set_answers([4], [Label(None, "somebody", "timeout")])
+    data.set_answers([4], [Label(None, "timeout", expert="somebody")])
     assert unanswered(data, ids).tolist() == [2, 5]
 
 
@@ -247,7 +247,7 @@ def test_whose_pictures_tell_all():
 
 def test_questions_of_a_later_rollout_are_new(data, envs, oracle):
     first = play(data, envs, Labeller(oracle), Always("SELECT"), beta=0.0, steps=5)
-    data.set_answers(first.ids, [Label(0, "somebody")] * len(first.ids))
+    data.set_answers(first.ids, [Label(0, expert="somebody")] * len(first.ids))
     data.commit(0)
     second = play(data, envs, Labeller(oracle), Always("SELECT"), beta=0.0, steps=5, iteration=1)
     new = unanswered(data, second.ids)

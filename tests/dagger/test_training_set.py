@@ -34,7 +34,7 @@ def extend(data, episodes, iteration):
     for episode in episodes:
         number = data.next_episode
         for t, (value, label) in enumerate(episode):
-            answer = None if label is None else Label(None, "e", "none") if label < 0 else Label(label, "e")
+            answer = None if label is None else Label(None, "none", expert="e") if label < 0 else Label(label, expert="e")
             data.append([Row(screen(value), 0, iteration, number, t, label=answer)])
     data.commit(iteration)
 
@@ -54,7 +54,7 @@ def test_batches_of_screens(tmp_path):
             for t in range(30):
                 label = int(rng.integers(8))
                 optimal = (label, (label + 1) % 8) if t % 2 else None
-                data.append([Row(picture, 0, 0, 0, t, label=Label(label, "e", optimal=optimal) if t % 3 else None)])
+                data.append([Row(picture, 0, 0, 0, t, label=Label(label, expert="e", optimal=optimal) if t % 3 else None)])
                 screens.append(picture)
                 labels.append(label)
                 picture = env.step(int(rng.integers(8)))[0]
@@ -169,7 +169,7 @@ def test_refresh_takes_in_rows_and_late_answers(tmp_path):
         training.refresh()
         assert len(training) == 2
         assert training.observations([3])[0, 0, 0, 0] == 9  # can be looked at before it is asked about
-        data.set_answers(ids[:1], [Label(7, "e")])
+        data.set_answers(ids[:1], [Label(7, expert="e")])
         training.refresh()
         assert training.valid_ids.tolist() == [0, 1, 2]
         data.commit(1)
@@ -209,7 +209,7 @@ def test_arguments_are_checked(tmp_path, monkeypatch):
 def test_withdrawn_labels_are_never_drawn(tmp_path):
     with DaggerData(tmp_path / "d.sqlite", "create", milestone="CLOCK_SET", buttons=BUTTONS) as data:
         for t in range(40):
-            data.append([Row(screen(t), 0, 0, 0, t, label=Label(t % 8, "bad" if t % 2 else "good"))])
+            data.append([Row(screen(t), 0, 0, 0, t, label=Label(t % 8, expert="bad" if t % 2 else "good"))])
         data.commit(0)
         training = TrainingSet(data, plain, sampling="balanced")
         assert len(training) == 40 and training.get([1]).actions.tolist() == [1]

@@ -855,7 +855,7 @@ def test_abstentions_are_counted_and_never_learned_from(learn, monkeypatch):
     sampled, sample = [], TrainingSet.sample_ids
     monkeypatch.setattr(TrainingSet, "sample_ids", lambda *args: sampled.append(sample(*args)) or sampled[-1])
     result = learn(policy_dir=write_policy(AT_A_LOSS), n_iterations=3)
-    columns = rows("status", "label", "reason", "action")
+    columns = rows("status", "label", "kind", "reason", "action")
     drawn = np.unique(np.concatenate(sampled))
     assert (columns["status"][drawn] == Status.VALID).all() and (columns["label"][drawn] == 4).all()
     gone = columns["status"] == Status.ABSTAINED
@@ -863,7 +863,10 @@ def test_abstentions_are_counted_and_never_learned_from(learn, monkeypatch):
     assert set(labels["abstained"]) == {"none", "exception"} and sum(labels["abstained"].values()) == gone.sum() > 0
     assert labels["answered"] + gone.sum() == labels["labels"] and (columns["label"][gone] == -1).all()
     with DaggerData("models/dagger_pokemon_data.sqlite", "read") as data:
-        assert {data.names[number] for number in columns["reason"][gone]} == {"none", "exception"}
+        names = np.array(data.names)
+    why = set(zip(names[columns["kind"][gone]], names[columns["reason"][gone]], strict=True))
+    words = {"none": f"{MILESTONE}.py: answered None", "exception": f"{MILESTONE}.py: ValueError: no idea (line 6)"}
+    assert why == set(words.items()) and set(columns["reason"][~gone]) == {-1}
     log = scalars(result["run_name"])
     assert log["labels/abstained_none"][-1] == labels["abstained"]["none"]
     assert log["labels/abstained_exception"][-1] == labels["abstained"]["exception"]

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 import torch
 
-from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer
+from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import Label
-from agent.oracle import PolicyError
+from agent.oracle import Answer, PolicyError
 from agent.policy_expert import read_policy
 from common.demonstrations import DemonstrationError, Episode, load_episode, load_metadata, save_episode
 from common.networks import ImpalaCNN, TileCNN, build_network, check_plays, network_arguments
@@ -109,7 +109,8 @@ def data_set(path: Path, n_episodes: int = 2) -> Path:
     """Of episodes of four steps."""
     with DaggerData(path, "create", milestone="M", buttons=list("ABCDEFGH")) as data:
         for e in range(n_episodes):
-            data.append(Row(picture(10 * e + t), t, 0, e, t, label=Label(t, "expert"), snapshot=bytes([e, t])) for t in range(4))
+            labels = [Label(t, expert="expert") for t in range(4)]
+            data.append(Row(picture(10 * e + t), t, 0, e, t, label=labels[t], snapshot=bytes([e, t])) for t in range(4))
             data.end_episode(e, picture(10 * e + 9), True)
         data.commit(0)
     return path
@@ -126,7 +127,7 @@ def read_all(path: Path, mode="open") -> str:
 
 def cache(path: Path) -> Path:
     with AnswerCache(path) as answers:
-        answers.put_many({b"k" * 32: CachedAnswer(1)})
+        answers.put_many({b"k" * 32: Answer(1)})
     return path
 
 

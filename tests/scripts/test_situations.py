@@ -589,4 +589,4 @@ def test_a_job_that_is_suspended_blames_no_policy(here):
     """SLURM's gang scheduling stops all processes of a job, a laptop its containers: an answer under way was "too slow"."""
     (here / "P.py").write_text("def run(state):\n    for _ in range(8_000_000):\n        pass\n    return 'up'\n")
     with script("-c", "import sys" + FREEZE, here / "P.py", cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout.read().startswith("ExpertAnswer(action=4, reason=None")
+        assert process.stdout.read().startswith("Answer(action=4, kind=None")

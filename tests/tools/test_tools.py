@@ -53,8 +53,8 @@ def dagger(tmp_path_factory, screens, demonstrations) -> Path:
     """The demonstrations, and an iteration of two episodes that were played at once; the second one's end is not known."""
     path = tmp_path_factory.mktemp("dagger") / "data.sqlite"
     labels = [
-        Label(4, "policy 1", optimal=(4, 6)), Label(None, "policy 1", "exception"), None, Label(0, "policy 1", cached=True),
-        Label(None, "policy 1", "timeout"),
+        Label(4, expert="policy 1", optimal=(4, 6)), Label(None, "exception", "ValueError: \0 [b]\n(line 3)", expert="policy 1"),
+        None, Label(0, None, "a wall is left", expert="policy 1", cached=True), Label(None, "timeout", expert="policy 1"),
     ]  # fmt: skip
     with DaggerData(path, "create", milestone="STARTER_CHOSEN", buttons=BUTTONS) as data:
         data.add_demonstrations(sorted(demonstrations.glob("*.npz")))
@@ -75,7 +75,8 @@ def test_describe_dagger(dagger, screens, capsys):
     assert (found["kind"], found["milestones"], found["rows"], found["episodes"]) == ("DAgger", ["STARTER_CHOSEN"], 20, 4)
     assert found["status"] == {"valid": 13, "abstained": 5, "not asked": 2, "withdrawn": 0}
     assert found["sources"] == {"rollout": 10, "demonstration": 10}
-    assert found["abstained_by_reason"] == {"exception": 2, "timeout": 2, "not recorded": 1}
+    assert found["abstained_by_kind"] == {"exception": 2, "timeout": 2, "not recorded": 1}
+    assert found["reasons_of_abstentions"] == {"ValueError: \0 [b]\n(line 3)": 2} and found["with_reason"] == 4
     assert found["experts"] == {"demonstrations by policy": 10, "policy 1": 8}
     assert (found["cached"], found["with_optimal_set"]) == (2, 2)
     assert found["buttons"]["UP"] == {"labels": 5, "share": 5 / 13, "pressed": 4, "pressed_share": 0.2}
@@ -101,6 +102,7 @@ def test_describe_dagger(dagger, screens, capsys):
     print_description(found)
     said = capsys.readouterr().out
     assert "abstained: timeout" in said and "distinct pictures with a label, by episode" in said
+    assert "why: ValueError:   [b] (line 3) " in said
 
 
 def test_describe_demonstrations(demonstrations, dagger, tmp_path):
@@ -174,7 +176,7 @@ def test_export_of_demonstrations_is_lossless(demonstrations, screens, minari):
     assert not second.terminations.any() and second.truncations.tolist() == [False] * 5 + [True]
     assert first.infos["label"].tolist() == [4, -1, 4, 0, -1]
     assert text(first.infos["status"]) == ["valid", "abstained", "valid", "valid", "not asked"]
-    assert text(first.infos["reason"]) == ["", "not recorded", "", "", ""]
+    assert text(first.infos["kind"]) == ["", "not recorded", "", "", ""] and set(text(first.infos["reason"])) == {""}
     assert set(text(second.infos["expert"][:6])) == {"demonstrations by policy"}
     assert first.infos["prev_action"].tolist() == [-1, 4, 1, 7, 0]
     assert set(second.infos["world"].tolist()) == {9} and all(len(values) == 7 for values in second.infos.values())
@@ -193,7 +195,8 @@ def test_export_of_dagger_is_lossless(dagger, screens, minari):
     infos = played.infos
     assert infos["label"].tolist() == [4, -1, -1, 0, -1, -1]
     assert text(infos["status"]) == ["valid", "abstained", "not asked", "valid", "abstained", "not asked"]
-    assert text(infos["reason"]) == ["", "exception", "", "", "timeout", ""]
+    assert text(infos["kind"]) == ["", "exception", "", "", "timeout", ""]
+    assert text(infos["reason"]) == ["", "ValueError: \\0 [b]\n(line 3)", "", "a wall is left", "", ""]
     assert text(infos["expert"]) == ["policy 1", "policy 1", "", "policy 1", "policy 1", ""]
     assert infos["optimal"].tolist() == [0b1010000, 0, 0, 0, 0, 0] and infos["cached"].tolist() == [False] * 3 + [
         True,
@@ -254,7 +257,7 @@ def test_withdrawn_labels_are_told_and_not_exported(dagger, tmp_path, minari, ca
         data.withdraw("policy 1", "depends on a clock")
     found = describe(path)
     assert found["status"] == {"valid": 9, "abstained": 1, "not asked": 2, "withdrawn": 8}
-    assert found["abstained_by_reason"] == {"not recorded": 1} and found["with_optimal_set"] == 0
+    assert found["abstained_by_kind"] == {"not recorded": 1} and found["with_optimal_set"] == 0
     assert sum(button["labels"] for button in found["buttons"].values()) == 9 and found["iterations"][1]["withdrawn"] == 8
     print_description(found)
     assert "rows, withdrawn" in capsys.readouterr().out
@@ -262,3 +265,4 @@ def test_withdrawn_labels_are_told_and_not_exported(dagger, tmp_path, minari, ca
     infos = list(minari.load_dataset("withdrawn-v0").iterate_episodes())[2].infos
     assert text(infos["status"]) == ["withdrawn", "withdrawn", "not asked", "withdrawn", "withdrawn", "not asked"]
     assert set(infos["label"].tolist()) == {-1} and set(infos["optimal"].tolist()) == {0}
+    assert set(text(infos["kind"])) == set(text(infos["reason"])) == {""}

@@ -159,7 +159,10 @@ HOSTILE = {
         {"protocol"},
     ),
     "patches what judges it": (
-        doing(f"{MODULES}['__main__'].judge_answer = lambda answer, buttons: ('explode', None, None)"),
+        doing(
+            f"Answer = {MODULES}['agent.oracle'].Answer",
+            f"{MODULES}['__main__'].judge_answer = lambda answer, actions: Answer(None, 'explode', 'why')",
+        ),
         {"protocol"},
     ),
     "patches json": (doing(f"{MODULES}['__main__']._encode = lambda content: '[]'"), {"protocol"}),
