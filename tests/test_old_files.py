@@ -125,14 +125,14 @@ def test_data_set(old):
     with DaggerData(old / "models" / "dagger_pokemon_data.sqlite", "read") as data:
         assert (data.milestone, data.buttons, data.facts["game"]) == (MILESTONE, BUTTONS, "tallgrass")
         assert (len(data), data.iterations, data.withdrawn) == (51, {-1: 31, 1: 51}, {})
-        rows = data.columns(["action", "label", "status", "optimal", "source", "beta", "iteration", "step", "reason", "expert"])
+        rows = data.columns(["action", "label", "status", "optimal", "source", "beta", "iteration", "step", "kind", "expert"])
         assert rows["action"].tolist()[:31] == PRESSED and rows["label"].tolist() == SHOWN + LABELS
         assert rows["optimal"].tolist()[31:] == OPTIMAL
         assert np.flatnonzero(rows["status"] == Status.ABSTAINED).tolist() == ABSTAINED
         assert (rows["source"] == Source.DEMONSTRATION).tolist() == [True] * 31 + [False] * 20
         assert rows["beta"].tolist() == [1.0] * 31 + [1 - 1 / 3] * 20 and rows["iteration"].tolist() == [-1] * 31 + [1] * 20
         names = data.names
-        assert {names[number] for number in rows["reason"][ABSTAINED]} == {"exception"}
+        assert {names[number] for number in rows["kind"][ABSTAINED]} == {"exception"}
         assert {names[number] for number in rows["expert"][ABSTAINED]} == {EXPERT}
         shown = load_episode(old / "expert_data" / "episode_0001.npz").observations[:-1]
         assert np.array_equal(data.frames(np.arange(31)), shown)
