@@ -164,6 +164,7 @@ from common.pipeline_folder import (
 from common.pipeline_progress import PipelineProgress
 from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record, now
 from common.pipeline_report import write_report
+from common.plain_text import in_one_line
 from common.run_logging import finish_run, print_table, start_run
 from common.run_names import RunError, resumed_run, run_folder
 from common.script_runs import ScriptFailed, last_lines, run_script
@@ -636,7 +637,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main(args))
     except USER_ERRORS as error:
-        sys.exit(f"auto_dagger_pipeline.py: {error}")
+        sys.exit(f"auto_dagger_pipeline.py: {in_one_line(error)}")
     except KeyboardInterrupt:  # before the work heeds it, or the second one
         print("auto_dagger_pipeline.py: interrupted", file=sys.stderr)
         sys.exit(130)

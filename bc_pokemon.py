@@ -217,6 +217,7 @@ from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
 from common.numbered_checkpoints import NumberedCheckpoints
 from common.plain_names import is_plain_name
+from common.plain_text import in_one_line
 from common.preprocessing import random_shift
 from common.run_logging import (
     ProgressReport,
@@ -886,7 +887,7 @@ if __name__ == "__main__":
     try:
         results = main(args)
     except USER_ERRORS as error:
-        sys.exit(f"bc_pokemon.py: {error}")
+        sys.exit(f"bc_pokemon.py: {in_one_line(error)}")
     except KeyboardInterrupt:  # before training heeds it, or the second one
         print("bc_pokemon.py: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -126,6 +126,7 @@ from common.demonstrations import (
 )
 from common.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
+from common.plain_text import in_one_line
 from common.press_journal import PressJournal
 from common.run_logging import ProgressReport, plain_console, print_table
 from common.stop_request import StopRequest
@@ -525,7 +526,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
     print_table(table)
     for name, tally in tallies.items():
         for reason, count in tally.reasons.most_common(3):
-            console.print(f"{name}: abstained {count} times: {reason}", markup=False)
+            console.print(f"{name}: abstained {count} times: {in_one_line(reason)}", markup=False)
 
 
 @contextmanager
@@ -608,5 +609,5 @@ if __name__ == "__main__":
         DemonstrationError, EmulatorError, MilestoneAlreadyCompleted, MilestoneConfigError, PolicyError,
         SandboxError, StartStateError, OSError, ValueError,
     ) as error:  # fmt: skip
-        print(f"collect_expert_data.py: {error}", file=sys.stderr)
+        print(f"collect_expert_data.py: {in_one_line(error)}", file=sys.stderr)
         sys.exit(2)

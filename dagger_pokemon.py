@@ -280,6 +280,7 @@ from common.learner import DivergedError, Learner
 from common.milestone_config import MilestoneConfigError, limits_of_game
 from common.networks import PolicyNetwork, make_network
 from common.numbered_checkpoints import NumberedCheckpoints
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
 from common.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
 from common.statistics import rate_text, wilson_interval
@@ -1093,7 +1094,7 @@ if __name__ == "__main__":
     try:
         results = main(args)
     except USER_ERRORS as error:
-        sys.exit(f"dagger_pokemon.py: {error}")
+        sys.exit(f"dagger_pokemon.py: {in_one_line(error)}")
     except KeyboardInterrupt:  # before training heeds it, or the second one
         print("dagger_pokemon.py: interrupted", file=sys.stderr)
         sys.exit(130)

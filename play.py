@@ -81,6 +81,7 @@ from common.checkpoints import CheckpointError, build_network, check_plays, load
 from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
 from common.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
 from common.flags import out_of_range
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport, print_table
 from common.statistics import rate_text
 from pokemon_env.emulator import EmulatorError, Rom
@@ -330,7 +331,7 @@ if __name__ == "__main__":
             clear_temporaries(args.output_dir)
             sys.exit(main(args))
     except (AlreadyLockedError, CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
-        sys.exit(f"play.py: {error}")
+        sys.exit(f"play.py: {in_one_line(error)}")
     except KeyboardInterrupt:
         print("play.py: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -26,6 +26,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from common.plain_names import is_plain_name
+from common.plain_text import printable
 
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
 """Where a user's own policies lie; a milestone without a file there is played by the policy shipped with the game."""
@@ -98,13 +99,13 @@ def judge_answer(answer: Any, buttons: Container[str]) -> tuple[str | None, str 
 
 def _class_name(kind: type) -> str:
     """The name as Python keeps it, whatever the class itself says."""
-    return type.__dict__["__name__"].__get__(kind)[:100]
+    return printable(type.__dict__["__name__"].__get__(kind)[:100])
 
 
 def describe_error(error: BaseException, file: str) -> str:
     """An exception of a policy in words, with the line of `file` where it came from, however hostile its class is."""
     try:
-        text = f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT]
+        text = printable(f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT])[:_TEXT_LIMIT]
     except KeyboardInterrupt:
         raise
     except BaseException as worse:  # its __str__ is the policy's code as well

@@ -37,6 +37,7 @@ from agent.policy_oracle import UNSAFE_NOTICE, SandboxedExpert, open_policy
 from agent.sandbox import SandboxError
 from common.evaluation import EvaluationStopped
 from common.files import exclusive_lock
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport
 from common.seeding import episode_rng
 from pokemon_env.emulator import EmulatorError
@@ -384,4 +385,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (EmulatorError, StartStateError, OSError, ValueError) as error:
-        sys.exit(f"start_states: {error}")
+        sys.exit(f"start_states: {in_one_line(error)}")

@@ -48,6 +48,7 @@ from benchmarks.tables import check_at_least_one, run_in_parallel, summary
 from common.checkpoints import CheckpointError, load_checkpoint
 from common.evaluation import evaluate, seeded_episodes
 from common.files import AlreadyLockedError, exclusive_lock, save_json, save_text
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport
 from pokemon_env.emulator import EmulatorError
 from pokemon_env.games.tallgrass import GAME
@@ -150,7 +151,7 @@ if __name__ == "__main__":
         with exclusive_lock(Path(args.output_dir) / ".students.lock"):
             sys.exit(main(args))
     except (AlreadyLockedError, CheckpointError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"students.py: {error}")
+        sys.exit(f"students.py: {in_one_line(error)}")
     except KeyboardInterrupt:
         print("students.py: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -24,6 +24,7 @@ from common.checkpoints import CheckpointError
 from common.evaluation import Evaluation
 from common.files import AlreadyLockedError, exclusive_lock, save_text
 from common.flags import out_of_range
+from common.plain_text import in_one_line
 from common.script_runs import ROOT, ScriptFailed
 from pokemon_env.benchmark_v1 import NotTallgrassV1
 from pokemon_env.emulator import EmulatorError
@@ -176,11 +177,11 @@ def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | N
         print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except ScriptFailed as error:
-        sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
+        sys.exit(f"{script}: {in_one_line(error)}; once that is mended, the same command goes on from here")
     except (
         ValueError, OSError, AlreadyLockedError, CheckpointError, EmulatorError, NotTallgrassV1, SandboxError, StartStateError
     ) as error:  # fmt: skip
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"{script}: {in_one_line(error)}")
 
 
 def check_at_least_one(args: Any, *names: str) -> None:

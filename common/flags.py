@@ -15,6 +15,7 @@ import tyro
 
 from common.lasting_output import outlive_output
 from common.plain_names import is_plain_name
+from common.plain_text import in_one_line
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ def _taken_over(
             check_fits(checkpoint, path, algorithm=algorithm)
         saved = saved_fields(checkpoint, path, "args", kind, strict=checkpoint.get("algorithm") in (None, algorithm))
     except CheckpointError as error:
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"{script}: {in_one_line(error)}")
     for name in (*not_resumed, *not_evaluated):
         saved.pop(name, None)
     for name, value in saved.items():

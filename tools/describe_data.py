@@ -38,6 +38,7 @@ from rich.table import Table
 from common.dagger_data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
 from common.demonstrations import NO_LABEL, DemonstrationError, episode_files, load_episode
 from common.picture_codec import picture_key
+from common.plain_text import in_one_line
 from common.run_logging import print_table
 
 STATUS_NAMES = {
@@ -232,5 +233,5 @@ if __name__ == "__main__":
     try:
         main(args)
     except (DaggerDataError, DemonstrationError, OSError) as error:
-        print(f"describe_data: {error}", file=sys.stderr)
+        print(f"describe_data: {in_one_line(error)}", file=sys.stderr)
         sys.exit(2)

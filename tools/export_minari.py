@@ -66,6 +66,7 @@ from common.dagger_data import (
 )
 from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
 from common.files import AlreadyLockedError, exclusive_lock
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport
 
 if TYPE_CHECKING:
@@ -300,5 +301,5 @@ if __name__ == "__main__":
     try:
         main(args)
     except (ExportError, AlreadyLockedError, DaggerDataError, DemonstrationError, OSError, ValueError) as error:
-        print(f"export_minari: {error}", file=sys.stderr)
+        print(f"export_minari: {in_one_line(error)}", file=sys.stderr)
         sys.exit(2)

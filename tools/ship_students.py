@@ -35,6 +35,7 @@ import torch
 
 from agent.chained_students import find_students
 from common.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from common.plain_text import in_one_line
 from pokemon_env.emulator import EmulatorError, Rom
 from pokemon_env.games import find_game
 
@@ -74,4 +75,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(args))
     except (CheckpointError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"ship_students.py: {error}")
+        sys.exit(f"ship_students.py: {in_one_line(error)}")

@@ -66,6 +66,7 @@ from common.files import AlreadyLockedError, exclusive_lock
 from common.flags import out_of_range
 from common.learner import Learner
 from common.networks import make_network
+from common.plain_text import in_one_line
 from common.run_logging import ProgressReport, print_table
 from common.utils import seed_everything, select_device, set_threads
 from pokemon_env.emulator import EmulatorError, Rom
@@ -185,4 +186,4 @@ if __name__ == "__main__":
         with exclusive_lock(path.with_name(f".{path.name}.lock")):
             sys.exit(main(args))
     except (AlreadyLockedError, CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"train_router.py: {error}")
+        sys.exit(f"train_router.py: {in_one_line(error)}")
