@@ -146,12 +146,13 @@ from agent.policy_expert import PolicyError
 from agent.policy_oracle import UNSAFE_NOTICE, open_policy_oracle
 from agent.sandbox import SandboxError, probe
 from agent.start_states import StartStateError
-from common.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
+from common.checkpoints import CheckpointError, build_network, check_fits, check_plays, load_checkpoint, saved_run_name, shown
 from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
 from common.files import clear_temporaries, save_json
 from common.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
 from common.pipeline_folder import (
     FILMS,
+    SCRIPT,
     SECONDS_FOR_ORPHANS,
     PipelineError,
     claim,
@@ -225,6 +226,7 @@ class Work:
     args: Args
     output: Path
     game: Game
+    rom_sha256: str
     name: str
     """The pipeline's name, in logs and at W&B."""
     threads: int
@@ -317,8 +319,11 @@ def play(
                 return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
         content = load_checkpoint(checkpoint)
         device = select_device(args.cuda)
+        network = build_network(content, checkpoint)
+        shape, n_buttons = envs.envs[0].observation_space.shape, len(work.game.buttons)
+        check_plays(network, checkpoint, shape, n_buttons, content.get("frame_stack", 1))
         policy = NetworkPolicy(
-            build_network(content, checkpoint).to(device),
+            network.to(device),
             device,
             deterministic=content.get("deterministic", True),
             frame_stack=content.get("frame_stack", 1),
@@ -333,6 +338,31 @@ EXPERT_FACTS = {
     "max_episode_steps": int | None,
 }  # fmt: skip
 """What is kept of an expert's evaluation, and its types."""
+
+
+def check_evaluation(facts: dict[str, Any], args: Args, entry: MilestoneEntry) -> None:
+    """Raise ValueError unless an expert can have played so, and a student's limit is what follows from it."""
+    rate, mean, std = (facts[f"expert_{name}"] for name in ("success_rate", "mean_steps", "std_steps"))
+    if facts["expert_episodes"] != args.eval_episodes or not 0 <= rate <= 1:
+        raise ValueError(f"its expert_success_rate is {rate!r} of {facts['expert_episodes']} episodes")
+    if mean is None or std is None or not (1 <= mean <= entry.max_steps and 0 <= std <= entry.max_steps):
+        raise ValueError(f"its expert_mean_steps are {mean!r}, with expert_std_steps {std!r}")
+    if facts["max_episode_steps"] != max(1, round(mean * args.step_multiplier)):
+        raise ValueError(f"its max_episode_steps is {facts['max_episode_steps']}, for an expert of {mean:.1f} steps")
+
+
+def check_student(work: Work, entry: MilestoneEntry, best: Path, final: Path) -> None:
+    """Raise CheckpointError unless the checkpoints that DAgger leaves are of one run, and of this game and milestone."""
+    wanted = {"algorithm": "dagger", "milestone": entry.id, "game": work.game.id, "buttons": list(work.game.buttons)}
+    contents = {path: load_checkpoint(path) for path in (best, final)}
+    for path, content in contents.items():
+        check_fits(content, path, rom_sha256=work.rom_sha256, **wanted)
+    if len({saved_run_name(content, path) for path, content in contents.items()}) > 1:
+        raise CheckpointError(f"{best}: is of another run than {final.name}; put the right one there, or give --overwrite")
+    counts = {"labels": (contents[final].get("labels") or {}).get("labels"), "step": contents[final].get("global_step")}
+    for name, value in counts.items():
+        if type(value) is not int or not 0 <= value < 1 << 53:
+            raise CheckpointError(f"{final}: its number of {name}s is {shown(value)}; use another checkpoint")
 
 
 def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
@@ -350,6 +380,7 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
             wrong = [name for name, kind in EXPERT_FACTS.items() if not is_of_type(facts[name], kind)]
             if wrong:
                 raise TypeError(f"its {wrong[0]} is {repr(facts[wrong[0]])[:40]}")
+            check_evaluation(facts, work.args, entry)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise MilestoneFailed(f"{path} can't be read ({error}); delete it, and the expert plays again") from error
         if expert == identity:
@@ -384,6 +415,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         for folder in (models, work.output / "dagger_videos" / entry.id):
             clear_temporaries(folder)
         if best.is_file() and final.is_file():
+            check_student(work, entry, best, final)
             return best
         flags = ["--milestone", entry.id, "--exp-name", name, "--model-dir", str(models), "--seed", str(args.seed)]
         flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
@@ -557,7 +589,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     settings = {key: value for key, value in flags.items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
     before = pipeline_to_continue(output, settings, overwrite=args.overwrite and args.milestone is None)
     if before is None:
-        name = opened.enter_context(run_folder("auto_dagger_pipeline", args.seed))
+        name = opened.enter_context(run_folder(SCRIPT, args.seed))
     else:
         name = opened.enter_context(resumed_run(before))
     os.environ["WANDB_RUN_GROUP"] = name
@@ -606,7 +638,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     pool = ThreadPoolExecutor(args.parallel_milestones, thread_name_prefix="milestone")
     try:
         with PipelineProgress(todo, args.dagger_iterations) as progress:
-            work = Work(args, output, game, name, threads, progress, lambda: stop() or stopped.is_set())
+            work = Work(args, output, game, rom.header.sha256, name, threads, progress, lambda: stop() or stopped.is_set())
             futures = [pool.submit(learn, work, entries[milestone], ids.index(milestone)) for milestone in todo]
             try:
                 for future in as_completed(futures):

@@ -253,7 +253,7 @@ def first_attempt(args: Args, milestone: str | None, there: list[dict[str, Any]]
     there: the metadata of the episodes in the folder.
     """
     same = [m for m in there if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)]
-    return max((m.get("attempt", -1) + 1 for m in same), default=0)
+    return max((m["attempt"] + 1 for m in same if m.get("attempt") is not None), default=0)
 
 
 def metadata_there(args: Args) -> list[dict[str, Any]]:

@@ -51,12 +51,14 @@ class ExpertOracle(ABC):
         identity: where its labels come from. Stable from run to run, and another one whenever labels may differ.
         concurrency: how many batches may be asked at once, from as many threads.
         needs_frame: whether situations must hold the frame.
+        asks_freely: whether a question that was answered before may be asked again: it costs little, and the answer is the same.
         withdrawn: why none of its labels can be trusted, those that it gave before included; None while they can.
     """
 
     identity: str
     concurrency: int = 1
     needs_frame: bool = False
+    asks_freely: bool = False
     withdrawn: str | None = None
 
     @abstractmethod
@@ -108,12 +110,15 @@ class InProcessOracle(ExpertOracle):
 
 
 def add_optimal(answer: ExpertAnswer, situation: Situation, game: Game) -> ExpertAnswer:
-    """The answer with all right buttons. Without them where the game does not know them, where the expert abstained, and
-    where it chose a button that is not among them: then one of the two is wrong, and the set must not overrule it.
+    """The answer with all right buttons. Without them where the game does not know them or could not be, where the expert
+    abstained, and where it chose a button that is not among them: then one of the two is wrong, and the set must not overrule it.
     """
     if answer.action is None:
         return answer
-    words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
+    try:
+        words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
+    except (LookupError, TypeError, ValueError):  # a state of a stranger's file, which the game could not be in
+        return answer
     optimal = tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
     return replace(answer, optimal=optimal) if answer.action in optimal else answer
 

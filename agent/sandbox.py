@@ -152,6 +152,8 @@ class PolicyOracle(ExpertOracle):
     Raises PolicyError if the file is missing or no text, SandboxError where there can be no sandbox.
     """
 
+    asks_freely = True
+
     def __init__(
         self,
         policy: str | os.PathLike | tuple[str | os.PathLike | None, str],

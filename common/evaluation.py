@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from common.checkpoints import CheckpointError
 from common.preprocessing import preprocess_uint8
 from common.seeding import episode_rng
 from common.statistics import rate_text, wilson_interval
@@ -292,12 +293,22 @@ class NetworkPolicy(Policy):
         training = self.network.training
         self.network.eval()
         with torch.inference_mode():
-            logits = self.network(batch).float().cpu()
+            logits = finite(self.network(batch).float().cpu())
         self.network.train(training)
         if self.deterministic:
             return logits.argmax(dim=-1).tolist()
         probabilities = torch.softmax(logits.double(), dim=-1).numpy()
         return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
+
+
+def finite(logits: torch.Tensor) -> torch.Tensor:
+    """What a network says, if it can be compared. The likeliest of several that are no numbers would be the first, without a word.
+
+    Raises CheckpointError: weights that are finite, and too large to compute with, are a file's.
+    """
+    if not torch.isfinite(logits).all():
+        raise CheckpointError("a network's outputs are no finite numbers, for its weights are too large; use another checkpoint")
+    return logits
 
 
 def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
@@ -328,6 +339,7 @@ class RecurrentPolicy(Policy):
         self.network.eval()
         with torch.inference_mode():
             logits, memory = self.network(pictures[:, None], memory)
+        finite(logits)
         self.network.train(training)
         self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
         return logits[:, 0].argmax(dim=-1).tolist()

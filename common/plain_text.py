@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+LONGEST_TEXT = 4096
+"""Characters of a text in a checkpoint or a demonstration, at most."""
 _LONGEST = 2000
 
 
