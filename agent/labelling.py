@@ -173,8 +173,8 @@ class Labeller:
                 if now != kept and (reply.kind is None or reply.kind in DETERMINISTIC_KINDS):  # others may be accidents
                     raise AnswerCacheError(
                         f"{self.cache.path}: holds {_said(kept)} where {self.oracle.identity} answers {_said(now)}: it was "
-                        "changed, or those answers depend on more than the state. Delete it; if this run took answers from it before, begin "
-                        "the run anew, too"
+                        "changed, or those answers depend on more than the state. Delete it; if this run took answers from it "
+                        "before, begin the run anew, too"
                     )
 
     def _as_label(self, answer: CachedAnswer, cached: bool) -> Label:

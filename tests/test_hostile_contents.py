@@ -129,7 +129,7 @@ def demonstrations(folder: Path, episodes: int = 2, **metadata) -> Path:
 
 def clone(folder: Path, **more) -> bc_pokemon.Args:
     return bc_pokemon.Args(
-        expert_data_dir=str(folder), total_steps=2, eval_frequency=2, batch_size=4, network="tiles-small", hidden_dim=8,
+        expert_data_dir=str(folder), total_steps=2, batch_size=4, network="tiles-small", hidden_dim=8,
         eval_episodes=1, best_eval_episodes=1, num_envs=1, num_threads=1, max_steps=2, model_dir=str(folder / "models"), cuda=False,
         video=False, rom_path=str(ROOT / "tallgrass/tallgrass.gb"), milestone_config=str(ROOT / "milestone_config.json"), **more,
     )  # fmt: skip
@@ -166,10 +166,10 @@ def test_buttons_in_another_order_are_never_pressed(tmp_path, monkeypatch):
     turned = list(reversed(GAME.buttons))
     folder = demonstrations(tmp_path / "turned", buttons=turned)
     with pytest.raises(DemonstrationError, match="turned: its buttons are .*'RIGHT', 'LEFT'.*, but those of .* A, B, ") as caught:
-        bc_pokemon.main(clone(folder))
+        bc_pokemon.main(clone(folder, eval_frequency=2))
     one_line(str(caught.value))
     assert not list(tmp_path.rglob("*.pth")) and not list(tmp_path.glob("runs/*"))
-    bc_pokemon.main(clone(demonstrations(tmp_path / "right")))
+    bc_pokemon.main(clone(demonstrations(tmp_path / "right"), eval_frequency=0))
     path = tmp_path / "right/models/bc_pokemon_final.pth"
     save_checkpoint(path, load_checkpoint(path) | {"buttons": turned})
     with pytest.raises(CheckpointError, match="final.pth: has buttons .*its outputs would press other buttons"):
@@ -299,7 +299,7 @@ def test_answers_that_were_changed_in_the_cache_are_found(tmp_path, monkeypatch,
                 labeller.label(situations)
         return oracle.expert.answers
 
-    assert label(Freely) == 96 and label(Freely) == labelling.CHECKED_FIRST
+    assert label(Freely) == 96 and labelling.CHECKED_FIRST <= label(Freely) < 96
     assert label(InProcessOracle) == 0  # nor is one who is paid for each answer
     monkeypatch.setattr(labelling, "CHECKED_FIRST", 0)
     assert 200 < label(Freely, times=200) < 2000  # 600 on average
