@@ -69,7 +69,8 @@ class Labeller:
     def __init__(self, oracle: ExpertOracle, cache: AnswerCache | None = None, budget: int | None = None):
         self.oracle, self.cache, self.budget = oracle, cache, budget
         self.counts = LabelCounts()
-        self._n_known = 0  # answers of the cache so far
+        self._own: set[bytes] = set()  # questions that were asked here
+        self._n_known = 0  # answers of the cache to others, so far
         self._draw = secrets.SystemRandom()
 
     @property
@@ -92,7 +93,10 @@ class Labeller:
         missing = {key: situation for key, situation in zip(keys, wanted, strict=True) if key not in answers}
         answers |= self._ask(missing)
         self._raise_if_withdrawn()
-        self._check_cache(known, dict(zip(keys, wanted, strict=True)))
+        # What was asked here a moment ago the oracle checks itself.
+        foreign = {key: answer for key, answer in known.items() if key not in self._own}
+        self._check_cache(foreign, dict(zip(keys, wanted, strict=True)))
+        self._own.update(missing)
         labels = [self._as_label(answers[key], key in known) for key in keys]
 
         counts = self.counts
@@ -171,6 +175,7 @@ class Labeller:
             for key, reply in zip(batch, replies, strict=True):
                 kept, now = ((one.action, one.kind, one.optimal or None) for one in (known[key], reply))
                 if now != kept and (reply.kind is None or reply.kind in DETERMINISTIC_KINDS):  # others may be accidents
+                    self.check()  # is it rather the expert?
                     raise AnswerCacheError(
                         f"{self.cache.path}: holds {_said(kept)} where {self.oracle.identity} answers {_said(now)}: it was "
                         "changed, or those answers depend on more than the state. Delete it; if this run took answers from it "

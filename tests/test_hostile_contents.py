@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import sqlite3
 import subprocess
@@ -38,7 +39,8 @@ from common.milestone_config import load_milestone_config
 from common.networks import TileCNN
 from common.pipeline_folder import SETTINGS, PipelineError, pipeline_to_continue
 from common.pipeline_progress import PipelineProgress
-from common.pipeline_records import PipelineRecords, PipelineRecordsError
+from common.pipeline_records import PipelineRecords, PipelineRecordsError, Record
+from common.pipeline_report import read_curves, write_report
 from common.plain_text import in_one_line
 from common.run_logging import ProgressReport, print_table
 from pokemon_env.games.tallgrass import BLOCK, GAME
@@ -91,6 +93,17 @@ def test_reasons_of_a_policy_can_be_printed(oracle_of):
 def test_why_a_policy_can_t_be_loaded_can_be_printed(oracle_of):
     oracle = oracle_of(f"raise ValueError({ESCAPE!r})")
     oracle.label_batch(distinct_situations(1))
+    one_line(oracle.stopped)
+
+
+@pytest.mark.parametrize("source, words", [
+    ("x = " + "+".join("1" * 100_000), "can't be compiled"), ("x = " + "-" * 500_000 + "1", "can't be compiled"),
+    ("if 1: pass\n" + "elif 1: pass\n" * 50_000, "can't be compiled"), ("x = " + "[" * 500_000, "is not Python"),
+])  # fmt: skip
+def test_one_that_can_hardly_be_compiled_harms_nobody(oracle_of, source, words):
+    oracle = oracle_of(source)
+    oracle.label_batch(distinct_situations(1))
+    assert words in oracle.stopped
     one_line(oracle.stopped)
 
 
@@ -346,6 +359,24 @@ def test_a_pipeline_s_name_is_no_other_run_s(tmp_path, name):
         pipeline_to_continue(tmp_path, {}, overwrite=False)
     (tmp_path / SETTINGS).write_text(json.dumps({"name": "auto_dagger_pipeline_1_1", "settings": {}}))
     assert pipeline_to_continue(tmp_path, {}, overwrite=False) == "auto_dagger_pipeline_1_1"
+
+
+def test_a_run_s_logs_that_are_no_files(tmp_path):
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run/events.out.tfevents.1.x")
+    assert read_curves(tmp_path / "run") == {}
+    (tmp_path / "run/events.out.tfevents.1.x").unlink()
+    (tmp_path / "run/events.out.tfevents.1.x").write_bytes(np.random.default_rng(0).bytes(100_000))
+    assert read_curves(tmp_path / "run") == {}
+
+
+def test_what_a_report_says_of_records_is_no_markup(tmp_path):
+    words = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    record = Record("M", 0, words, "failed", reason=words, videos=("a/javascript:alert(1).mp4",))
+    (tmp_path / "a").mkdir()
+    (tmp_path / record.videos[0]).touch()
+    page = write_report(tmp_path, words, pipeline.Args(output_dir=words), [record], {"M": words}, tmp_path).read_text()
+    assert "<script" not in page and "<img" not in page and 'src="a/javascript%3Aalert' in page
 
 
 FACTS_OF_EXPERT = {
