@@ -146,8 +146,9 @@ from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError, probe
 from common.episodes import Evaluation, seeded_episodes
 from common.evaluation import evaluate
+from common.networks import check_plays
 from common.policies import load_policy
-from common.runtime.checkpoints import CheckpointError, load_checkpoint, saved_run_name
+from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_run_name, shown
 from common.runtime.device import select_device
 from common.runtime.files import clear_temporaries, save_json
 from common.runtime.logs import finish_run, start_run
@@ -162,6 +163,7 @@ from common.video import EpisodeRecorder
 from dagger_pokemon import Args as DaggerArgs
 from pipeline.folder import (
     FILMS,
+    SCRIPT,
     SECONDS_FOR_ORPHANS,
     PipelineError,
     claim,
@@ -220,6 +222,7 @@ class Work:
     args: Args
     output: Path
     game: Game
+    rom_sha256: str
     name: str
     """The pipeline's name, in logs and at W&B."""
     threads: int
@@ -296,6 +299,7 @@ def play(
                 oracle.start()
                 return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
         policy = load_policy(checkpoint, select_device(args.cuda))
+        check_plays(policy.network, checkpoint, envs.envs[0].observation_space.shape, len(work.game.buttons), policy.frame_stack)
         return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
     finally:
         envs.close()
@@ -306,6 +310,31 @@ EXPERT_FACTS = {
     "max_episode_steps": int | None,
 }  # fmt: skip
 """What is kept of an expert's evaluation, and its types."""
+
+
+def check_evaluation(facts: dict[str, Any], args: Args, entry: MilestoneEntry) -> None:
+    """Raise ValueError unless an expert can have played so, and a student's limit is what follows from it."""
+    rate, mean, std = (facts[f"expert_{name}"] for name in ("success_rate", "mean_steps", "std_steps"))
+    if facts["expert_episodes"] != args.eval_episodes or not 0 <= rate <= 1:
+        raise ValueError(f"its expert_success_rate is {rate!r} of {facts['expert_episodes']} episodes")
+    if mean is None or std is None or not (1 <= mean <= entry.max_steps and 0 <= std <= entry.max_steps):
+        raise ValueError(f"its expert_mean_steps are {mean!r}, with expert_std_steps {std!r}")
+    if facts["max_episode_steps"] != max(1, round(mean * args.step_multiplier)):
+        raise ValueError(f"its max_episode_steps is {facts['max_episode_steps']}, for an expert of {mean:.1f} steps")
+
+
+def check_student(work: Work, entry: MilestoneEntry, best: Path, final: Path) -> None:
+    """Raise CheckpointError unless the checkpoints that DAgger leaves are of one run, and of this game and milestone."""
+    wanted = {"algorithm": "dagger", "milestone": entry.id, "game": work.game.id, "buttons": list(work.game.buttons)}
+    contents = {path: load_checkpoint(path) for path in (best, final)}
+    for path, content in contents.items():
+        check_fits(content, path, rom_sha256=work.rom_sha256, **wanted)
+    if len({saved_run_name(content, path) for path, content in contents.items()}) > 1:
+        raise CheckpointError(f"{best}: is of another run than {final.name}; put the right one there, or give --overwrite")
+    counts = {"labels": (contents[final].get("labels") or {}).get("labels"), "step": contents[final].get("global_step")}
+    for name, value in counts.items():
+        if type(value) is not int or not 0 <= value < 1 << 53:
+            raise CheckpointError(f"{final}: its number of {name}s is {shown(value)}; use another checkpoint")
 
 
 def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
@@ -323,6 +352,7 @@ def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
             wrong = [name for name, kind in EXPERT_FACTS.items() if not is_of_type(facts[name], kind)]
             if wrong:
                 raise TypeError(f"its {wrong[0]} is {repr(facts[wrong[0]])[:40]}")
+            check_evaluation(facts, work.args, entry)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise MilestoneFailed(f"{path} can't be read ({error}); delete it, and the expert plays again") from error
         if expert == identity:
@@ -357,6 +387,7 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
         for folder in (models, work.output / "dagger_videos" / entry.id):
             clear_temporaries(folder)
         if best.is_file() and final.is_file():
+            check_student(work, entry, best, final)
             return best
         # What may change from start to start is always said, or a run that goes on would take it from its checkpoint.
         flags: dict[str, Any] = dict(
@@ -521,7 +552,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     settings = {key: value for key, value in flags.items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
     before = pipeline_to_continue(output, settings, overwrite=args.overwrite and args.milestone is None)
     if before is None:
-        name = opened.enter_context(run_folder("auto_dagger_pipeline", args.seed))
+        name = opened.enter_context(run_folder(SCRIPT, args.seed))
     else:
         name = opened.enter_context(resumed_run(before))
     os.environ["WANDB_RUN_GROUP"] = name
@@ -570,7 +601,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     pool = ThreadPoolExecutor(args.parallel_milestones, thread_name_prefix="milestone")
     try:
         with PipelineProgress(todo, args.dagger_iterations) as progress:
-            work = Work(args, output, game, name, threads, progress, lambda: stop() or stopped.is_set())
+            work = Work(args, output, game, rom.header.sha256, name, threads, progress, lambda: stop() or stopped.is_set())
             futures = [pool.submit(learn, work, entries[milestone], ids.index(milestone)) for milestone in todo]
             try:
                 for future in as_completed(futures):

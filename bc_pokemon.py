@@ -119,6 +119,7 @@ from common.runtime.checkpoints import (
     saved_fields,
     saved_run_name,
     saved_threads,
+    shown,
 )
 from common.runtime.device import seed_everything, select_device, set_threads
 from common.runtime.files import sha256_of
@@ -213,6 +214,12 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
             f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
         )
+    game = find_game(rom) if plays else None
+    if plays and list(buttons) != list(game.buttons):  # else it would press others than it learned, without a word
+        raise DemonstrationError(
+            f"{args.expert_data_dir}: its buttons are {shown(buttons)}, but those of {args.rom_path} {', '.join(game.buttons)}; "
+            "record again, give the right ROM with --rom-path, or train without play: --eval-episodes 0"
+        )
     files, last_steps = limit_labels(files, args.max_labels)
     steps_of = {} if last_steps is None else {files[-1]: last_steps}
     milestones = facts["milestones"][: len(files)]
@@ -298,7 +305,6 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     run_name = opened.enter_context(name)
     numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_", run_name, args.keep_last)
     evaluator, played = None, ""
-    game = find_game(rom) if plays else None
     if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
         played = "; a game without milestones, not played"
     elif plays:
@@ -545,8 +551,8 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
     checkpoint = load_checkpoint(args.resume_from)
     milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
     rom = Rom.read(args.rom_path)
-    check_fits(checkpoint, args.resume_from, rom_sha256=rom.header.sha256)
     game = find_game(rom)
+    check_fits(checkpoint, args.resume_from, rom_sha256=rom.header.sha256, buttons=list(game.buttons))
     if not game.milestones and not args.video:
         raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
     args.frame_stack = checkpoint.get("frame_stack", 1)

@@ -121,6 +121,7 @@ from common.demonstrations import (
 from common.press_journal import PressJournal
 from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.runtime.main import StopRequest, run_main
+from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.runtime.seeding import derived_seed
 from common.video import write_video
@@ -247,7 +248,7 @@ def first_attempt(args: Args, milestone: str | None, there: list[dict[str, Any]]
     there: the metadata of the episodes in the folder.
     """
     same = [m for m in there if (m.get("run_seed"), m.get("milestone")) == (args.seed, milestone)]
-    return max((m.get("attempt", -1) + 1 for m in same), default=0)
+    return max((m["attempt"] + 1 for m in same if m.get("attempt") is not None), default=0)
 
 
 def metadata_there(args: Args) -> list[dict[str, Any]]:
@@ -519,7 +520,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
     print_table(table)
     for name, tally in tallies.items():
         for reason, count in tally.reasons.most_common(3):
-            console.print(f"{name}: abstained {count} times: {reason}", markup=False)
+            console.print(f"{name}: abstained {count} times: {in_one_line(reason)}", markup=False)
 
 
 @contextmanager

@@ -14,12 +14,15 @@ import torch
 
 from agent.policy_expert import PolicyExpert
 from common.networks import PolicyNetwork
-from common.policies import Policy, draw
+from common.policies import Policy, draw, finite
 from common.runtime.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
 
 MILESTONE_STEPS = 20
 """So many steps a milestone takes, more or less: what `PixelRouter` expects before it has seen a screen."""
+
+LEAST_LIKELIHOOD = 1e-200
+"""Of what a network that is as sure as can be rules out, if it is wrong: without any belief there is nothing to choose by."""
 
 
 class Router:
@@ -95,7 +98,7 @@ class PixelRouter(Router):
                 going_on[-1] = 0.0
                 belief = belief - going_on
                 belief[1:] += going_on[:-1]
-            belief = belief * likelihood
+            belief = belief * np.maximum(likelihood, LEAST_LIKELIHOOD)
             self._beliefs[slot] = belief / belief.sum()
         return [int(self._beliefs[slot].argmax()) for slot in slots]
 
@@ -196,6 +199,6 @@ def forward(network: PolicyNetwork, screens: Sequence[np.ndarray]) -> torch.Tens
     device = next(network.parameters()).device
     batch = torch.from_numpy(np.stack([network.preprocess(screen) for screen in screens])).to(device)
     with torch.inference_mode():
-        return network(batch).float().cpu()
+        return finite(network(batch).float().cpu())
 
 

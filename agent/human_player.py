@@ -137,4 +137,5 @@ class HandRecording:
 
 def saved_steps(recording: str, metadata: list[dict[str, Any]]) -> int:
     """How many of a recording's presses are in the episodes with this metadata."""
-    return max((m["first_step"] + m["steps"] for m in metadata if m.get("recording") == recording), default=0)
+    ours = (m for m in metadata if m.get("recording") == recording)
+    return max(((m.get("first_step") or 0) + (m.get("steps") or 0) for m in ours), default=0)

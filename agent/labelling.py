@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
-from agent.oracle import Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
+from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
 from common.picture_codec import picture_key
+
+CHECKED_FIRST, CHECKED_LATER = 64, 32
+"""Of the cache's answers so many first ones are asked for again in each run, and then one in so many."""
 
 MOST_AT_ONCE = 32
 """Questions of a batch. What was answered is kept batch by batch, so a run that is killed loses no more than this."""
@@ -64,6 +68,9 @@ class Labeller:
     def __init__(self, oracle: ExpertOracle, cache: AnswerCache | None = None, budget: int | None = None):
         self.oracle, self.cache, self.budget = oracle, cache, budget
         self.counts = LabelCounts()
+        self._own: set[bytes] = set()  # questions that were asked here
+        self._n_known = 0  # answers of the cache to others, so far
+        self._draw = secrets.SystemRandom()
 
     @property
     def left(self) -> float:
@@ -74,7 +81,8 @@ class Labeller:
     def label(self, situations: Sequence[Situation]) -> list[Label | None]:
         """One label (or abstention) for each situation, in order; None where the budget is used up.
 
-        Raises LabelsWithdrawn if the expert is found out, and the cache knows it then.
+        Raises LabelsWithdrawn if the expert is found out, and the cache knows it then; AnswerCacheError if the cache holds another
+        answer than the expert gives.
         """
         began = time.monotonic()
         wanted = list(situations[: int(min(self.left, len(situations)))])
@@ -84,6 +92,10 @@ class Labeller:
         missing = {key: situation for key, situation in zip(keys, wanted, strict=True) if key not in answers}
         answers |= self._ask(missing)
         self._raise_if_withdrawn()
+        # What was asked here a moment ago the oracle checks itself.
+        foreign = {key: answer for key, answer in known.items() if key not in self._own}
+        self._check_cache(foreign, dict(zip(keys, wanted, strict=True)))
+        self._own.update(missing)
         labels = [self._as_label(answers[key], key in known) for key in keys]
 
         counts = self.counts
@@ -141,8 +153,39 @@ class Labeller:
         with ThreadPoolExecutor(self.oracle.concurrency, thread_name_prefix="labeller") as pool:
             return {key: answer for part in pool.map(ask, batches) for key, answer in part.items()}
 
+    def _check_cache(self, known: dict[bytes, Answer], asked: dict[bytes, Situation]) -> None:
+        """Ask the expert some of what the cache answered, if it answers freely: the file may be a stranger's, and nothing in it
+        proves whose answers it holds.
+
+        Raises AnswerCacheError if one is another.
+        """
+        if self.cache is None or not self.oracle.asks_freely:
+            return
+        numbered = enumerate(known, self._n_known)
+        again = [key for number, key in numbered if number < CHECKED_FIRST or not self._draw.randrange(CHECKED_LATER)]
+        self._n_known += len(known)
+        for start in range(0, len(again), MOST_AT_ONCE):
+            batch = again[start : start + MOST_AT_ONCE]
+            replies = self.oracle.label_batch([asked[key] for key in batch])
+            self._raise_if_withdrawn()
+            for key, reply in zip(batch, replies, strict=True):
+                kept, now = ((one.action, one.kind, one.optimal or None) for one in (known[key], reply))
+                if now != kept and (reply.kind is None or reply.kind in ANSWER_KINDS):  # others may be accidents
+                    self.check()  # is it rather the expert?
+                    raise AnswerCacheError(
+                        f"{self.cache.path}: holds {_said(kept)} where {self.oracle.identity} answers {_said(now)}: it was "
+                        "changed, or those answers depend on more than the state. Delete it; if this run took answers from it "
+                        "before, begin the run anew, too"
+                    )
+
     def _as_label(self, answer: Answer, cached: bool) -> Label:
         return Label(answer.action, answer.kind, answer.reason, answer.optimal, expert=self.oracle.identity, cached=cached)
+
+
+def _said(answer: tuple[int | None, str | None, tuple[int, ...] | None]) -> str:
+    action, kind, optimal = answer
+    words = f"none, for {kind}" if action is None else f"button {action}"
+    return words if optimal is None else f"{words} of {' '.join(map(str, optimal))}"
 
 
 def _storable(answer: Answer) -> Answer:

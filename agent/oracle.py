@@ -75,12 +75,14 @@ class ExpertOracle(ABC):
         identity: where its labels come from. Stable from run to run, and another one whenever labels may differ.
         concurrency: how many batches may be asked at once, from as many threads.
         needs_frame: whether situations must hold the frame.
+        asks_freely: whether a question that was answered before may be asked again: it costs little, and the answer is the same.
         withdrawn: why none of its labels can be trusted, those that it gave before included; None while they can.
     """
 
     identity: str
     concurrency: int = 1
     needs_frame: bool = False
+    asks_freely: bool = False
     withdrawn: str | None = None
 
     @abstractmethod

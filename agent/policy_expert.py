@@ -28,6 +28,7 @@ from typing import Any
 
 from agent.oracle import Answer, ExpertOracle, PolicyError, Situation
 from common.runtime.plain_names import is_plain_name
+from common.runtime.plain_text import printable
 from pokemon_env.games.base import Game
 
 _GAME_SOURCE = Path(__file__).resolve().parent.parent / "pokemon_env"
@@ -80,13 +81,13 @@ def judge_answer(answer: Any, actions: Mapping[str, int]) -> Answer:
 
 def _class_name(kind: type) -> str:
     """The name as Python keeps it, whatever the class itself says."""
-    return type.__dict__["__name__"].__get__(kind)[:100]
+    return printable(type.__dict__["__name__"].__get__(kind)[:100])
 
 
 def describe_error(error: BaseException, file: str) -> str:
     """An exception of a policy in words, with the line of `file` where it came from, however hostile its class is."""
     try:
-        text = f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT]
+        text = printable(f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT])[:_TEXT_LIMIT]
     except KeyboardInterrupt:
         raise
     except BaseException as worse:  # its __str__ is the policy's code as well
@@ -317,7 +318,10 @@ def add_optimal(answer: Answer, situation: Situation, game: Game) -> Answer:
     """
     if answer.action is None:
         return answer
-    words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
+    try:
+        words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
+    except (LookupError, TypeError, ValueError):  # a state of a stranger's file, which the game could not be in
+        return answer
     optimal = tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
     return replace(answer, optimal=optimal) if answer.action in optimal else answer
 

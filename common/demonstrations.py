@@ -36,6 +36,7 @@ from common.runtime.archives import told_damage
 from common.runtime.files import is_running, link_complaint, make_folder, named_errors
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
+from common.runtime.plain_text import LONGEST_TEXT
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
@@ -49,9 +50,16 @@ taken for them."""
 _METADATA: dict[str, tuple[type, ...]] = {
     "milestone": (str,), "seed": (int,), "game": (str,), "rom_sha256": (str,), "buttons": (list,), "noise": (int, float),
     "env": (dict,), "start_state": (str,), "success": (bool,), "versions": (dict,), "recorder": (str,), "tier": (str,),
-    "worlds": (str,), "world": (int,), "start_milestone": (str,),
+    "worlds": (str,), "world": (int,), "start_milestone": (str,), "recording": (str,), "first_step": (int,), "steps": (int,),
+    "attempt": (int,), "run_seed": (int,),
 }  # fmt: skip
 """Key of the metadata -> what it is, where it is there and not null."""
+
+_COUNTS = ("attempt", "first_step", "steps")
+"""Those that are numbers from 0 on, which something is added to."""
+
+_TEXTS = ("milestone", "game", "rom_sha256", "recorder", "tier", "worlds", "start_milestone", "buttons")
+"""Those that are shown, and kept in checkpoints, which hold printable texts of no more than LONGEST_TEXT characters."""
 
 _MOST_METADATA = 1 << 24
 _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
@@ -409,9 +417,16 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
         if value is not None and (type(value) not in kinds or (type(value) is int and abs(value) >= 1 << 63)):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
+        if key in _COUNTS and value is not None and not 0 <= value < 1 << 53:
+            raise DemonstrationError(f"{path}: in its metadata, {key} is {value}, which it can't be; record it again")
     names = metadata.get("buttons")
     if "buttons" in metadata and not (names and all(isinstance(name, str) for name in names)):
         raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
+    for key in _TEXTS:
+        for text in names or () if key == "buttons" else [metadata.get(key) or ""]:
+            if not text.isprintable() or len(text) > LONGEST_TEXT:
+                shown = ascii(text)[:40]
+                raise DemonstrationError(f"{path}: in its metadata, {key} is {shown}, wanted printable text; record it again")
     return metadata
 
 

@@ -12,7 +12,7 @@ import torch
 
 from common.networks import build_network
 from common.preprocessing import preprocess_uint8
-from common.runtime.checkpoints import load_checkpoint
+from common.runtime.checkpoints import CheckpointError, load_checkpoint
 from common.runtime.seeding import episode_rng
 
 
@@ -113,12 +113,22 @@ class NetworkPolicy(Policy):
         training = self.network.training
         self.network.eval()
         with torch.inference_mode():
-            logits = self.network(batch).float().cpu()
+            logits = finite(self.network(batch).float().cpu())
         self.network.train(training)
         if self.deterministic:
             return logits.argmax(dim=-1).tolist()
         probabilities = torch.softmax(logits.double(), dim=-1).numpy()
         return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
+
+
+def finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return a network's outputs if they can be compared. Of several that are not numbers the first would count as the likeliest.
+
+    Raises CheckpointError: weights that are finite, and too large to compute with, come from a file.
+    """
+    if not torch.isfinite(logits).all():
+        raise CheckpointError("a network's outputs are no finite numbers, for its weights are too large; use another checkpoint")
+    return logits
 
 
 def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
@@ -166,6 +176,7 @@ class RecurrentPolicy(Policy):
         self.network.eval()
         with torch.inference_mode():
             logits, memory = self.network(pictures[:, None], memory)
+        finite(logits)
         self.network.train(training)
         self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
         return logits[:, 0].argmax(dim=-1).tolist()

@@ -143,7 +143,7 @@ class PressJournal:
                 raise ValueError("it is not the beginning of a recording")
             if content.get("format") != FORMAT:
                 raise ValueError(f"its format is {content.get('format')!r}, known is {FORMAT}")
-            if type(content.get("attempt")) is not int or content["attempt"] < 0:
+            if type(content.get("attempt")) is not int or not 0 <= content["attempt"] < 1 << 53:
                 raise ValueError(f"its attempt is {content.get('attempt')!r}")
             self.header = content
             return

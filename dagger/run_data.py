@@ -66,10 +66,13 @@ def open_data(
         hint = f"say --model-dir {beside.parent}, where it is" if beside.is_file() else "copy it there from where the run was"
         raise DaggerDataError(f"{path}: the data set of {resume_from} is not there; {hint}")
     data = DaggerData(path, "open", milestone=milestone, buttons=buttons)
-    if digest not in (None, data.digest(n_rows)):
+    try:
+        if digest not in (None, data.digest(n_rows)):
+            raise DaggerDataError(
+                f"{path}: is not the data set of {resume_from}, or was changed: its first {n_rows} rows are others; put the right "
+                "file there, or start anew without --resume-from"
+            )
+    except BaseException:
         data.close()
-        raise DaggerDataError(
-            f"{path}: is not the data set of {resume_from}, or was changed: its first {n_rows} rows are others; put the right "
-            "file there, or start anew without --resume-from"
-        )
+        raise
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Cal
 SETTINGS = "pipeline_settings.json"
 """Says whose a folder is."""
 _MOST_SETTINGS = 1 << 24  # bytes
+SCRIPT = "auto_dagger_pipeline"
+"""What the names of all pipelines begin with."""
+_NAME = re.compile(rf"{SCRIPT}_\d+_\d+")
 
 
 def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: bool) -> str | None:
@@ -66,8 +70,8 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
         try:
             saved = json.loads(read_file(path, _MOST_SETTINGS))
             before, name = dict(saved["settings"]), saved["name"]
-            if not is_plain_name(name):  # it names folders
-                raise ValueError(f"its name is {repr(name)[:40]}, which is no plain name")
+            if not is_plain_name(name) or not _NAME.fullmatch(name):  # it names a folder in runs/, which may be another run's
+                raise ValueError(f"its name is {repr(name)[:40]}, which is no pipeline's")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:

@@ -13,11 +13,13 @@ from typing import Any, Literal, get_type_hints
 from common.runtime.files import atomic_write, save_json
 from common.runtime.main import UserError
 from common.runtime.plain_names import is_plain_name
+from common.runtime.plain_text import printable
 from common.runtime.value_types import is_of_type
 from pokemon_env.bounded_files import read_file
 
 Status = Literal["completed", "failed", "skipped"]
 _MOST_BYTES = 1 << 26
+_MOST_NUMBER = 1 << 53
 
 
 class PipelineRecordsError(UserError, ValueError):
@@ -65,6 +67,15 @@ class Record:
     """DAgger's folder in runs/."""
     videos: tuple[str, ...] = ()
     """Films, relative to the output folder."""
+
+
+_SHARES = (
+    "expert_success_rate", "dagger_final_success_rate", "student_success_low", "student_success_high", "expert_test_success_rate",
+)  # fmt: skip
+_MEASURED = (
+    *_SHARES, "expert_mean_steps", "expert_std_steps", "expert_episodes", "max_episode_steps", "student_mean_steps",
+    "test_episodes", "labels", "training_steps", "minutes",
+)  # fmt: skip
 
 
 def now() -> str:
@@ -139,7 +150,22 @@ def _record(row: Mapping[str, Any]) -> Record:
             raise ValueError(f"{str(record.milestone_id)[:40]} has the {name} {repr(getattr(record, name))[:40]}")
     if bad := [name for name in (record.milestone_id, record.run_name) if name is not None and not is_plain_name(name)]:
         raise ValueError(f"{bad[0]!r} is no plain name")
+    if complaint := _complaint(record):
+        raise ValueError(f"{record.milestone_id} has {complaint}")
     for path in (record.student, *record.videos):
         if path is not None and not all(is_plain_name(part) for part in path.split("/")):
             raise ValueError(f"{record.milestone_id} names {path!r}, which is no file below this folder")
-    return record
+    # Words may be a policy's; half a letter can't be written to the other file.
+    reason = None if record.reason is None else printable(record.reason)
+    return replace(record, reason=reason, timestamp=printable(record.timestamp))
+
+
+def _complaint(record: Record) -> str | None:
+    """Which of a record's numbers can't be, in words."""
+    for name in ("index", *_MEASURED):
+        value = getattr(record, name)
+        if value is not None and not 0 <= value <= (1 if name in _SHARES else _MOST_NUMBER):  # nor is nan
+            return f"the {name} {repr(value)[:40]}"
+    if record.dagger_final_success_rate is not None and not record.test_episodes:
+        return f"the test_episodes {record.test_episodes}, but a dagger_final_success_rate"
+    return None

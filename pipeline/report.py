@@ -80,10 +80,11 @@ def write_report(
 
 
 def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Name -> (training step, value) of what a run logged; {} if it logged nothing. Of two values at one step, as a run that was
+    """Name -> (training step, value) of what a run logged; {} if it logged nothing, or what stands there is no
+    file. Of two values at one step, as a run that was
     stopped and went on may hold, the later one counts.
     """
-    if not run.is_dir():
+    if not run.is_dir() or not all(path.is_file() for path in run.glob("*tfevents*")):  # a pipe would be waited for
         return {}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
 

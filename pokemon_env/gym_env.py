@@ -184,6 +184,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             already = self._load(path)
             self.game.seed(emulator, game_seed)
             self._idle(options.get("idle_frames"), self.idle_frames_range if self.tier is None or self._tier.jitter else (0, 0))
+            self._check_decodes(path)
         elif world is None:
             emulator.load_state(self._power_on)
             self.game.seed(emulator, game_seed)
@@ -355,6 +356,15 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
                 f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record it again."
             ) from error
         return saved.milestones
+
+    def _check_decodes(self, path: str | Path) -> None:
+        """Raise StateFileError if the memory that a state file brought is none of the game's."""
+        try:
+            self.game.decode(self.snapshot())
+        except (LookupError, TypeError, ValueError) as error:
+            raise state_files.StateFileError(
+                f"the state {path} can't be of {self.game.name} as it is known here: {error} Record it again."
+            ) from error
 
     def _rest(self, frames: int) -> None:
         """Run until the game is at rest, at most `frames`, and the screen shows it."""

@@ -60,6 +60,8 @@ def choose_starts(
     Raises ValueError for flags that contradict each other, and what `find_states` and `ensure_start_states` raise.
     """
     named = [name for name, value in (("--worlds", worlds), ("--tier", tier)) if value is not None]
+    if tier is not None:
+        find_tier(tier)  # it may be a file's
     if not game.has_worlds and named:
         raise ValueError(f"{game.name} has no worlds and no tiers: leave out {' and '.join(named)}")
     if load_state is not None and kind is not None:

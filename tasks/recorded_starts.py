@@ -39,6 +39,7 @@ from common.runtime.files import exclusive_lock
 from common.runtime.main import Stopped, UserError
 from common.runtime.progress import ProgressReport
 from common.runtime.seeding import FIRST_START, HELDOUT_STARTS, TRAIN_STARTS, episode_rng
+from pokemon_env.bounded_files import read_file
 from pokemon_env.errors import StateFileError
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import BUNDLED_ROM
@@ -48,6 +49,7 @@ DEFAULT_STATE_DIR = Path(".milestone_trainer_cache/milestone_states")
 DEFAULT_START_STATES_DIR = Path(".milestone_trainer_cache/start_states")
 """In it each game has a folder of its own."""
 
+_MOST_SIDECAR = 1 << 24  # bytes
 MAX_STEPS_PER_MILESTONE = 3000
 MAX_NOISE = 0.3
 MAX_WANDERING = 8
@@ -173,7 +175,7 @@ class _Maker:
         if not sidecar_path(path).is_file():
             return True  # not made here: somebody put it there, and means it
         try:
-            game = json.loads(sidecar_path(path).read_text(encoding="utf-8")).get("game")
+            game = json.loads(read_file(sidecar_path(path), _MOST_SIDECAR)).get("game")
         except (OSError, ValueError, AttributeError, RecursionError):
             return False
         if game != self.identity.game:

@@ -59,6 +59,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from common.runtime.main import UserError, run_main
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _EXACT = "--no-cuda --no-bf16 --num-threads 1 --no-video --last-interval 0.1"
@@ -96,7 +98,7 @@ ISA = ("avx", "fma", "f16c", "amx", "sse4", "bf16", "asimd", "sve")
 """How the names of CPU flags begin or end that decide which kernels compute."""
 
 
-class WitnessError(RuntimeError):
+class WitnessError(UserError):
     """A run that failed, or files that can't be compared; the text says which, and what to do."""
 
 
@@ -423,7 +425,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (WitnessError, OSError) as error:
-        sys.exit(f"witness.py: {error}")
+    run_main("witness.py", lambda: main(args))

@@ -56,6 +56,7 @@ from agent.policy_expert import KEPT_MESSAGES, add_optimal, policy_identity, pol
 from agent.sandbox import lockdown
 from agent.sandbox.worker import LOG_CHARACTERS, LOG_MESSAGES
 from common.runtime.main import UserError
+from common.runtime.plain_text import printable
 from pokemon_env.games import known_games
 from pokemon_env.games.base import Game
 from pokemon_env.games.picture_only import PictureOnly
@@ -155,6 +156,8 @@ class PolicyOracle(ExpertOracle):
 
     Raises PolicyError if the file is missing or no text, SandboxError where there can be no sandbox.
     """
+
+    asks_freely = True
 
     def __init__(
         self,
@@ -507,7 +510,7 @@ class _Worker:
             raise _refusal(str(first.get("reason")))
         message = _parsed(self._process.next_answer(self._limits.load_seconds))
         if message.get("loaded") is not True:
-            raise _LoadFailed(storable(str(message.get("reason"))[:_MAX_REASON]))
+            raise _LoadFailed(printable(str(message.get("reason"))[:_MAX_REASON])[:_MAX_REASON])
         self._process.order(b"I")
         self._loaded = True
 
@@ -782,7 +785,7 @@ def _checked(message: dict[str, Any], actions: dict[str, int]) -> dict[str, Any]
         return {**message, "log": [storable(text) for text in messages]}
     if message.keys() == {"kind", "reason"} and _is_text(message["kind"], _MAX_REASON) and message["kind"] in _CHILD_KINDS:
         if _is_text(message["reason"], _MAX_REASON):
-            reason = storable(message["reason"])
+            reason = printable(message["reason"])[:_MAX_REASON]
             return {"kind": message["kind"], "reason": reason, "log": [storable(text) for text in messages]}
     raise _Broken("protocol", "wrote something to its pipe that is no answer")
 
@@ -797,7 +800,7 @@ def _verdict(kind: str, reason: str) -> dict[str, Any]:
 
 def _one_line(text: str) -> str:
     """A text that a policy may have written, for a log: one line, printable, and not endless."""
-    line = "".join(char if char.isprintable() else " " for char in text)
+    line = printable(text)
     return line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "..."
 
 

@@ -36,6 +36,7 @@ from common.runtime.files import atomic_write
 from common.runtime.main import UserError
 from common.runtime.memory import available_memory
 from common.runtime.plain_names import is_plain_name
+from common.runtime.plain_text import LONGEST_TEXT
 from common.runtime.value_types import is_of_type
 
 _GLOBALS = {
@@ -49,8 +50,6 @@ _MOST_DESCRIPTION = 4 * 1024 * 1024
 
 MOST_STACKED = 1000
 """Pictures per input at most."""
-
-_LONGEST_TEXT = 4096
 
 _TYPES: dict[str, Any] = {
     "model_state_dict": dict, "frame_stack": int, "deterministic": bool, "global_step": int, "metrics": dict, "buttons": list[str],
@@ -112,7 +111,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
             wanted = getattr(kind, "__name__", str(kind))
             raise CheckpointError(f"{path}: its {key} is {shown(value)}, wanted {wanted}; use another checkpoint")
         for text in value if kind == list[str] and value else [value]:
-            if isinstance(text, str) and not (text.isprintable() and len(text) <= _LONGEST_TEXT):
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST_TEXT):
                 raise CheckpointError(f"{path}: its {key} is {shown(text)}, wanted printable text; use another checkpoint")
     if checkpoint.get("frame_stack") is not None and not 1 <= checkpoint["frame_stack"] <= MOST_STACKED:
         raise CheckpointError(f"{path}: its frame_stack is {checkpoint['frame_stack']}, wanted 1 to {MOST_STACKED}")

@@ -14,6 +14,7 @@ from common.runtime.flag_types import FlagError, Mark, check_bounds, marked
 from common.runtime.interrupts import heed_interrupts
 from common.runtime.lasting_output import outlive_output
 from common.runtime.plain_names import is_plain_name
+from common.runtime.plain_text import in_one_line
 from common.runtime.value_types import is_of_type
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ def _taken_over(
             check_fits(checkpoint, path, algorithm=algorithm)
         saved = saved_fields(checkpoint, path, "args", kind, strict=checkpoint.get("algorithm") in (None, algorithm))
     except CheckpointError as error:
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"{script}: {in_one_line(error)}")
     for name in (*marked(kind, Mark.ONCE), *not_evaluated):
         saved.pop(name, None)
     for name, value in saved.items():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from common.runtime.plain_text import in_one_line
+
 
 class UserError(Exception):
     """Something that the user can fix. The text says which file or flag it is about, what is wrong, and what to do."""
@@ -76,7 +78,7 @@ def run_main(
     try:
         sys.exit(main())
     except (UserError, OSError, MemoryError, *errors) as error:
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"{script}: {in_one_line(error)}")
     except KeyboardInterrupt:
         print(f"{script}: {interrupted}", file=sys.stderr)
         sys.exit(130)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.runtime.plain_text import printable
+
 
 def plain_console(**settings: Any) -> Console:
     """A console that prints text as it is: what stands in brackets or between colons may be a part of a path."""
@@ -17,7 +19,10 @@ def plain_console(**settings: Any) -> Console:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, whole even where the terminal is too narrow for it. Its texts are no markup."""
+    """Print a table, whole even where the terminal is too narrow for it. Its texts are no markup, and may be a stranger's."""
+    table.title = printable(table.title) if isinstance(table.title, str) else table.title
+    for column in table.columns:
+        column._cells[:] = [printable(cell) if isinstance(cell, str) else cell for cell in column._cells]
     console = plain_console()
     width = console.measure(table, options=console.options.update(width=1000)).maximum
     plain_console(width=max(console.width, width)).print(table)
@@ -72,7 +77,7 @@ class ProgressReport:
 
     def print(self, text: str) -> None:
         """A line that stays, above the bar. Brackets are not markup."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:

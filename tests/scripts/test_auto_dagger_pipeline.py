@@ -321,25 +321,25 @@ def test_two_pipelines_in_one_folder_are_refused():
 def test_other_settings_are_refused_and_overwritten_only_when_told():
     settings, goes_on = {"batch_size": 8, "tier": "T0"}, pipeline_folder.pipeline_to_continue
     assert goes_on(OUTPUT, settings, False) is None and not OUTPUT.exists()
-    pipeline_folder.claim(OUTPUT, "first", settings)
+    pipeline_folder.claim(OUTPUT, "auto_dagger_pipeline_1_1", settings)
     (OUTPUT / "models" / IDS[0]).mkdir(parents=True)
     (OUTPUT / "mine.txt").write_text("not the pipeline's")
-    assert goes_on(OUTPUT, settings, False) == "first"
+    assert goes_on(OUTPUT, settings, False) == "auto_dagger_pipeline_1_1"
     with pytest.raises(PipelineError, match="--batch-size was 8 and is 16"):
         goes_on(OUTPUT, settings | {"batch_size": 16}, False)
     with pytest.raises(PipelineError, match="older version, which did not have --new-flag yet"):
         goes_on(OUTPUT, settings | {"new_flag": 1}, False)
     assert goes_on(OUTPUT, settings | {"batch_size": 16}, True) is None
     assert (OUTPUT / "models").exists()  # as long as the new one may still fail to start
-    pipeline_folder.claim(OUTPUT, "second", settings | {"batch_size": 16})
-    assert goes_on(OUTPUT, settings | {"batch_size": 16}, False) == "second"
+    pipeline_folder.claim(OUTPUT, "auto_dagger_pipeline_1_2", settings | {"batch_size": 16})
+    assert goes_on(OUTPUT, settings | {"batch_size": 16}, False) == "auto_dagger_pipeline_1_2"
     assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
     (OUTPUT / "pipeline_settings.json").write_text("{")
     with pytest.raises(PipelineError, match="can't be read"):
         goes_on(OUTPUT, settings, False)
     for name in ("../x", "/x", "", None):  # it names a folder in runs/
         (OUTPUT / "pipeline_settings.json").write_text(json.dumps({"name": name, "settings": settings}))
-        with pytest.raises(PipelineError, match="can't be read .*which is no plain name"):
+        with pytest.raises(PipelineError, match="can't be read .*which is no pipeline's"):
             goes_on(OUTPUT, settings, False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()

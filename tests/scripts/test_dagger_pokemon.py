@@ -1155,6 +1155,7 @@ def test_balanced_sampling_keeps_a_stuck_episode_from_flooding(learn, monkeypatc
 
 def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
     monkeypatch.setattr("dagger.target.TARGET_EPISODES", 4)
+    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 4)
     flags = dict(milestone="GAME_RUNNING", n_iterations=6, learning_rate=1e-2, train_steps_per_iter=60, eval_max_steps=12)
     result = learn(**flags, target_success_rate=0.5)
     assert result["iteration"] < 6 and result["last"]["success_rate"] == 1
@@ -1168,6 +1169,7 @@ def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
 
 def test_a_target_that_means_nothing(learn, monkeypatch, capsys):
     monkeypatch.setattr("dagger.target.TARGET_EPISODES", 2)
+    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 2)
     with pytest.raises(dagger_pokemon.FlagError, match="the expert succeeds in none of 2 episodes"):
         learn(target_success_rate=0.5, policy_dir=write_policy("def run(state):\n    return 'select'\n"))
     learn(exp_name="high", target_success_rate=0.95, n_iterations=1)
