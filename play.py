@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from common.runtime.flag_types import AtLeastOne, Count, Few, FlagError, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -29,7 +30,7 @@ class Args:
     ("pixels-only")."""
     router_network: str | None = None
     """That network; None: router.pth in the students' folder."""
-    n_runs: int = 1
+    n_runs: Count = 1
     """Runs, each with a seed of its own."""
     seed: int = 70000
     """Seed of the first run."""
@@ -37,9 +38,9 @@ class Args:
     """How hard the bundled game is; None: as the students learned it."""
     worlds: str | None = None
     """Worlds to play in; None: the tier's, on T2 those to test in."""
-    step_factor: float = 5.0
+    step_factor: AtLeastOne = 5.0
     """A run ends when it took so many times the steps that the experts need from power-on on the same seed."""
-    max_steps: int | None = None
+    max_steps: Count | None = None
     """Steps after which a run ends instead; needed for a game that brings no experts."""
     record_video: bool = True
     """Film the first run."""
@@ -47,16 +48,15 @@ class Args:
     """Folder for the film and play.json."""
     rom_path: str = "tallgrass/tallgrass.gb"
     """The game; default is the bundled one."""
-    num_envs: int = 4
+    num_envs: Few = 4
     """Runs that are played at once."""
-    num_threads: int = 1
+    num_threads: Few = 1
     """CPU threads for torch: the batches are small."""
 
 
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,6 @@ from common.networks import build_network, check_plays
 from common.policies import Policy
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, shown
 from common.runtime.files import clear_temporaries, exclusive_lock, save_json
-from common.runtime.flags import FlagError, out_of_range
 from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.statistics import rate_text
@@ -92,7 +91,6 @@ LONGEST = 10_000
 """Steps after which the experts' own run ends."""
 
 
-LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1)
 
 
 class ChainFilm(EpisodeRecorder):
@@ -227,9 +225,7 @@ def main(args: Args) -> int:
 
 def play_and_report(args: Args) -> int:
     """`main`, in a folder that is locked."""
-    for name, value in asdict(args).items():
-        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
-            raise FlagError(complaint)
+    check_bounds(args)
     torch.set_num_threads(args.num_threads)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)

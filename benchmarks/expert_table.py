@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -27,9 +28,9 @@ from common.runtime.flags import parse_command_line
 class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
-    episodes: int = 50
+    episodes: Count = 50
     """episodes from where the milestone begins"""
-    random_starts: int = 100
+    random_starts: Count = 100
     """episodes that begin after random presses"""
     max_random_presses: int = 300
     """at most so many random presses"""
@@ -52,7 +53,7 @@ class Args:
     """worlds to play in; default is the test worlds on T2, else 0"""
     output_dir: str = "results"
     """folder for the tables"""
-    num_envs: int = 2
+    num_envs: Count = 2
     """milestones that are played at once"""
     fresh: bool = False
     """play again what is in the JSON already"""
@@ -72,7 +73,7 @@ import numpy as np
 
 from agent.open_expert import UNSAFE_NOTICE, open_policy
 from agent.policy_expert import find_policy
-from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, known_rows, run_table, source_files, summary
+from benchmarks.folders import PLAY_SOURCES, fingerprint, known_rows, run_table, source_files, summary
 from common.episodes import seeded_episodes
 from common.evaluation import evaluate
 from common.policies import StatePolicy
@@ -207,7 +208,7 @@ def main(args: Args) -> int:
     limits = {name: args.max_steps or config[name] for name in ids if args.max_steps or name in config}
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
-    check_at_least_one(args, "episodes", "random_starts", "num_envs")
+    check_bounds(args)
     for name in chosen:  # a missing or broken one is told before anything is played
         open_policy((args.policy_dir, name), env, args.unsafe_policies).close()
 

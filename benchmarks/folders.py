@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -17,7 +16,6 @@ import numpy as np
 
 from common.episodes import Evaluation
 from common.runtime.files import exclusive_lock, save_text
-from common.runtime.flags import out_of_range
 from common.runtime.main import run_main
 from common.runtime.scripts import ROOT, ScriptFailed
 from pokemon_env.errors import PokemonEnvError
@@ -149,13 +147,3 @@ def run_table(script: str, main: Callable[[], int], output: str | os.PathLike | 
     signal.signal(signal.SIGHUP, stop)
     errors = (PokemonEnvError, NotTallgrassV1, ValueError)
     run_main(script, alone, errors=errors, interrupted="stopped; the same command goes on from here")
-
-
-def check_at_least_one(args: Any, *names: str) -> None:
-    """Raise ValueError if one of these flags is less than 1, or any flag no finite number."""
-    for name, value in vars(args).items():
-        if complaint := out_of_range(name, value, -math.inf, math.inf):
-            raise ValueError(complaint)
-    for name in names:
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")

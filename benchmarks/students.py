@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -25,9 +26,9 @@ class Args:
     """folders of students: a pipeline's output folder, or one with {ID}.pth"""
     milestones: tuple[str, ...] = ()
     """these alone; none: all"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """of each student and of each expert"""
-    parallel: int = 2
+    parallel: Count = 2
     """milestones that are played at once"""
     output_dir: str = "results/students"
     """folder for the table"""
@@ -41,7 +42,7 @@ from pathlib import Path
 import torch
 
 from agent.students import find_students
-from benchmarks.folders import check_at_least_one, summary
+from benchmarks.folders import summary
 from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
 from common.episodes import seeded_episodes
 from common.evaluation import evaluate
@@ -127,7 +128,7 @@ def main(args: Args) -> int:
 
 def play_students(args: Args) -> int:
     """`main`, in a folder that is locked."""
-    check_at_least_one(args, "test_episodes", "parallel")
+    check_bounds(args)
     check_milestones(args.milestones)
     names = [name for name in milestones() if not args.milestones or name in args.milestones]
     if not args.policies:

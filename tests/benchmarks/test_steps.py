@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +20,7 @@ from benchmarks import steps as cloning
 from benchmarks.folders import claim_folder, fingerprint, kept_result, known_rows, own_folder, run_table
 from common.runtime import scripts as script_runs
 from common.runtime.checkpoints import CheckpointError
+from common.runtime.flag_types import check_bounds
 from common.runtime.scripts import ScriptFailed
 from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import EmulatorError
@@ -297,7 +297,7 @@ def test_two_tables_of_one_folder_are_refused(monkeypatch, tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_refused(value):
     with pytest.raises(ValueError, match="^--noise is (nan|inf), but must be a finite number$"):
-        tables.check_at_least_one(SimpleNamespace(n=1, noise=value), "n")
+        check_bounds(demo.Args(noise=value))
 
 
 def test_an_unexpected_error_keeps_its_traceback(monkeypatch):
