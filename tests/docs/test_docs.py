@@ -24,6 +24,7 @@ import bc_pokemon
 import dagger_pokemon
 from common.networks import ImpalaCNN
 from common.runtime.checkpoints import save_checkpoint
+from common.runtime.flag_types import check_bounds
 from common.runtime.flags import parse_command_line
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
@@ -102,7 +103,7 @@ def test_commands_parse(command, page, monkeypatch):
         return  # a program named in a sentence, without what it must be told
     monkeypatch.setattr(sys, "argv", [words[1], *words[3 if words[1] == "-m" else 2 :]])
     try:
-        parse_command_line(module.Args, None)
+        check_bounds(parse_command_line(module.Args, None))
     except SystemExit as end:
         assert end.code in (0, None), f"{page}: {command}"
 
