@@ -403,7 +403,7 @@ def test_an_expert_that_is_found_out_fails_its_milestone_and_the_others_go_on():
     own = (ROOT / "tallgrass" / "policies" / "PLAYER_NAME_SET.py").read_text()
     own += "import random\ndecide = run\ndef run(state):\n"
     write_policy("PLAYER_NAME_SET", own + "    return None if random.Random().random() < 0.3 else decide(state)\n")
-    more = dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), record_video=False, eval_episodes=1, min_success_rate=0.0)
+    more = dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), record_video=False, eval_episodes=6, min_success_rate=0.0)
     output = run(expected=1, **more)
     assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "failed", "INTRO_CUTSCENE_COMPLETE": "skipped"}
     reason = PipelineRecords(OUTPUT).get("PLAYER_NAME_SET").reason
