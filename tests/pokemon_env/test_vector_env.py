@@ -8,7 +8,7 @@ import pytest
 
 import pokemon_env  # noqa: F401  (registers the environments)
 from pokemon_env.errors import MilestoneAlreadyCompleted
-from pokemon_env.games import tallgrass
+from pokemon_env.games.tallgrass import game as tallgrass
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 

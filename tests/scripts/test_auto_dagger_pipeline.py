@@ -24,6 +24,7 @@ import wandb
 
 import auto_dagger_pipeline as pipeline
 from auto_dagger_pipeline import Args
+from common.runtime.main import UserError
 from common.runtime.run_names import RunError
 from pipeline import folder as pipeline_folder
 from pipeline.folder import PipelineError
@@ -304,7 +305,7 @@ def test_a_report_that_fails_costs_no_milestone(monkeypatch, capsys):
     ],
 )
 def test_wrong_flags_are_told_before_anything_is_written(more, told):
-    with pytest.raises(PipelineError, match=told):
+    with pytest.raises(UserError, match=told):
         pipeline.main(Args(**(QUICK | more)))
     assert not OUTPUT.exists()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pokemon_env import games
-from pokemon_env.games import find_game, known_games, tallgrass
+from pokemon_env.games import find_game, known_games
 from pokemon_env.games.base import empty_state
+from pokemon_env.games.tallgrass import game as tallgrass
 from pokemon_env.games.tallgrass import names
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import Milestone, MilestoneTracker
