@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from common import utils
+from common.runtime.device import seed_everything
 from common.runtime.files import atomic_write
+from common.runtime.main import StopRequest
 from common.statistics import rate_text, wilson_interval
 from common.utils import preprocess_observation, preprocess_uint8, random_shift
 from common.video import VideoWriter, write_video
@@ -71,7 +72,7 @@ def test_wilson_interval_refuses_nonsense():
 
 def test_seeds_reproduce():
     def draw():
-        utils.seed_everything(5)
+        seed_everything(5)
         return random.random(), np.random.rand(), torch.rand(1).item()
 
     assert draw() == draw()
@@ -90,7 +91,7 @@ def test_atomic_write(tmp_path):
 
 
 def test_stop_request():
-    stop = utils.StopRequest()
+    stop = StopRequest()
     try:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)

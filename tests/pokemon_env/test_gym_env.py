@@ -335,7 +335,7 @@ def test_a_window_without_a_desktop_is_an_error():
 HUMAN = """
 import sdl2
 from pokemon_env import PokemonEnv
-from pokemon_env.emulators.emulator import WindowClosed
+from pokemon_env.errors import WindowClosed
 
 env = PokemonEnv({arguments}, window_speed=0)
 env.reset(seed=0)
@@ -424,7 +424,7 @@ def test_a_key_that_is_held_goes_on():
 QUEUE = """
 import sdl2, time
 from pokemon_env import PokemonEnv
-from pokemon_env.emulators.emulator import WindowClosed
+from pokemon_env.errors import WindowClosed
 
 env = PokemonEnv(render_mode="human", window_speed=0.5)
 env.reset(seed=0)

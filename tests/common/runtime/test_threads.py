@@ -10,8 +10,7 @@ import time
 import pytest
 import torch
 
-from common import utils
-from common.runtime import threads
+from common.runtime import device, threads
 from common.runtime.device import set_threads
 from common.runtime.threads import free_cores
 
@@ -79,7 +78,7 @@ def test_beside_spinning_processes_one_thread_is_left():
 
 def test_a_new_run_takes_free_cores_and_a_resumed_one_what_it_had(monkeypatch):
     torch.set_num_threads(2)
-    monkeypatch.setattr(utils, "free_cores", lambda: 1)
+    monkeypatch.setattr(device, "free_cores", lambda: 1)
     assert set_threads(None) == 1 == torch.get_num_threads()
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert set_threads(None, begun_with=2) == 2 == torch.get_num_threads()
