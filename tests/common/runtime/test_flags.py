@@ -85,7 +85,8 @@ def test_files_of_the_repository_are_found_from_any_folder(parse, tmp_path, monk
 
 def test_a_pipeline_goes_on_whichever_way_the_repository_s_files_were_named(tmp_path):
     for path in ("tallgrass/tallgrass.gb", str(ROOT / "tallgrass" / "tallgrass.gb")):
-        (tmp_path / "pipeline_settings.json").write_text(json.dumps({"name": "auto_dagger_pipeline_1_1", "settings": {"rom_path": path}}))
+        settings = {"name": "auto_dagger_pipeline_1_1", "settings": {"rom_path": path}}
+        (tmp_path / "pipeline_settings.json").write_text(json.dumps(settings))
         assert pipeline_to_continue(tmp_path, {"rom_path": "tallgrass/tallgrass.gb"}, overwrite=False) == "auto_dagger_pipeline_1_1"
         with pytest.raises(PipelineError, match="--rom-path was "):
             pipeline_to_continue(tmp_path, {"rom_path": "other.gb"}, overwrite=False)
