@@ -42,6 +42,7 @@ from tasks.milestone_config import MilestoneConfigError
 from tasks.recorded_starts import StartStateError
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 MILESTONE = "PLAYER_NAME_SET"
 QUICK: dict[str, object] = dict(
     milestone=MILESTONE, tier="T0", network="tiles", hidden_dim=16, num_threads=1, batch_size=8, train_steps_per_iter=10,
@@ -599,7 +600,7 @@ def test_killed_in_any_phase_and_resumed_is_as_if_never_stopped(learn, tmp_path)
 
 
 @pytest.mark.slow
-def test_one_interrupt_saves_and_ends(tmp_path, learn, capsys):
+def test_one_interrupt_saves_and_ends(tmp_path, learn, capsys, from_nothing):
     flags = QUICK | dict(train_steps_per_iter=100000, last_interval=0.05)
     process = subprocess.Popen(command(*as_flags(**flags)), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
     last = "models/dagger_pokemon_last.pth"
