@@ -57,9 +57,10 @@ def is_script(command: list[str]) -> bool:
 
 def can_fork() -> bool:
     """Not where the system's own libraries don't survive it (macOS), where CUDA was used, and while another thread than the one
-    that waits for this one works: the child would wait for ever for what it holds.
+    that waits for this one works: the child would wait for ever for what it holds. Those of TensorBoard hold only what is theirs.
     """
-    return sys.platform == "linux" and not torch.cuda.is_initialized() and threading.active_count() <= 2
+    others = [thread for thread in threading.enumerate() if not type(thread).__module__.startswith("tensorboard.")]
+    return sys.platform == "linux" and not torch.cuda.is_initialized() and len(others) <= 2
 
 
 class Forked(subprocess.Popen):
