@@ -145,6 +145,9 @@ def run(words: list[str]) -> int:
         words = words[1:]
     try:
         if words[0] == "-m":
+            for name in (words[1], f"{words[1]}.__main__"):  # what the tests imported of it, but for packages
+                if not hasattr(sys.modules.get(name), "__path__"):
+                    sys.modules.pop(name, None)
             sys.argv = words[1:]
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:

@@ -524,7 +524,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
-    handover_share=0.5, cutoff_share=0.5, label_share=0.2, query_budget=70,
+    handover_share=0.5, cutoff_share=0.5, label_share=0.2, query_budget=70, network="tiles-small",
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
@@ -534,6 +534,7 @@ from agent.answer_cache import AnswerCache
 from dagger.data import DaggerData
 from common.evaluation import Evaluator
 from common.learner import Learner
+from tests.forked import import_everything
 
 def dies_after(owner, name, count, only=""):
     original, left = getattr(owner, name), [count]
@@ -546,6 +547,7 @@ def dies_after(owner, name, count, only=""):
     setattr(owner, name, call)
 
 outcomes = {{}}
+import_everything()  # once, not in each child
 for number, (owner, name, count) in enumerate(json.load(sys.stdin)):
     child = os.fork()  # no thread has been started yet
     if not child:
