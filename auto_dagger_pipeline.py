@@ -16,31 +16,32 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
-from common.runtime.flags import out_of_range, parse_command_line, plain_flags
+from common.runtime.flag_types import Amount, AtLeastOne, Count, Few, Seed, Share, check_bounds
+from common.runtime.flags import as_flags, parse_command_line, plain_flags
 
 
 @dataclass
 class Args:
-    eval_episodes: int = 5
+    eval_episodes: Count = 5
     """Episodes in which the expert is evaluated."""
-    step_multiplier: float = 2.0
+    step_multiplier: AtLeastOne = 2.0
     """A student's episode may take so many times the expert's mean steps."""
-    min_success_rate: float = 0.6
+    min_success_rate: Share = 0.6
     """An expert who succeeds less often has nobody to teach: the milestone has failed."""
-    dagger_iterations: int = 10
+    dagger_iterations: Count = 10
     """Times to roll out, label and train."""
-    episodes_per_iter: int = 10
+    episodes_per_iter: Count = 10
     """Episodes of a rollout."""
-    train_steps_per_iter: int = 2000
+    train_steps_per_iter: Count = 2000
     """Training steps of an iteration."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Pictures per batch."""
-    learning_rate: float = 3e-4
+    learning_rate: Amount = 3e-4
     """Adam's learning rate."""
-    hidden_dim: int = 256
+    hidden_dim: Count = 256
     """Width of the layer before the logits."""
     milestone_config: str = "milestone_config.json"
     """The milestones in their order, with their limits."""
@@ -69,7 +70,7 @@ class Args:
     """Train on a GPU if there is one."""
 
     # Beside the plan's
-    seed: int = 1
+    seed: Seed = 1
     """Seed of the students' weights, rollouts and batches."""
     network: Literal["impala", "tiles", "tiles-small"] = "tiles"
     """tiles: convolutions over whole tiles of the grey screen, which are three times as fast; impala: 84x84 RGB pictures;
@@ -78,27 +79,27 @@ class Args:
     """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
     label_set: bool = True
     """Learn that any button is right that is on a shortest way, where the expert says so."""
-    label_share: float = 0.1
+    label_share: Share = 0.1
     """Of that loss, the share of the button that the expert himself would press; see dagger_pokemon.py."""
-    query_rate: float = 1.0
+    query_rate: Share = 1.0
     """Share of the visited states that the expert is asked about."""
     query_by: Literal["random", "novelty", "disagreement"] = "random"
     """Which, when that is less than all."""
     stochastic_students: bool = True
     """Students draw their buttons from their probabilities, in rollouts and tests, instead of pressing the likeliest: they get
     stuck less often."""
-    handover_share: float = 0.25
+    handover_share: Share = 0.25
     """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
     whole game, instead of where the game draws a start; for games with worlds."""
-    cutoff_share: float = 0.25
+    cutoff_share: Share = 0.25
     """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, after a defeat or a wrong turn;
     as far as there are any."""
-    target_success_rate: float | None = None
+    target_success_rate: Share | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
     expert's; None never."""
-    best_eval_episodes: int = 20
+    best_eval_episodes: Count = 20
     """Episodes by which the best network of a milestone is chosen."""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """Episodes in which the student that was kept, and the expert beside it, are tested; no training or choice saw them."""
     tier: Literal["T0", "T1", "T2", "T3"] | None = None
     """How hard the bundled game is; None is T1."""
@@ -108,11 +109,11 @@ class Args:
     """Begin every episode at {PREV}_completed.state of --state-dir, instead of where the game draws it."""
     rom_path: str = "tallgrass/tallgrass.gb"
     """The game; default is the bundled one."""
-    num_envs: int = 8
+    num_envs: Few = 8
     """Environments that play side by side."""
-    parallel_milestones: int = 1
+    parallel_milestones: Count = 1
     """Milestones that are worked on at once; each gets its share of the cores."""
-    num_threads: int | None = None
+    num_threads: Few | None = None
     """CPU threads for torch of each; None: the cores that nobody uses divided by --parallel-milestones, and for a milestone that
     goes on as many as it began with."""
     unsafe_policies: bool = False
@@ -126,7 +127,6 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 import json
-import math
 import shutil
 import threading
 import time
@@ -142,17 +142,24 @@ import torch
 
 from agent.guided_policy import evaluate_expert
 from agent.open_expert import UNSAFE_NOTICE, open_policy_oracle
-from agent.policy_expert import PolicyError
+from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError, probe
-from common.evaluation import EpisodeRecorder, Evaluation, EvaluationStopped, NetworkPolicy, evaluate, seeded_episodes
-from common.runtime.checkpoints import CheckpointError, build_network, load_checkpoint, saved_run_name
+from common.episodes import Evaluation, seeded_episodes
+from common.evaluation import evaluate
+from common.networks import build_network
+from common.policies import NetworkPolicy
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, saved_run_name
+from common.runtime.device import select_device
 from common.runtime.files import clear_temporaries, save_json
-from common.runtime.logs import finish_run, print_table, start_run
-from common.runtime.run_names import RunError, resumed_run, run_folder
+from common.runtime.logs import finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, run_main
+from common.runtime.progress import print_table
+from common.runtime.run_names import resumed_run, run_folder
 from common.runtime.scripts import ScriptFailed, last_lines, run_script
 from common.runtime.threads import free_cores
 from common.runtime.value_types import is_of_type
-from common.utils import StopRequest, select_device
+from common.video import EpisodeRecorder
+from dagger_pokemon import Args as DaggerArgs
 from pipeline.folder import (
     FILMS,
     SECONDS_FOR_ORPHANS,
@@ -165,17 +172,17 @@ from pipeline.folder import (
     pipeline_to_continue,
 )
 from pipeline.progress import PipelineProgress
-from pipeline.records import PipelineRecords, PipelineRecordsError, Record, now
+from pipeline.records import PipelineRecords, Record, now
 from pipeline.report import write_report
 from pokemon_env.bounded_files import read_file
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
-from tasks.milestone_config import MilestoneConfigError, MilestoneEntry, load_milestone_config, not_of_game
+from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game
 from tasks.recorded_starts import StartStateError
 
 EXPERT_SEED, TEST_SEED = 30_000, 50_000
@@ -191,17 +198,6 @@ class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record kee
     """This milestone can't be learned; the text is the record's reason."""
 
 
-USER_ERRORS = (
-    CheckpointError,
-    EmulatorError,
-    MilestoneConfigError,
-    OSError,
-    PipelineError,
-    PipelineRecordsError,
-    RunError,
-    SandboxError,
-)
-"""What keeps a pipeline from starting, and a user can mend."""
 REASONS = (
     CheckpointError,
     EmulatorError,
@@ -231,25 +227,10 @@ class Work:
     should_stop: Callable[[], bool]
 
 
-LEAST = {
-    **dict.fromkeys(("eval_episodes", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter", "batch_size"), 1),
-    **dict.fromkeys(("hidden_dim", "best_eval_episodes", "test_episodes", "num_envs", "parallel_milestones", "num_threads"), 1),
-    "step_multiplier": 1,
-    **dict.fromkeys(("min_success_rate", "seed", "learning_rate", "query_rate", "target_success_rate"), 0),
-    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
-}
-MOST = {
-    **dict.fromkeys(("min_success_rate", "query_rate", "handover_share", "cutoff_share", "label_share", "target_success_rate"), 1),
-    "seed": 2**32 - 1,
-}
-
-
 def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
     """Raise PipelineError for flags that can't be used, before anything is written."""
     ids = list(entries)
-    for name, value in asdict(args).items():
-        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), MOST.get(name, math.inf)):
-            raise PipelineError(complaint)
+    check_bounds(args)
     if args.handover_share + args.cutoff_share > 1:  # DAgger's complaint, but once and not in each milestone's record
         raise PipelineError("--handover-share and --cutoff-share are more than 1 together")
     named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
@@ -384,50 +365,41 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
             clear_temporaries(folder)
         if best.is_file() and final.is_file():
             return best
-        flags = ["--milestone", entry.id, "--exp-name", name, "--model-dir", str(models), "--seed", str(args.seed)]
-        flags += ["--n-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
-        flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--batch-size", str(args.batch_size)]
-        flags += ["--learning-rate", str(args.learning_rate), "--hidden-dim", str(args.hidden_dim), "--network", args.network]
-        flags += ["--label-share", str(args.label_share)]
-        flags += ["--cutoff-share", str(args.cutoff_share), "--best-eval-episodes", str(args.best_eval_episodes)]
-        flags += ["--lr-schedule", args.lr_schedule, "--query-rate", str(args.query_rate), "--query-by", args.query_by]
-        flags += ["--max-episode-steps", str(max_episode_steps), "--eval-max-steps", str(max_episode_steps)]
-        flags += ["--policy-dir", args.policy_dir, "--answer-cache", str(work.output / "answers.sqlite")]
-        flags += ["--milestone-config", args.milestone_config, "--rom-path", args.rom_path, "--num-envs", str(args.num_envs)]
-        flags += ["--no-save-iterations", "--no-video"]
-        if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
-            flags += ["--num-threads", str(work.threads)]
-        flags += ["--wandb-project-name", args.wandb_project]
-        flags += ["--target-success-rate", str(args.target_success_rate)] if args.target_success_rate is not None else []
         # What may change from start to start is always said, or a run that goes on would take it from its checkpoint.
-        flags += ["--rollout-videos", str(work.output / "dagger_videos" / entry.id) if args.record_video else "None"]
-        flags += ["--wandb-entity", args.wandb_entity or "None"]
-        switches = {
-            "label-set": args.label_set,
-            "stochastic-rollouts": args.stochastic_students,
-            "stochastic-eval": args.stochastic_students,
-            "track": args.track,
-            "unsafe-policies": args.unsafe_policies,
-            "cuda": args.cuda,
-        }
-        flags += [f"--{flag}" if wanted else f"--no-{flag}" for flag, wanted in switches.items()]
+        flags: dict[str, Any] = dict(
+            milestone=entry.id, exp_name=name, model_dir=str(models), seed=args.seed, n_iterations=args.dagger_iterations,
+            episodes_per_iter=args.episodes_per_iter, train_steps_per_iter=args.train_steps_per_iter,
+            batch_size=args.batch_size, learning_rate=args.learning_rate, lr_schedule=args.lr_schedule,
+            hidden_dim=args.hidden_dim, network=args.network, label_set=args.label_set, label_share=args.label_share,
+            stochastic_rollouts=args.stochastic_students, stochastic_eval=args.stochastic_students,
+            cutoff_share=args.cutoff_share, query_rate=args.query_rate, query_by=args.query_by,
+            best_eval_episodes=args.best_eval_episodes, target_success_rate=args.target_success_rate,
+            max_episode_steps=max_episode_steps, eval_max_steps=max_episode_steps,
+            policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, answer_cache=str(work.output / "answers.sqlite"),
+            milestone_config=args.milestone_config, rom_path=args.rom_path, num_envs=args.num_envs, cuda=args.cuda,
+            save_iterations=False, video=False, json_events=True,
+            rollout_videos=str(work.output / "dagger_videos" / entry.id) if args.record_video else None,
+            track=args.track, wandb_project_name=args.wandb_project, wandb_entity=args.wandb_entity,
+        )  # fmt: skip
+        if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
+            flags["num_threads"] = work.threads
         if work.game.has_worlds and not args.recorded_starts:
-            flags += ["--tier", args.tier or "T1", *(["--worlds", args.worlds] if args.worlds else [])]
-            flags += ["--handover-share", str(args.handover_share)]
+            flags |= {"tier": args.tier or "T1", "handover_share": args.handover_share}
+            flags |= {"worlds": args.worlds} if args.worlds else {}
         elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
-            flags += ["--start-states", str(starts_of(work, entry, "train").files[0])]
-        flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+            flags["start_states"] = str(starts_of(work, entry, "train").files[0])
+        flags |= {"resume_from": str(last)} if last.is_file() else {"overwrite": True}
         log = work.output / "logs" / f"{entry.id}.log"
         with log_of(log) as file:
             print(f"--- {now()}", file=file, flush=True)
         try:
             run_script(
-                "dagger_pokemon.py", *flags, log=log, append=True, on_command=lambda text: None, locks=[lock.fileno()],
-                on_line=lambda line: work.progress.heard(entry.id, line), should_stop=work.should_stop,
+                "dagger_pokemon.py", *as_flags(DaggerArgs, **flags), log=log, append=True, on_command=lambda text: None,
+                locks=[lock.fileno()], on_line=lambda line: work.progress.heard(entry.id, line), should_stop=work.should_stop,
             )  # fmt: skip
         except ScriptFailed as error:
             if work.should_stop():
-                raise EvaluationStopped from error
+                raise Stopped from error
             said = last_lines(log, 1)
             raise MilestoneFailed(f"{error}: {said[0].strip()}" if said else str(error)) from error
         last.unlink(missing_ok=True)  # three times as large as the network, and of no use any more
@@ -449,7 +421,7 @@ def log_of(path: Path) -> IO[str]:
 
 
 def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
-    """All of one milestone: expert, DAgger, test. Returns its record; raises EvaluationStopped only."""
+    """All of one milestone: expert, DAgger, test. Returns its record; raises Stopped only."""
     began, known = time.monotonic(), {}
     args, output = work.args, work.output
     try:
@@ -485,7 +457,7 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
         status, reason = "completed", None
     except REASONS as error:
         status, reason = "failed", str(error) or type(error).__name__
-    except EvaluationStopped:
+    except Stopped:
         raise
     except Exception as error:  # one milestone's mishap is not the others': its record says what, its log where
         status, reason = "failed", f"{type(error).__name__}: {error}"
@@ -610,7 +582,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
             try:
                 for future in as_completed(futures):
                     finish(future.result())
-            except EvaluationStopped:
+            except Stopped:
                 pass
             finally:
                 stopped.set()
@@ -633,10 +605,4 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except USER_ERRORS as error:
-        sys.exit(f"auto_dagger_pipeline.py: {error}")
-    except KeyboardInterrupt:  # before the work heeds it, or the second one
-        print("auto_dagger_pipeline.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_main("auto_dagger_pipeline.py", lambda: main(args), errors=(PokemonEnvError,))

@@ -14,149 +14,66 @@ Writes `{model_dir}/{exp_name}_best.pth`, `_{step}.pth`, `_final.pth` and `_last
 
 from __future__ import annotations
 
-import math
 import os
-import sys
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.runtime.flags import parse_flags, plain_flags, resume_command
+from common.flag_groups import DemonstrationFlags, EvaluationFlags, GameFlags, NetworkFlags, RunFlags
+from common.runtime.flag_types import Count, CountOrZero, Few, Free, Once, Positive, ShareBelowOne
+from common.runtime.flags import changed_flags, parse_flags, plain_flags, resume_command
 
 
 @dataclass
-class Args:
-    exp_name: str = "bc_pokemon"
+class Args(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, EvaluationFlags):
+    exp_name: Free[str] = "bc_pokemon"
     """Name of the experiment: checkpoints and the run's folder begin with it."""
-    seed: int = 1
-    """Seed of the network's initial weights, the split, the batches and the augmentation."""
-    torch_deterministic: bool = True
-    """Choose reproducible kernels on a GPU."""
-    cuda: bool = True
-    """Train on a GPU if there is one."""
-    num_threads: int | None = None
-    """CPU threads for torch; None means one for each core that nobody uses when the run begins, and for a resumed run as many
-    as it began with. Runs repeat bit for bit only with the same number."""
-    track: bool = False
-    """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
-    wandb_project_name: str = "pokemon-il"
-    """W&B project."""
-    wandb_entity: str | None = None
-    """W&B entity (user or team)."""
-    model_dir: str = "models"
-    """Folder for checkpoints."""
-    save_frequency: int = 10000
-    """Steps between the checkpoints that are kept, `{exp_name}_{step}.pth`; 0 for none."""
-    keep_last: int | None = None
-    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
-    last_interval: float = 60.0
-    """Seconds between writes of `{exp_name}_last.pth`, from which a run that was cut off goes on."""
-    save_best: bool = True
-    """Keep the network that played best in `{exp_name}_best.pth`."""
-    overwrite: bool = False
-    """Allow this run to replace the checkpoints of another one with the same name, or its own later ones than --resume-from."""
-    resume_from: str | None = None
-    """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them. Never taken from a file,
-    and to be given again: --track, --wandb-project-name, --wandb-entity."""
-    eval_only: bool = False
+    eval_only: Once[bool] = False
     """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes, from held-out start
     states. --worlds, --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
-
-    # Algorithm specific arguments
-    expert_data_dir: str = "expert_data"
+    expert_data_dir: Free[str] = "expert_data"
     """Folder with demonstrations, `episode_*.npz`."""
-    max_expert_episodes: int | None = None
-    """Use only the first so many of them; None means all."""
-    max_labels: int | None = None
-    """Use only the first so many labels of them (validation's included); None means all."""
+    val_fraction: ShareBelowOne = 0.1
+    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
+    total_steps: Free[Count] = 100000
+    """Training steps, each on one batch."""
+    patience: Free[CountOrZero] = 0
+    """Stop when so many evaluations in a row found no lower validation loss. 0 never stops early."""
+    random_shift: CountOrZero = 0
+    """Augmentation: shift each observation by up to so many pixels, at random (4 is usual). 0 for none."""
+    change_weight: Positive = 1.0
+    """Weight in the loss of steps whose label differs from the one before; more than 1 counters repeating buttons."""
+    save_frequency: Free[CountOrZero] = 10000
+    """Steps between the checkpoints that are kept, `{exp_name}_{step}.pth`. 0 for none."""
+    eval_frequency: Free[CountOrZero] = 5000
+    """Steps between evaluations (validation, and play). 0 for none."""
     milestone: str | None = None
     """Learn this milestone alone, and be evaluated on it. None: all demonstrations (if they share one, it is that)."""
-    val_fraction: float = 0.1
-    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
-    total_steps: int = 100000
-    """Training steps, each on one batch."""
-    patience: int = 0
-    """Stop when so many evaluations in a row found no lower validation loss; 0 never stops early."""
-    batch_size: int = 64
-    """Pictures per batch."""
-    learning_rate: float = 1e-4
-    """Adam's learning rate."""
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or let it fall to 0 along a cosine."""
-    weight_decay: float = 1e-5
-    """L2 penalty on the weights."""
-    network: Literal["impala", "tiles", "tiles-small"] = "impala"
-    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
-    fast a step on a CPU, and better on Game Boy games. tiles-small: with half as many channels."""
-    hidden_dim: int = 256
-    """Width of the layer before the logits."""
-    frame_stack: int = 1
-    """Pictures that the network sees at once: the present one and those before it."""
-    random_shift: int = 0
-    """Augmentation: shift each picture by up to so many pixels, at random (4 is usual); 0 for none."""
-    change_weight: float = 1.0
-    """Weight in the loss of steps whose label differs from the one before; more than 1 counters repeating buttons."""
-    bf16: bool = True
-    """Compute in bfloat16 where the hardware does: GPUs, and CPUs with AVX-512 BF16 or AMX."""
-
-    # Evaluation
-    rom_path: str = "tallgrass/tallgrass.gb"
-    """ROM to play for the evaluation; default is the bundled game."""
-    eval_frequency: int = 5000
-    """Steps between evaluations (validation, and play); 0 for none."""
-    eval_episodes: int = 5
-    """Episodes of play per evaluation; 0 only validates. Of a game without milestones one is filmed, and none counted."""
-    best_eval_episodes: int = 20
-    """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
-    eval_seed: int = 1000
-    """First seed of the evaluation's episodes."""
-    num_envs: int = 8
-    """Environments that play side by side in an evaluation."""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is in an evaluation; None takes the demonstrations' tier, or T1 if they have several."""
-    worlds: str | None = None
+    tier: Free[Literal["T0", "T1", "T2", "T3"] | None] = None
+    """How hard the bundled game is in an evaluation. None takes the demonstrations' tier, or T1 if they have several."""
+    worlds: Free[str | None] = None
     """Worlds that an evaluation is played in: 0, 7, 1000-1099, train, choose or test. None takes the demonstrations' worlds,
     or world 0 if they have several; and on tier T2 those to choose by (1000-1099) in training, and those to test in (from
     10000 on) with --eval-only."""
-    start_states: str | None = None
+    start_states: Free[str | None] = None
     """Folder of `.state` files that episodes of evaluation start from. None lets the game draw where the milestone begins; for
     a game without worlds it takes recorded states, made if need be: those to learn from (`train`) in training, which chooses
     the best by them, and the held-out ones with --eval-only."""
-    max_steps: int | None = None
-    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config, and for a game
+    max_steps: Free[Count | None] = None
+    """Steps after which an evaluation's episode is cut off. None takes the milestone's from --milestone-config, and for a game
     without milestones 400."""
-    milestone_config: str = "milestone_config.json"
-    """The milestones with their limits."""
-    video: bool = True
-    """Film the first episode of each candidate for the best, and of --eval-only, to runs/{run}/videos/."""
+    num_envs: Free[Few] = 8
+    """Environments that play side by side in an evaluation."""
+    eval_episodes: Free[CountOrZero] = 5
+    """Episodes of play per evaluation. 0 only validates. Of a game without milestones one is filmed, and none counted."""
 
 
-NOT_RESUMED = ("resume_from", "eval_only", "overwrite")
-"""Flags that hold for one call, and are never taken from a checkpoint."""
 NOT_EVALUATED = ("worlds", "start_states", "max_steps", "eval_episodes", "video")
 """Flags that say how training evaluated; --eval-only doesn't take them from a checkpoint."""
-LEAST = {
-    **dict.fromkeys(("total_steps", "batch_size", "hidden_dim", "frame_stack", "num_envs", "num_threads"), 1),
-    "keep_last": 1,
-    **dict.fromkeys(("best_eval_episodes", "max_expert_episodes", "max_steps", "max_labels"), 1),
-    **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "eval_episodes", "save_frequency", "last_interval"), 0),
-    **dict.fromkeys(("random_shift", "patience", "val_fraction", "learning_rate", "weight_decay"), 0),
-    "change_weight": 1e-6,
-}
-MOST = {"seed": 2**32 - 1, "val_fraction": math.nextafter(1, 0)}
 
 
 def parse_args() -> Args:
-    """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
-    return parse_flags(
-        Args,
-        "bc_pokemon.py",
-        __doc__,
-        least=LEAST,
-        most=MOST,
-        not_resumed=NOT_RESUMED,
-        not_evaluated=NOT_EVALUATED,
-        algorithm="bc",
-    )
+    """Parse the command line; with --resume-from, the checkpoint's flags stand in for what was not given."""
+    return parse_flags(Args, "bc_pokemon.py", __doc__, not_evaluated=NOT_EVALUATED, algorithm="bc")
 
 
 if __name__ == "__main__":
@@ -181,7 +98,6 @@ import torch
 import torch.nn.functional as F
 from rich.table import Table
 
-from agent.policy_expert import PolicyError
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
 from common.demonstrations import (
     DemonstrationError,
@@ -192,19 +108,17 @@ from common.demonstrations import (
     select_episodes,
     split_episodes,
 )
-from common.evaluation import EvaluationStopped, Evaluator
-from common.learner import DivergedError, Learner, check_finite
-from common.networks import PolicyNetwork, make_network
+from common.evaluation import Evaluator
+from common.learner import Learner, check_finite
+from common.networks import PolicyNetwork, build_network, check_plays, make_network, network_arguments
 from common.preprocessing import random_shift
+from common.results import confusion_figure, results_table
 from common.runtime.checkpoints import (
     CheckpointError,
-    build_network,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
-    check_plays,
     load_checkpoint,
-    network_arguments,
     package_versions,
     restoring,
     save_checkpoint,
@@ -212,36 +126,25 @@ from common.runtime.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.runtime.logs import (
-    ProgressReport,
-    RunLog,
-    confusion_figure,
-    finish_run,
-    print_table,
-    results_table,
-    start_run,
-)
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.files import sha256_of
+from common.runtime.flag_types import FlagError
+from common.runtime.logs import RunLog, finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.plain_names import is_plain_name
-from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.progress import ProgressReport, print_table
+from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.selection import is_better, play_candidate
-from common.utils import (
-    StopRequest,
-    seed_everything,
-    select_device,
-    set_threads,
-    sha256_of,
-)
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.splits import parse_worlds
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
-from tasks.recorded_starts import StartStateError
 
 FILM_STEPS = 400
 """Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
@@ -283,26 +186,6 @@ def load_buffer(
         raise DemonstrationError(f"{error}; record it again, or take it out of the folder") from error
     return buffer
 
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
-
-
-USER_ERRORS = (
-    CheckpointError,
-    DemonstrationError,
-    DivergedError,
-    EmulatorError,
-    FlagError,
-    MemoryError,
-    MilestoneAlreadyCompleted,
-    MilestoneConfigError,
-    OSError,
-    PolicyError,
-    RunError,
-    StartStateError,
-)
-"""What a user can mend: the message says how, and a traceback would only hide it."""
 
 
 class BehaviouralCloning(Learner):
@@ -715,19 +598,10 @@ class Progress:
         return means
 
 
-TRAINING_FLAGS = ("seed", "val_fraction", "batch_size", "learning_rate", "lr_schedule", "weight_decay")
-TRAINING_FLAGS += ("max_labels", "random_shift", "change_weight", "bf16", "torch_deterministic")
-"""Flags without which a run that goes on is another one."""
-
-
 def what_changed(args: Args, flags: dict[str, Any], before: Progress, now: Progress) -> list[str]:
     """What keeps a run that goes on from being the one that it was, in words; `flags` are those that it had."""
-    changes = []
     # Along a cosine the end of the run says how far each step is.
-    for name in TRAINING_FLAGS + (("total_steps",) if args.lr_schedule == "cosine" else ()):
-        value = getattr(args, name)
-        if flags.get(name, value) != value:
-            changes.append(f"--{name.replace('_', '-')} was {flags[name]} and is {value}")
+    changes = changed_flags(args, flags, also=("total_steps",) if args.lr_schedule == "cosine" else ())
     if before.threads != now.threads:
         changes.append(f"the number of threads was {before.threads} and is {now.threads}")
     old, new = before.demonstrations, now.demonstrations
@@ -820,7 +694,7 @@ def evaluate_network(
             n_films = len(evaluator.films)
             try:
                 evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
-            except EvaluationStopped:
+            except Stopped:
                 return None
             texts += [f"filmed as {film}" for film in evaluator.films[n_films:]]  # none on a full disk
     elif evaluator is not None:
@@ -838,7 +712,7 @@ def evaluate_network(
                 last=step >= args.total_steps,
                 should_stop=should_stop,
             )
-        except EvaluationStopped:
+        except Stopped:
             return None
         record |= played
         texts += said
@@ -883,12 +757,4 @@ def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        results = main(args)
-    except USER_ERRORS as error:
-        sys.exit(f"bc_pokemon.py: {error}")
-    except KeyboardInterrupt:  # before training heeds it, or the second one
-        print("bc_pokemon.py: interrupted", file=sys.stderr)
-        sys.exit(130)
-    if results["signal"] is not None:
-        sys.exit(128 + results["signal"])
+    run_main("bc_pokemon.py", lambda: exit_code(main(args)["signal"]), errors=(PokemonEnvError,))

@@ -20,7 +20,6 @@ next, and Delete drops them. A key that is held is pressed again and again. Each
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,11 +109,9 @@ from agent.demonstrate import play_episode
 from agent.human_player import Ending, HandRecording, saved_steps
 from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
 from agent.oracle import LabelsWithdrawn
-from agent.policy_expert import PolicyError, PolicyExpert
-from agent.sandbox.oracle import SandboxError
+from agent.policy_expert import PolicyExpert
 from common.demonstrations import (
     NO_LABEL,
-    DemonstrationError,
     Episode,
     clear_unfinished,
     count_labelled,
@@ -124,15 +121,14 @@ from common.demonstrations import (
 )
 from common.press_journal import PressJournal
 from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
-from common.runtime.logs import ProgressReport, plain_console, print_table
-from common.runtime.stop_request import StopRequest
+from common.runtime.main import StopRequest, run_main
+from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.video import write_video
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, WindowClosed
+from pokemon_env.errors import PokemonEnvError, WindowClosed
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from tasks.episode_starts import EpisodeStarts, choose_starts
-from tasks.milestone_config import MilestoneConfigError, load_milestone_config, not_of_game
-from tasks.recorded_starts import StartStateError
+from tasks.milestone_config import load_milestone_config, not_of_game
 
 ATTEMPTS_PER_EPISODE = 4
 """An expert that fails so often for each episode wanted is given up."""
@@ -601,11 +597,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (
-        DemonstrationError, EmulatorError, MilestoneAlreadyCompleted, MilestoneConfigError, PolicyError,
-        SandboxError, StartStateError, OSError, ValueError,
-    ) as error:  # fmt: skip
-        print(f"collect_expert_data.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_main("collect_expert_data.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

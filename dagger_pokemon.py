@@ -17,198 +17,98 @@ Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured Predict
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.runtime.flags import as_typed, not_given_again, parse_flags, plain_flags, resume_command
+from common.flag_groups import DemonstrationFlags, EvaluationFlags, ExpertFlags, GameFlags, NetworkFlags, RunFlags
+from common.runtime.flag_types import Bounds, Count, CountOrZero, Free, Once, Share
+from common.runtime.flags import as_typed, changed_flags, not_given_again, parse_flags, plain_flags, resume_command
 
 
 @dataclass
-class Args:
-    exp_name: str = "dagger_pokemon"
+class Args(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, EvaluationFlags, ExpertFlags):
+    exp_name: Free[str] = "dagger_pokemon"
     """Name of the experiment: checkpoints, data set and the run's folder begin with it."""
-    seed: int = 1
-    """Seed of the network's initial weights, the rollouts and the batches."""
-    torch_deterministic: bool = True
-    """Choose reproducible kernels on a GPU."""
-    cuda: bool = True
-    """Train on a GPU if there is one."""
-    num_threads: int | None = None
-    """CPU threads for torch; None means one for each core that nobody uses when the run begins, and for a resumed run as many
-    as it began with. Runs repeat bit for bit only with the same number."""
-    track: bool = False
-    """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
-    wandb_project_name: str = "pokemon-il"
-    """W&B project."""
-    wandb_entity: str | None = None
-    """W&B entity (user or team)."""
-    model_dir: str = "models"
-    """Folder for checkpoints and the data set."""
-    last_interval: float = 60.0
-    """Seconds between writes of `{exp_name}_last.pth` in training; it is also written after each phase."""
-    save_best: bool = True
-    """Keep the network that played best in `{exp_name}_best.pth`."""
-    save_iterations: bool = True
+    save_iterations: Free[bool] = True
     """Keep the network of each iteration in `{exp_name}_iter{N}.pth`."""
-    keep_last: int | None = None
-    """Of these keep the newest so many, and delete the run's older ones; None keeps all."""
-    overwrite: bool = False
-    """Allow this run to replace the checkpoints and the data set of another one with the same name, or what it did itself after
-    the checkpoint of --resume-from."""
-    resume_from: str | None = None
-    """Checkpoint (`_last.pth`) to go on from. Its flags are taken over; those given on the command line replace them. Never taken
-    from a file, and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
-
-    # Algorithm specific arguments
-    milestone: str | None = None
-    """The milestone to learn. None: that of the demonstrations or of --init-from."""
-    n_iterations: int = 10
-    """Times to roll out, label and train."""
-    episodes_per_iter: int = 5
+    n_iterations: Free[Count] = 10
+    """Iterations: roll out, label, train, evaluate."""
+    episodes_per_iter: Count = 5
     """Episodes of a rollout."""
-    max_episode_steps: int = 1000
+    max_episode_steps: Count = 1000
     """Steps after which an episode of a rollout is cut off."""
-    handover_share: float = 0.0
-    """Share of the episodes, in rollouts and evaluations, that begin where the expert of the milestone before has just reached
-    his goal, as in the whole game: mid-sentence if need be. Where the game draws a start, all is at rest."""
-    cutoff_share: float = 0.0
-    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, as far as there are any: in
-    the whole game nobody ends an episode after a defeat or a wrong turn."""
-    train_steps_per_iter: int = 10000
+    train_steps_per_iter: Count = 10000
     """Training steps of an iteration, each on one batch of all that was labelled so far."""
+    eval_frequency: Free[CountOrZero] = 1
+    """Iterations between evaluations. 0 for none but the last network's."""
+    eval_episodes: Free[Count] = 5
+    """Episodes of play per evaluation."""
+    eval_max_steps: Free[Count | None] = None
+    """Steps after which an evaluation's episode is cut off. None takes the milestone's from --milestone-config."""
+
+    # What the run begins with
+    expert_data_dir: Free[str | None] = None
+    """Folder with demonstrations to begin with, `episode_*.npz`. Without --init-from they stand for the first rollout."""
+    init_from: Free[str | None] = None
+    """Checkpoint of the same network to begin with, for example a clone's `_best.pth`."""
+
+    # Rollouts
     beta_schedule: Literal["first", "linear", "exponential", "none"] = "first"
     """Probability that the expert acts instead of the student, in each iteration: all the time in the first one and never
     after it (not even then with demonstrations or --init-from); falling to 0 along a line; --beta-decay to the power of the
     iteration; or never."""
-    beta_decay: float = 0.5
+    beta_decay: Share = 0.5
     """For --beta-schedule exponential."""
     stochastic_rollouts: bool = False
     """In rollouts, draw the student's buttons from its probabilities instead of pressing the likeliest."""
-    expert_data_dir: str | None = None
-    """Folder with demonstrations to begin with, `episode_*.npz`. Without --init-from they stand for the first rollout."""
-    max_expert_episodes: int | None = None
-    """Use only the first so many of them; None means all."""
-    max_labels: int | None = None
-    """Use only the first so many labels of them; None means all."""
-    init_from: str | None = None
-    """Checkpoint of the same network to begin with, for example a clone's `_best.pth`."""
+    stochastic_eval: Free[bool] = False
+    """In evaluations, too, draw the student's buttons from its probabilities; play.py finds that in the checkpoint."""
+    handover_share: Share = 0.0
+    """Share of the episodes, in rollouts and evaluations, that begin where the expert of the milestone before has just reached
+    its goal, as in the whole game: mid-sentence if need be. Where the game draws a start, all is at rest."""
+    cutoff_share: Share = 0.0
+    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, as far as there are any: in
+    the whole game no episode ends after a defeat or a wrong turn."""
+    json_events: Once[bool] = False
+    """Print each event as a line of JSON, too, for a program that started this one."""
+    rollout_videos: Free[str | None] = None
+    """Folder for films of the first episode of each rollout, rollout_iter{N}_ep0_{MILESTONE}.mp4. None for none."""
 
-    # Expert
-    expert: Literal["policy", "code-agent"] = "policy"
-    """Who labels: the milestone's policy file, in a sandbox. (code-agent, a language model, is not there yet.)"""
-    expert_model: str = "claude-sonnet-4-5-20250929"
-    """The language model, for --expert code-agent."""
-    expert_timeout: float = 60
-    """Seconds that the expert may take for one answer; policies get 2 at most."""
-    policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """Folder of policies, {MILESTONE_ID}.py; a milestone without a file there is labelled by the game's own."""
-    unsafe_policies: bool = False
-    """Run policies in this process, where the platform has no sandbox: only for files that you trust as your own."""
-    label_set: bool = False
-    """Learn that any button is right that the expert says is on a shortest way, instead of the one that he would press."""
-    label_share: float = 0.0
-    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
-    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest way."""
-    answer_cache: str = ".milestone_trainer_cache/answers.sqlite"
-    """File of answers that the expert gave in this or another run, which are not asked for again; "" for none."""
-    query_budget: int | None = None
-    """Labels at most; None for no limit. Answers from the cache count, demonstrations don't."""
-    query_budget_per_iteration: int | None = None
+    # Labels
+    query_budget: CountOrZero | None = None
+    """Labels at most. Answers from the cache count, demonstrations don't. None for no limit."""
+    query_budget_per_iteration: Count | None = None
     """Labels at most that are asked for after one rollout. Where the expert acts it is asked at every step, whatever this says;
     those labels count first. None: what is left of --query-budget, divided by the iterations left."""
-    query_rate: float = 1.0
+    query_rate: Share = 1.0
     """Share of the states that the student visits in a rollout that are asked about (of the distinct ones, and of those where
-    the expert did not act himself)."""
-    ask_repeats: bool = False
-    """Also label what the student sees again and again in one episode, as often as it sees it; each counts as a label."""
+    the expert did not act itself)."""
     query_by: Literal["random", "novelty", "disagreement"] = "novelty"
     """Which, when that is less than all: any; those farthest from what has a label, in the network's features; or those
     where the network with its dropout on agrees least with itself."""
+    ask_repeats: bool = False
+    """Also label what the student sees again and again in one episode, as often as it sees it; each counts as a label."""
+    expert_timeout: Annotated[float, Bounds(0.01)] = 60
+    """Seconds that the expert may take for one answer; a policy file gets 2 at most."""
 
-    # Learning
-    network: Literal["impala", "tiles", "tiles-small"] = "impala"
-    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
-    fast a step on a CPU, and better on Game Boy games. tiles-small: with half as many channels."""
-    hidden_dim: int = 256
-    """Width of the layer before the logits."""
-    frame_stack: int = 1
-    """Pictures that the network sees at once: the present one and those before it."""
-    batch_size: int = 64
-    """Pictures per batch."""
-    learning_rate: float = 1e-4
-    """Adam's learning rate."""
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
-    weight_decay: float = 1e-5
-    """L2 penalty on the weights."""
+    # Training
+    label_set: bool = False
+    """Learn that every button is right that the expert says is on a shortest path, instead of the one that it would press."""
+    label_share: Share = 0.0
+    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
+    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest path."""
     sampling: Literal["uniform", "deduplicated", "sqrt", "balanced"] = "balanced"
     """How rows are drawn: all alike; equal pictures with equal labels once, or as the root of their number; or once in each
     episode, so that a student that is stuck does not flood the batches."""
-    button_balance: float = 0.0
+    button_balance: Share = 0.0
     """0 leaves the buttons' shares in the batches as they are, 1 makes them equal, between is between."""
-    bf16: bool = True
-    """Compute in bfloat16 where the hardware does: GPUs, and CPUs with AVX-512 BF16 or AMX."""
-
-    # Evaluation, and the game
-    rom_path: str = "tallgrass/tallgrass.gb"
-    """The game; default is the bundled one."""
-    eval_frequency: int = 1
-    """Iterations between evaluations; 0 for none but the last network's."""
-    eval_episodes: int = 5
-    """Episodes of play per evaluation."""
-    best_eval_episodes: int = 20
-    """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
-    eval_seed: int = 1000
-    """First seed of the evaluation's episodes."""
-    stochastic_eval: bool = False
-    """In evaluations, too, draw the student's buttons from its probabilities; whoever plays the checkpoints later is to do the
-    same, and finds it in them."""
-    target_success_rate: float | None = None
-    """Stop when the lower bound of the student's success on 50 fixed seeds passes this share of the expert's; None never."""
-    num_envs: int = 8
-    """Environments that play side by side."""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is; None takes the demonstrations' tier, or T1."""
-    worlds: str | None = None
-    """Worlds to roll out and to evaluate in: 0, 7, 1-999, train, choose or test. None: world 0, and on tier T2 those to
-    learn from (1-999) in rollouts and those to choose by (1000-1099) in evaluations."""
-    start_states: str | None = None
-    """Folder of `.state` files that episodes start from. None lets the game draw where the milestone begins; for a game
-    without worlds it takes recorded states, made if need be."""
-    eval_max_steps: int | None = None
-    """Steps after which an evaluation's episode is cut off; None takes the milestone's from --milestone-config."""
-    milestone_config: str = "milestone_config.json"
-    """The milestones with their limits."""
-    video: bool = True
-    """Film the first episode of each candidate for the best to runs/{run}/videos/."""
-    rollout_videos: str | None = None
-    """Folder for films of the first episode of each rollout, rollout_iter{N}_ep0_{MILESTONE}.mp4; None for none."""
-
-
-NOT_RESUMED = ("resume_from", "overwrite")
-"""Flags that hold for one call, and are never taken from a checkpoint."""
-LEAST = {
-    **dict.fromkeys(("n_iterations", "episodes_per_iter", "max_episode_steps", "batch_size", "hidden_dim", "frame_stack"), 1),
-    **dict.fromkeys(("num_envs", "num_threads", "eval_episodes", "best_eval_episodes", "max_expert_episodes", "max_labels"), 1),
-    **dict.fromkeys(("eval_max_steps", "train_steps_per_iter"), 1),
-    **dict.fromkeys(("seed", "eval_seed", "eval_frequency", "last_interval", "learning_rate", "weight_decay"), 0),
-    **dict.fromkeys(("beta_decay", "query_budget", "query_rate", "button_balance", "target_success_rate"), 0),
-    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 0),
-    "keep_last": 1,
-    "expert_timeout": 0.01,
-    "query_budget_per_iteration": 1,
-}
-MOST = {
-    **dict.fromkeys(("beta_decay", "query_rate", "button_balance", "target_success_rate"), 1),
-    **dict.fromkeys(("handover_share", "cutoff_share", "label_share"), 1),
-    "seed": 2**32 - 1,
-}
+    target_success_rate: Share | None = None
+    """Stop when the lower bound of the student's success on 50 fixed seeds passes this share of the expert's. None never."""
 
 
 def parse_args() -> Args:
-    """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given."""
-    return parse_flags(Args, "dagger_pokemon.py", __doc__, least=LEAST, most=MOST, not_resumed=NOT_RESUMED, algorithm="dagger")
+    """Parse the command line; with --resume-from, the checkpoint's flags stand in for what was not given."""
+    return parse_flags(Args, "dagger_pokemon.py", __doc__, algorithm="dagger")
 
 
 if __name__ == "__main__":
@@ -217,6 +117,7 @@ if __name__ == "__main__":
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     args = parse_args()
 
+import json
 import math
 import re
 import shutil
@@ -230,32 +131,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.answer_cache import AnswerCache
 from agent.guided_policy import evaluate_expert
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.open_expert import UNSAFE_NOTICE, is_games_own, open_policy_oracle, where_it_runs
-from agent.oracle import ExpertOracle, LabelsWithdrawn, policy_path
-from agent.policy_expert import PolicyError
-from agent.sandbox.oracle import SandboxError
+from agent.oracle import ExpertOracle, LabelsWithdrawn
+from agent.policy_expert import policy_path
 from common.demonstrations import DemonstrationError, limit_labels, select_episodes
-from common.evaluation import (
-    EpisodeRecorder,
-    EpisodeSpec,
-    EvaluationStopped,
-    Evaluator,
-    NetworkPolicy,
-    seeded_episodes,
-)
-from common.learner import DivergedError, Learner
-from common.networks import PolicyNetwork, make_network
+from common.episodes import EpisodeSpec, seeded_episodes
+from common.evaluation import Evaluator
+from common.learner import Learner
+from common.networks import PolicyNetwork, build_network, make_network, network_arguments
+from common.policies import NetworkPolicy
+from common.results import results_table
 from common.runtime.checkpoints import (
     CheckpointError,
-    build_network,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
     load_checkpoint,
-    network_arguments,
     package_versions,
     restoring,
     save_checkpoint,
@@ -263,12 +157,16 @@ from common.runtime.checkpoints import (
     saved_run_name,
     saved_threads,
 )
-from common.runtime.logs import ProgressReport, RunLog, finish_run, print_table, results_table, start_run
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.flag_types import FlagError
+from common.runtime.logs import RunLog, finish_run, start_run
+from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.numbered_checkpoints import NumberedCheckpoints
-from common.runtime.run_names import RUNS, RunError, only_trainer, resumed_run, run_folder
+from common.runtime.progress import ProgressReport, print_table
+from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.selection import CANDIDATE_SEEDS, is_better, play_candidate
 from common.statistics import rate_text, wilson_interval
-from common.utils import StopRequest, seed_everything, select_device, set_threads
+from common.video import EpisodeRecorder
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from dagger.rollout import (
@@ -282,14 +180,13 @@ from dagger.rollout import (
 )
 from dagger.starts import ensure_handovers, mix_starts, share_of
 from dagger.training_set import TrainingSet
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
-from tasks.recorded_starts import StartStateError
 
 TARGET_EPISODES = 50
 """Episodes by which --target-success-rate is decided, of the expert and of the student, on the same seeds."""
@@ -298,30 +195,6 @@ MOST_HANDOVERS = 64
 MOST_POLICY_SECONDS = 2.0
 """A policy file that thinks longer at one state hangs."""
 
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
-
-
-USER_ERRORS = (
-    AnswerCacheError,
-    CheckpointError,
-    DaggerDataError,
-    DemonstrationError,
-    DivergedError,
-    EmulatorError,
-    FlagError,
-    MemoryError,
-    MilestoneAlreadyCompleted,
-    MilestoneConfigError,
-    OSError,
-    PolicyError,
-    RunError,
-    SandboxError,
-    StartStateError,
-    queries.SelectionError,
-)
-"""What a user can mend: the message says how, and a traceback would only hide it."""
 
 
 @dataclass
@@ -446,16 +319,6 @@ def open_expert(args: Args, milestone: str, game: Game) -> ExpertOracle:
 
 CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
 """Flags that say who labels, and are never taken from a checkpoint."""
-NOT_OF_THE_RUN = (
-    *NOT_RESUMED, "exp_name", "num_threads", "track", "wandb_project_name", "wandb_entity", "model_dir", "last_interval",
-    "save_best", "save_iterations", "keep_last", "n_iterations",
-    "expert_data_dir", "policy_dir", "answer_cache", "rom_path", "milestone_config",
-    "init_from", "eval_frequency", "eval_episodes", "best_eval_episodes", "eval_seed", "eval_max_steps", "stochastic_eval", "video",
-    "rollout_videos",
-)  # fmt: skip
-"""Flags that a run which goes on may change and still learn the same, or whose change is told or refused elsewhere."""
-
-
 def what_changed(
     args: Args, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int], by_picture: bool
 ) -> list[str]:
@@ -466,13 +329,9 @@ def what_changed(
         expert, threads: now and before.
         by_picture: whether a picture is asked about once in an episode.
     """
-    changes = []
     spread = args.query_budget is not None and args.query_budget_per_iteration is None
-    for name, value in asdict(args).items():
-        of_the_run = name == "n_iterations" and (args.beta_schedule == "linear" or spread)
-        compared = name not in NOT_OF_THE_RUN or of_the_run
-        if compared and before.get(name, value) != value:
-            changes.append(f"--{name.replace('_', '-')} was {before[name]} and is {value}")
+    # Where something is divided by the number of iterations, that is a part of what the run learns.
+    changes = changed_flags(args, before, also=("n_iterations",) if args.beta_schedule == "linear" or spread else ())
     if "query_budget_per_iteration" not in before:  # the checkpoint is older than the flag
         if by_picture:
             changes.append("the same picture could be asked about again in its episode and no longer is")
@@ -536,7 +395,7 @@ def label(
         budget: labels at most, beside the labeller's own limit.
         by_picture: see `pictures_tell_all`.
 
-    Raises EvaluationStopped if it is to stop.
+    Raises Stopped if it is to stop.
     """
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if by_picture else None)
     count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
@@ -558,11 +417,18 @@ def label(
     at_once = MOST_AT_ONCE * labeller.oracle.concurrency
     for start in range(0, len(asked), at_once):
         if stop():
-            raise EvaluationStopped
+            raise Stopped
         some = asked[start : start + at_once]
         answers = labeller.label(situations_of(data, some, labeller.oracle.needs_frame))
         data.set_answers(some, answers)
     return asked
+
+
+def tell(args: Args, report: ProgressReport, event: str, iteration: int, text: str, **facts: float) -> None:
+    """Print what happened in an iteration; with --json-events the same as a line of JSON before it."""
+    if args.json_events:
+        report.print(json.dumps({"event": event, "iteration": iteration, **facts, "text": text}))
+    report.print(f"iteration {iteration}: {text}")
 
 
 def log_rollout(
@@ -861,7 +727,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         # Aggregate: demonstrations are the first iteration's rollout, with its labels
                         n_rows = data.add_demonstrations(files, steps_of)
                         data.commit(DEMONSTRATION_ITERATION)
-                        report.print(f"iteration 0: {n_rows:,} steps of {len(files)} demonstrations")
+                        tell(args, report, "demonstrations", 0, f"{n_rows:,} steps of {len(files)} demonstrations")
                     else:
                         if shown:
                             data.add_demonstrations(files, steps_of)
@@ -884,7 +750,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         asked = label(args, data, rollout.ids, learner, training, labeller, stop, left, by_picture)
                         labeller.check()
                         if len(asked) and labeller.counts.answered == answered:
-                            report.print(f"iteration {iteration}: the expert answered none of {len(asked):,} questions")
+                            tell(args, report, "no answers", iteration, f"the expert answered none of {len(asked):,} queries")
                         training.refresh()
                         if not len(training):  # not committed, so that it is done again with another expert
                             raise no_labels(labeller)
@@ -894,7 +760,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                             text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
                         # Aggregate: all of it becomes visible at once
                         data.commit(iteration)
-                        report.print(f"iteration {iteration}: {text}")
+                        tell(args, report, "rollout", iteration, text, success_rate=rollout.result.success_rate)
                     for name, value in labeller.counts.scalars().items():
                         writer.add_scalar(f"labels/{name}", value, progress.step)
                     progress.phase, progress.first_step = "train", progress.step
@@ -907,7 +773,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                     if not train(
                         args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"]), models["last"]
                     ):  # fmt: skip
-                        raise EvaluationStopped
+                        raise Stopped
                     progress.phase = "evaluate"
                     save(models["last"])
 
@@ -920,7 +786,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
                         last=last, should_stop=stop,
                     )  # fmt: skip
                     record |= {"step": progress.step, "iteration": iteration, "labels": labeller.counts.labels}
-                    report.print(f"iteration {iteration}: {'; '.join(texts)}; {labeller.counts}")
+                    text = f"{'; '.join(texts)}; {labeller.counts}"
+                    tell(args, report, "evaluation", iteration, text, success_rate=record["success_rate"])
                     if args.target_success_rate is not None:
                         progress.reached_target = reaches_target(args, evaluator, network, record, progress, stop)
                     progress.last = record
@@ -937,7 +804,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             if progress.reached_target:
                 report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
         finished = True
-    except EvaluationStopped:
+    except Stopped:
         data.discard()
         if progress.phase == "roll out":  # whoever goes on asks again, and counts it then
             labeller.load_state_dict(labels_before)
@@ -1090,12 +957,4 @@ def reaches_target(
 
 
 if __name__ == "__main__":
-    try:
-        results = main(args)
-    except USER_ERRORS as error:
-        sys.exit(f"dagger_pokemon.py: {error}")
-    except KeyboardInterrupt:  # before training heeds it, or the second one
-        print("dagger_pokemon.py: interrupted", file=sys.stderr)
-        sys.exit(130)
-    if results["signal"] is not None:
-        sys.exit(128 + results["signal"])
+    run_main("dagger_pokemon.py", lambda: exit_code(main(args)["signal"]), errors=(PokemonEnvError,))

@@ -13,10 +13,10 @@ experts on the same seeds. Writes `{output_dir}/play.json` and a film of the fir
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from common.runtime.flag_types import AtLeastOne, Count, Few, FlagError, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -30,7 +30,7 @@ class Args:
     ("pixels-only")."""
     router_network: str | None = None
     """That network; None: router.pth in the students' folder."""
-    n_runs: int = 1
+    n_runs: Count = 1
     """Runs, each with a seed of its own."""
     seed: int = 70000
     """Seed of the first run."""
@@ -38,9 +38,9 @@ class Args:
     """How hard the bundled game is; None: as the students learned it."""
     worlds: str | None = None
     """Worlds to play in; None: the tier's, on T2 those to test in."""
-    step_factor: float = 5.0
+    step_factor: AtLeastOne = 5.0
     """A run ends when it took so many times the steps that the experts need from power-on on the same seed."""
-    max_steps: int | None = None
+    max_steps: Count | None = None
     """Steps after which a run ends instead; needed for a game that brings no experts."""
     record_video: bool = True
     """Film the first run."""
@@ -48,16 +48,15 @@ class Args:
     """Folder for the film and play.json."""
     rom_path: str = "tallgrass/tallgrass.gb"
     """The game; default is the bundled one."""
-    num_envs: int = 4
+    num_envs: Few = 4
     """Runs that are played at once."""
-    num_threads: int = 1
+    num_threads: Few = 1
     """CPU threads for torch: the batches are small."""
 
 
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -66,27 +65,24 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from agent.chain import (
-    ChainedExperts,
-    ChainedStudents,
-    MemoryRouter,
-    PixelRouter,
-    Router,
-    find_students,
-    load_student,
-)
-from agent.policy_expert import PolicyError, PolicyExpert
-from common.evaluation import EpisodeRecorder, EpisodeResult, Evaluation, Policy, Step, evaluate, seeded_episodes
-from common.runtime.checkpoints import CheckpointError, build_network, check_plays, load_checkpoint, shown
-from common.runtime.files import AlreadyLockedError, clear_temporaries, exclusive_lock, save_json
-from common.runtime.flags import out_of_range
-from common.runtime.logs import ProgressReport, print_table
+from agent.chain import ChainedExperts, ChainedStudents, MemoryRouter, PixelRouter, Router
+from agent.policy_expert import PolicyExpert
+from agent.students import find_students, load_student
+from common.episodes import EpisodeResult, Evaluation, Step, seeded_episodes
+from common.evaluation import evaluate
+from common.networks import build_network, check_plays
+from common.policies import Policy
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, shown
+from common.runtime.files import clear_temporaries, exclusive_lock, save_json
+from common.runtime.main import run_main
+from common.runtime.progress import ProgressReport, print_table
 from common.statistics import rate_text
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError
+from common.video import EpisodeRecorder
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import FRAMES_PER_SECOND, PokemonEnv
+from pokemon_env.rom import Rom
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -95,11 +91,6 @@ LONGEST = 10_000
 """Steps after which the experts' own run ends."""
 
 
-LEAST = dict.fromkeys(("n_runs", "num_envs", "num_threads", "step_factor", "max_steps"), 1)
-
-
-class FlagError(ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
 
 
 class ChainFilm(EpisodeRecorder):
@@ -226,9 +217,15 @@ def how_far(milestones: list[str], episode: EpisodeResult) -> str:
 
 
 def main(args: Args) -> int:
-    for name, value in asdict(args).items():
-        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
-            raise FlagError(complaint)
+    """Play, while no other run writes to the same folder."""
+    with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
+        clear_temporaries(args.output_dir)
+        return play_and_report(args)
+
+
+def play_and_report(args: Args) -> int:
+    """`main`, in a folder that is locked."""
+    check_bounds(args)
     torch.set_num_threads(args.num_threads)
     rom = Rom.read(args.rom_path)
     game = find_game(rom)
@@ -326,12 +323,4 @@ def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    try:
-        with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
-            clear_temporaries(args.output_dir)
-            sys.exit(main(args))
-    except (AlreadyLockedError, CheckpointError, EmulatorError, FlagError, OSError, PolicyError, ValueError) as error:
-        sys.exit(f"play.py: {error}")
-    except KeyboardInterrupt:
-        print("play.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_main("play.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

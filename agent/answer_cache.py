@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agent.oracle import MOST_BUTTONS
+from common.runtime.main import UserError
 from common.runtime.sqlite_files import (
     WITHDRAWN_TABLE,
     add_withdrawn,
@@ -31,7 +33,6 @@ from common.runtime.sqlite_files import (
     told_errors,
     withdrawn_experts,
 )
-from dagger.data import MOST_BUTTONS
 
 APPLICATION_ID = 0x54474143
 """What the header of such a file says in its application_id: "TGAC"."""
@@ -53,7 +54,7 @@ _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
 _NO_ROOM_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class AnswerCacheError(ValueError):
+class AnswerCacheError(UserError, ValueError):
     """A file that can't be used as a cache; the text names it and says what to do."""
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from agent.open_expert import SandboxedExpert
-from agent.policy_expert import ExpertAnswer, PolicyExpert
+from agent.oracle import ExpertAnswer
+from agent.policy_expert import PolicyExpert
 from common.demonstrations import NO_LABEL, Episode
 from common.runtime.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv

@@ -1,14 +1,20 @@
-"""How well an expert plays by itself, asked step by step through the same interface that labels are asked through."""
+"""How an expert plays, asked step by step through the interface that labels are asked through; alone, or beside a student."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from agent.answer_cache import AnswerCache
-from agent.labelling import Labeller
-from agent.oracle import ExpertOracle
-from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, RandomPolicy, evaluate
-from dagger.rollout import MixedPolicy
+from agent.labelling import Label, Labeller
+from agent.oracle import ExpertOracle, Situation
+from common.episodes import EpisodeSpec, Evaluation
+from common.evaluation import evaluate
+from common.policies import Policy, RandomPolicy
+from common.runtime.seeding import episode_rng
+from common.video import EpisodeRecorder
 from pokemon_env.vector_env import ThreadVectorEnv
 
 
@@ -32,3 +38,42 @@ def evaluate_expert(
     """
     policy = MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
     return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop)
+
+
+class MixedPolicy(Policy):
+    """The student; at each step, with probability beta, the expert instead.
+
+    The expert is asked only where it acts, for all episodes of one moment at once. Where it abstains the student acts.
+
+    Args:
+        student: presses buttons.
+        envs: where they are pressed, to read what the expert sees.
+        labeller: the expert.
+        beta: probability of the expert's hand.
+    """
+
+    def __init__(self, student: Policy, envs: ThreadVectorEnv, labeller: Labeller, beta: float):
+        self.student, self.envs, self.labeller, self.beta = student, envs, labeller, beta
+        self.buttons = [name.lower() for name in envs.envs[0].buttons]
+        self.situations: dict[int, Situation] = {}
+        """Slot -> what is there to be seen at the step that is being made."""
+        self.labels: dict[int, Label] = {}
+        """Slot -> the expert's answer, where it was asked in order to act."""
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self.student.start_episode(slot, seed)
+        self._rngs[slot] = episode_rng(seed, "beta")
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        for slot, screen, info in zip(slots, screens, infos, strict=True):
+            frame = screen if self.labeller.oracle.needs_frame else None
+            self.situations[slot] = Situation(self.envs.envs[slot].snapshot(), info["prev_action"], frame)
+        # Always drawn, so that an episode does not depend on what else is played.
+        guided = [slot for slot in slots if self._rngs[slot].random() < self.beta]
+        labels = self.labeller.label([self.situations[slot] for slot in guided]) if guided else []
+        self.labels = {slot: label for slot, label in zip(guided, labels, strict=True) if label is not None}
+        # Asked at every step, whoever acts: a student that remembers has to see all that happens before it is alone.
+        actions = dict(zip(slots, self.student.act(slots, screens, infos), strict=True))
+        actions |= {slot: label.action for slot, label in self.labels.items() if label.action is not None}
+        return [int(actions[slot]) for slot in slots]

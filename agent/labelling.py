@@ -12,7 +12,6 @@ from typing import Any
 from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer, answer_key
 from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation
 from common.picture_codec import picture_key
-from dagger.data import Label
 
 MOST_AT_ONCE = 32
 """Questions of a batch. What was answered is kept batch by batch, so a run that is killed loses no more than this."""
@@ -147,3 +146,19 @@ class Labeller:
 
     def _as_label(self, answer: CachedAnswer, cached: bool) -> Label:
         return Label(answer.action, self.oracle.identity, answer.kind, answer.optimal, cached)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What an expert said to one row."""
+
+    action: int | None
+    """Its button, or None if it abstained."""
+    expert: str
+    """Who said it, exactly: the hash of a policy's code, or a model and its prompt."""
+    kind: str | None = None
+    """The kind of reason for which it abstained; None with an action."""
+    optimal: tuple[int, ...] | None = None
+    """All buttons that are as good as `action`, with it; None if the expert doesn't say."""
+    cached: bool = False
+    """Whether the answer was known from before, and the expert not asked again."""

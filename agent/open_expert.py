@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ExpertOracle, InProcessOracle, LabelsWithdrawn, Situation, policy_path
-from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert
+from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
+from agent.policy_expert import InProcessOracle, PolicyExpert, policy_path
 from agent.sandbox.oracle import PolicyOracle
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv

@@ -14,18 +14,23 @@ this module. `agent.open_expert` opens a file in the way that suits it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import reprlib
 import stat
 import sys
 from collections import Counter, deque
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from agent.oracle import ExpertAnswer, ExpertOracle, PolicyError, Situation
 from common.runtime.plain_names import is_plain_name
+from pokemon_env.games.base import Game
+
+_GAME_SOURCE = Path(__file__).resolve().parent.parent / "pokemon_env"
 
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
 """Where a user's own policies lie; a milestone without a file there is played by the policy shipped with the game."""
@@ -36,29 +41,6 @@ KEPT_MESSAGES = 1000
 MAX_POLICY_BYTES = 1 << 20
 """A longer file is refused, before it is read. The shipped ones have up to 5 kB."""
 
-
-class PolicyError(ValueError):
-    """A policy file that is missing or can't be loaded; the text names the file and what to do."""
-
-
-@dataclass(frozen=True)
-class ExpertAnswer:
-    """The expert's label for one state."""
-
-    action: int | None
-    """Index of the button, or None if the expert abstained."""
-    reason: str | None = None
-    """Why it abstained, in words; None with an action."""
-    kind: str | None = None
-    """The reason's class, to count by: 'exception', 'none', 'no_op', 'not text' or 'unknown word', and further ones of the
-    oracle that was asked (`agent.sandbox.oracle.PolicyOracle` lists its own); None with an action.
-    """
-    optimal: tuple[int, ...] | None = None
-    """All buttons that are right here, `action` among them, in rising order; None where the expert does not tell."""
-
-
-ANSWER_KINDS = ("exception", "none", "no_op", "not text", "unknown word")
-"""Why a policy's own answer, or its lack of one, is no label."""
 
 _TEXT_LIMIT = 500  # characters of an exception's text that are kept
 
@@ -302,3 +284,62 @@ class PolicyExpert:
         self.abstentions += 1
         self.abstention_kinds[kind] += 1
         return ExpertAnswer(None, f"{self.path.name}: {reason}", kind)
+
+
+class InProcessOracle(ExpertOracle):
+    """A policy file that runs in this process: see `PolicyExpert` for what that means.
+
+    Raises PolicyError if the file is missing or can't be loaded.
+    """
+
+    def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Game, with_optimal: bool = False):
+        self.expert = PolicyExpert(policy, game)
+        self.identity = policy_identity(self.expert.source, game, f"in-process optimal={with_optimal}")
+        self._game = game
+        self._with_optimal = with_optimal
+
+    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+        return [self._label(situation) for situation in situations]
+
+    def _label(self, situation: Situation) -> ExpertAnswer:
+        try:
+            state = self._game.decode_state(situation.snapshot, situation.prev_action)
+        except (ValueError, LookupError, TypeError) as error:
+            return ExpertAnswer(None, f"the snapshot can't be decoded: {error}", "bad state")
+        answer = self.expert.label(state)
+        # The state may have been changed by the policy, so it is decoded again.
+        return add_optimal(answer, situation, self._game) if self._with_optimal else answer
+
+
+def add_optimal(answer: ExpertAnswer, situation: Situation, game: Game) -> ExpertAnswer:
+    """The answer with all right buttons. Without them where the game does not know them, where the expert abstained, and
+    where it chose a button that is not among them: then one of the two is wrong, and the set must not overrule it.
+    """
+    if answer.action is None:
+        return answer
+    words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
+    optimal = tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
+    return replace(answer, optimal=optimal) if answer.action in optimal else answer
+
+
+def policy_path(policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Game) -> Path:
+    """The file that a `policy` argument means. Raises PolicyError for a milestone without one."""
+    if isinstance(policy, tuple):
+        folder, milestone = policy
+        return find_policy(milestone, folder, game.policy_dir)
+    return Path(policy)
+
+
+def policy_identity(policy: PolicySource, game: Game, how: str) -> str:
+    """Where a policy's labels come from: "policy:{name}:{16 hex digits}".
+
+    The digits hash all that decides an answer: the policy's text, the source of `pokemon_env` (states, tools, the worlds and
+    the ROM of which optimal buttons are found), and `how` it is asked.
+    """
+    digest = hashlib.sha256(f"{how}\0{game.id}\0{game.system}\0".encode())
+    sources = sorted(_GAME_SOURCE.rglob("*.py"))
+    if game.policy_dir is not None:
+        sources += sorted(game.policy_dir.parent.glob("*.gb"))
+    for content in (policy.data, *(source.read_bytes() for source in sources)):
+        digest.update(hashlib.sha256(content).digest())
+    return f"policy:{policy.path.stem}:{digest.hexdigest()[:16]}"

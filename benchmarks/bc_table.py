@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -29,19 +30,19 @@ class Args:
     """the game's tier: on T0, 50 demonstrations are enough"""
     worlds: str | None = None
     """worlds to learn and to play in; default is the tier's"""
-    demonstrations: int = 50
+    demonstrations: Count = 50
     """demonstrations for each milestone"""
     noise: float = 0.2
     """probability with which a random button is pressed while recording; the label stays the expert's"""
-    total_steps: int = 900
+    total_steps: Count = 900
     """training steps for each milestone, each on 64 pictures"""
-    eval_frequency: int = 300
+    eval_frequency: Count = 300
     """steps between evaluations, of which each may find the best network"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """episodes that the table counts"""
     seed: int = 1
     """seed of demonstrations and training"""
-    parallel: int = 2
+    parallel: Count = 2
     """milestones that are trained at once, each with one thread"""
     output_dir: str = "results/bc"
     """folder for demonstrations, networks and the table"""
@@ -51,9 +52,10 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, check_own_folder, fingerprint, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.folders import check_own_folder, fingerprint, known_rows, own_folder, run_table
 from benchmarks.steps import Budget
 from common.runtime.files import save_json, save_text
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text, wilson_interval
 
 MARKER = ".bc_table_settings"
@@ -106,7 +108,7 @@ def markdown(args: Args, rows: list[dict[str, Any]]) -> str:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "demonstrations", "total_steps", "eval_frequency", "test_episodes", "parallel")
+    check_bounds(args)
     cloning.check_milestones(args.milestones)
     config = cloning.milestones()
     chosen = [name for name in config if name in args.milestones or not args.milestones]
@@ -147,4 +149,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("bc_table.py", lambda: main(args), args.output_dir)
+    run_table("bc_table.py", lambda: main(args), args.output_dir)

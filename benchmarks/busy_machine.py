@@ -15,18 +15,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
 @dataclass
 class Args:
-    rounds: int = 3
+    rounds: Count = 3
     """how often each way is measured"""
-    steps: int = 200
+    steps: Count = 200
     """training steps of each; a tenth of them with a thread per core beside others, where a step may take seconds"""
     network: str = "tiles"
     """what is trained"""
-    batch_size: int = 64
+    batch_size: Count = 64
     """pictures of each step"""
     output_dir: str = "results/busy_machine"
     """folder for what is made and thrown away"""
@@ -46,7 +47,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, own_folder, run_main
+from benchmarks.folders import own_folder, run_table
 from common.runtime.checkpoints import load_checkpoint
 
 MARKER = ".busy_machine"
@@ -83,7 +84,7 @@ def measure(args: Args, folder: Path, name: str, spinners: int, num_threads: int
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "rounds", "steps", "batch_size")
+    check_bounds(args)
     folder = Path(args.output_dir)
     own_folder(folder, MARKER, "", fresh=True)
     cloning.collect(MILESTONE, folder / "data", cloning.Budget(20, 0.2, args.steps, 0), seed=1)
@@ -105,4 +106,4 @@ def main(args: Args) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run_main("busy_machine.py", lambda: main(args))
+    run_table("busy_machine.py", lambda: main(args))

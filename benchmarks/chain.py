@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -29,17 +30,17 @@ class Args:
     """worlds to play: 0, 7, 10000-10019, train, choose or test"""
     tier: Literal["T0", "T1", "T2", "T3"] = "T1"
     """how hard the game is; on T1 the light and the grounds vary, too"""
-    seeds: int = 20
+    seeds: Count = 20
     """runs in each world"""
     seed: int = 0
     """the first run's seed"""
-    max_steps: int = 5000
+    max_steps: Count = 5000
     """a run that takes longer has failed"""
-    milestone_steps: int = 1500
+    milestone_steps: Count = 1500
     """a run that takes longer for one milestone has failed"""
     min_successes: float = 0.95
     """gate: each world's share of runs that reach the end"""
-    num_processes: int = 2
+    num_processes: Count = 2
     """worlds that are played at once"""
 
 
@@ -49,7 +50,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from agent.policy_expert import PolicyExpert
-from benchmarks.folders import check_at_least_one, run_main
+from benchmarks.folders import run_table
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.splits import parse_worlds
 
@@ -121,7 +122,7 @@ def row(world: int, runs: list[Run]) -> str:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "seeds", "max_steps", "milestone_steps", "num_processes")
+    check_bounds(args)
     worlds = list(parse_worlds(args.worlds))
     print("| world | reached the end | steps, mean (range) | stopped at |\n|-|-|-|-|")
     runs: dict[int, list[Run]] = {}
@@ -146,4 +147,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("chain.py", lambda: main(args))
+    run_table("chain.py", lambda: main(args))

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -27,21 +28,21 @@ class Args:
     """the game's tier"""
     worlds: str | None = None
     """worlds to learn and to play in; default is the tier's"""
-    demonstrations: int = 100
+    demonstrations: Count = 100
     """demonstrations for each"""
     noise: float = 0.2
     """probability with which a random button is pressed while recording"""
-    total_steps: int = 1500
+    total_steps: Count = 1500
     """training steps of cloning, for each, on 32 pictures"""
-    iterations: int = 4
+    iterations: Count = 4
     """DAgger's, from the cloned network on"""
-    episodes_per_iteration: int = 80
+    episodes_per_iteration: Count = 80
     """episodes that the student plays, and the expert labels, in each of them"""
-    steps_per_iteration: int = 1500
+    steps_per_iteration: Count = 1500
     """training steps in each of them"""
-    parallel: int = 2
+    parallel: Count = 2
     """milestones that are learned at once"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """episodes of the table"""
     output_dir: str = "demo"
     """folder for everything that is made"""
@@ -60,11 +61,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from benchmarks.folders import check_at_least_one, fingerprint, own_folder, run_in_parallel, run_main
+from benchmarks.folders import fingerprint, own_folder, run_table
 from benchmarks.steps import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
 from common.demonstrations import count_labelled, episode_files
 from common.runtime.checkpoints import load_checkpoint
-from common.runtime.logs import print_table
+from common.runtime.progress import print_table
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text
 
 MARKER = ".demo_settings"
@@ -103,8 +105,7 @@ def opener() -> str:
 
 def main(args: Args) -> int:
     began = time.monotonic()
-    check_at_least_one(args, "demonstrations", "total_steps", "test_episodes", "parallel")
-    check_at_least_one(args, "iterations", "episodes_per_iteration", "steps_per_iteration")
+    check_bounds(args)
     check_milestones(args.milestones)
     torch.set_num_threads(1)  # the test plays in as many threads as milestones are learned at once
     output = Path(args.output_dir)
@@ -154,4 +155,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("demo.py", lambda: main(args), args.output_dir)
+    run_table("demo.py", lambda: main(args), args.output_dir)

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -27,9 +28,9 @@ from common.runtime.flags import parse_command_line
 class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
-    episodes: int = 50
+    episodes: Count = 50
     """episodes from where the milestone begins"""
-    random_starts: int = 100
+    random_starts: Count = 100
     """episodes that begin after random presses"""
     max_random_presses: int = 300
     """at most so many random presses"""
@@ -52,7 +53,7 @@ class Args:
     """worlds to play in; default is the test worlds on T2, else 0"""
     output_dir: str = "results"
     """folder for the tables"""
-    num_envs: int = 2
+    num_envs: Count = 2
     """milestones that are played at once"""
     fresh: bool = False
     """play again what is in the JSON already"""
@@ -72,19 +73,13 @@ import numpy as np
 
 from agent.open_expert import UNSAFE_NOTICE, open_policy
 from agent.policy_expert import find_policy
-from benchmarks.folders import (
-    PLAY_SOURCES,
-    check_at_least_one,
-    fingerprint,
-    known_rows,
-    run_in_parallel,
-    run_main,
-    source_files,
-    summary,
-)
-from common.evaluation import StatePolicy, evaluate, seeded_episodes
+from benchmarks.folders import PLAY_SOURCES, fingerprint, known_rows, run_table, source_files, summary
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
+from common.policies import StatePolicy
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
@@ -115,7 +110,7 @@ class RandomPressStart(gymnasium.Wrapper):
 
 
 def play(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """The record of one milestone: both sets of episodes. Raises EvaluationStopped when `should_stop` says so."""
+    """The record of one milestone: both sets of episodes. Raises Stopped when `should_stop` says so."""
     with (
         PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env,
         closing(open_policy((args.policy_dir, milestone), env, args.unsafe_policies)) as expert,
@@ -213,7 +208,7 @@ def main(args: Args) -> int:
     limits = {name: args.max_steps or config[name] for name in ids if args.max_steps or name in config}
     if missing := [name for name in chosen if name not in limits]:
         raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it, or give --max-steps")
-    check_at_least_one(args, "episodes", "random_starts", "num_envs")
+    check_bounds(args)
     for name in chosen:  # a missing or broken one is told before anything is played
         open_policy((args.policy_dir, name), env, args.unsafe_policies).close()
 
@@ -257,4 +252,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("expert_table.py", lambda: main(args), f"{args.output_dir}/expert_table_{args.tier}")
+    run_table("expert_table.py", lambda: main(args), f"{args.output_dir}/expert_table_{args.tier}")

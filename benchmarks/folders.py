@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
 from typing import Any, NoReturn
 
 import numpy as np
 
-from agent.sandbox.oracle import SandboxError
-from common.evaluation import Evaluation
-from common.runtime.checkpoints import CheckpointError
-from common.runtime.files import AlreadyLockedError, exclusive_lock, save_text
-from common.runtime.flags import out_of_range
+from common.episodes import Evaluation
+from common.runtime.files import exclusive_lock, save_text
+from common.runtime.main import run_main
 from common.runtime.scripts import ROOT, ScriptFailed
-from pokemon_env.errors import EmulatorError
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass.benchmark_v1 import NotTallgrassV1
-from tasks.recorded_starts import StartStateError
 
 PLAY_SOURCES = ("agent/**/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
 """What may change how an episode goes, beside the ROM and the policies."""
@@ -129,65 +122,28 @@ def known_rows(path: Path) -> dict[str, dict[str, Any]]:
         raise ValueError(f"{path} is no table of milestones ({error!r}); remove it, or choose another --output-dir") from error
 
 
-def run_in_parallel(
-    work: Callable[[str, Callable[[], bool]], Any],
-    names: Sequence[str],
-    parallel: int,
-    on_result: Callable[[str, Any], None],
-) -> None:
-    """Call `work(name, should_stop)` in threads and `on_result(name, result)` in this one, as they get done.
-
-    At the first error, in a thread or here (Ctrl-C), `should_stop` begins to return True and no further name is begun; the
-    error is raised as soon as the threads have ended.
-    """
-    stop = Event()
-    pool = ThreadPoolExecutor(parallel)
-    try:
-        futures = {pool.submit(work, name, stop.is_set): name for name in names}
-        for future in as_completed(futures):
-            on_result(futures[future], future.result())
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-
-
-def run_main(script: str, main: Callable[[], int], output: str | os.PathLike | None = None) -> NoReturn:
-    """Run a table's `main` and exit with what it returns; what can go wrong is told in one line.
+def run_table(script: str, main: Callable[[], int], output: str | os.PathLike | None = None) -> NoReturn:
+    """Run a table's `main` as `run_main` does; SIGTERM and SIGHUP end it as Ctrl-C does, so that what it started is ended, too.
 
     With `output`, a folder or what its tables begin with, another run of the script that writes there is refused: each would
     delete the other's files, or write its rows into a table that lacks the other's. The lock lies beside it, for a benchmark may
     only empty a folder of its own.
-
-    SIGTERM and SIGHUP end it as Ctrl-C does, by an exception, so that what was started is ended, too.
     """
 
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
-    try:
+    def alone() -> int:
         with ExitStack() as held:
             if output is not None:
                 place = Path(output).absolute()
                 held.enter_context(exclusive_lock(place.with_name(f".{place.name}.{script}.lock")))
-            sys.exit(main())
-    except KeyboardInterrupt:
-        print(f"{script}: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except ScriptFailed as error:
-        sys.exit(f"{script}: {error}; once that is mended, the same command goes on from here")
-    except (
-        ValueError, OSError, AlreadyLockedError, CheckpointError, EmulatorError, NotTallgrassV1, SandboxError, StartStateError
-    ) as error:  # fmt: skip
-        sys.exit(f"{script}: {error}")
+            try:
+                return main()
+            except ScriptFailed as error:
+                raise ScriptFailed(f"{error}; once that is fixed, the same command goes on from here") from error
 
-
-def check_at_least_one(args: Any, *names: str) -> None:
-    """Raise ValueError if one of these flags is less than 1, or any flag no finite number."""
-    for name, value in vars(args).items():
-        if complaint := out_of_range(name, value, -math.inf, math.inf):
-            raise ValueError(complaint)
-    for name in names:
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, but must be at least 1")
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    errors = (PokemonEnvError, NotTallgrassV1, ValueError)
+    run_main(script, alone, errors=errors, interrupted="stopped; the same command goes on from here")

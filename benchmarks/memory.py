@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -26,15 +27,15 @@ class Args:
     """what to learn; T3 hides something in STARTER_CHOSEN and TRAINER_BEATEN"""
     worlds: str = "0"
     """worlds to learn and to play in"""
-    n_labels: int = 40_000
+    n_labels: Count = 40_000
     """labels to learn from"""
     noise: float = 0.2
     """probability of a random press while recording; the label stays the expert's"""
-    updates: int = 2500
+    updates: Count = 2500
     """training steps of each network"""
-    batch_episodes: int = 8
+    batch_episodes: Count = 8
     """episodes in a training step, each up to --max-length steps long"""
-    max_length: int = 40
+    max_length: Count = 40
     """longer episodes are cut into pieces of so many steps, all but the first of which begin without a memory"""
     learning_rate: float = 1e-3
     """Adam's, falling along a cosine"""
@@ -42,7 +43,7 @@ class Args:
     """the convolutions of both networks"""
     hidden_dim: int = 256
     """width of the GRU, and of the layer in its place"""
-    test_episodes: int = 100
+    test_episodes: Count = 100
     """episodes that the table counts"""
     seed: int = 1
     """of the demonstrations, the weights and the batches"""
@@ -60,19 +61,21 @@ import torch
 import torch.nn.functional as F
 
 from agent.policy_expert import find_policy
-from benchmarks.folders import PLAY_SOURCES, check_at_least_one, fingerprint, own_folder, run_main, source_files, summary
+from benchmarks.folders import PLAY_SOURCES, fingerprint, own_folder, run_table, source_files, summary
 from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
 from common.demonstrations import episode_files, load_episode
-from common.evaluation import NetworkPolicy, Policy, RecurrentPolicy, evaluate, seeded_episodes
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
 from common.learner import check_finite
 from common.networks import make_network
+from common.policies import NetworkPolicy, Policy, RecurrentPolicy
 from common.recurrent import RecurrentNetwork
+from common.runtime.device import autocast, seed_everything, set_threads
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
 from common.statistics import rate_text
-from common.utils import autocast, seed_everything, set_threads
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -163,7 +166,7 @@ def markdown(args: Args, results: dict[str, dict[str, Any]]) -> str:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "n_labels", "updates", "batch_episodes", "max_length", "test_episodes")
+    check_bounds(args)
     set_threads(args.num_threads)
     output = Path(args.output_dir)
     recorded = [args.milestone, args.worlds, args.noise, args.seed]
@@ -210,4 +213,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("memory.py", lambda: main(args), args.output_dir)
+    run_table("memory.py", lambda: main(args), args.output_dir)

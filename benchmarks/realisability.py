@@ -64,11 +64,12 @@ from PIL import Image
 
 from agent.demonstrate import play_episode
 from agent.open_expert import UNSAFE_NOTICE, open_policy
-from benchmarks.folders import run_in_parallel, run_main
-from common.evaluation import EvaluationStopped
+from benchmarks.folders import run_table
 from common.preprocessing import preprocess_uint8
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.main import Stopped
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
 from pokemon_env.gym_env import PokemonEnv
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import load_milestone_config, not_of_game
@@ -111,7 +112,7 @@ class LabelledPictures:
 
 
 def look_at(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """Play a milestone's episodes and count. Raises EvaluationStopped when `should_stop` says so."""
+    """Play a milestone's episodes and count. Raises Stopped when `should_stop` says so."""
     pictures = LabelledPictures()
     with (
         PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env,
@@ -120,7 +121,7 @@ def look_at(args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, s
         for noise in (0.0, args.noise):
             for i in range(args.episodes):
                 if should_stop():
-                    raise EvaluationStopped
+                    raise Stopped
                 episode = play_episode(env, expert, args.seed + i, starts.files[i % len(starts.files)], max_steps, noise)
                 for screen, label in zip(episode.observations[:-1], episode.actions, strict=True):
                     if label >= 0:
@@ -204,4 +205,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("realisability.py", lambda: main(args), f"{args.output_dir}/realisability_{args.tier}")
+    run_table("realisability.py", lambda: main(args), f"{args.output_dir}/realisability_{args.tier}")

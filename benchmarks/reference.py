@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -40,9 +41,9 @@ class Args:
     """the tier to learn and to play in; v1's scores are those of T2"""
     noise: float = 0.2
     """probability of a random press while recording; the label stays the expert's"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """test episodes of each network, of the expert and of random presses"""
-    parallel: int = 2
+    parallel: Count = 2
     """networks that are trained at once, each with one thread"""
     study: bool = False
     """only find out how long to train: validation loss and accuracy after several lengths, on three milestones"""
@@ -65,14 +66,16 @@ import torch
 
 from agent.policy_expert import find_policy
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
-from common.evaluation import Evaluation, evaluate, seeded_episodes
+from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
+from common.episodes import Evaluation, seeded_episodes
+from common.evaluation import evaluate
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
+from common.runtime.workers import run_in_parallel
 from common.statistics import bootstrap_iqm
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.games.tallgrass.optimal import optimal_steps
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -365,7 +368,7 @@ def study(args: Args, milestones: list[str]) -> str:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "test_episodes", "parallel")
+    check_bounds(args)
     if min(args.labels, default=0) < 200 or not args.seeds:
         raise ValueError("--labels and --seeds each want a value, and labels at least 200: some demonstrations are as long as that")
     torch.set_num_threads(1)
@@ -431,4 +434,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("reference.py", lambda: main(args), args.output_dir)
+    run_table("reference.py", lambda: main(args), args.output_dir)

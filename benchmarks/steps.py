@@ -13,20 +13,16 @@ from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox.oracle import SandboxError, probe
 from benchmarks.folders import PLAY_SOURCES, ROOT, source_files, summary
 from common.demonstrations import episode_files
-from common.evaluation import (
-    EpisodeRecorder,
-    NetworkPolicy,
-    Policy,
-    RandomPolicy,
-    StatePolicy,
-    evaluate,
-    seeded_episodes,
-)
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
+from common.networks import build_network
+from common.policies import NetworkPolicy, Policy, RandomPolicy, StatePolicy
 from common.runtime import scripts as script_runs
-from common.runtime.checkpoints import build_network, load_checkpoint
+from common.runtime.checkpoints import load_checkpoint
 from common.runtime.scripts import ScriptFailed, last_lines, never
+from common.video import EpisodeRecorder
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config
@@ -225,7 +221,7 @@ def play(
         budget: says in which tier and worlds.
         checkpoints: name -> the network that plays, for example as "bc".
         video: folder for a film of the first episode of each network.
-        should_stop: when it says so, EvaluationStopped is raised.
+        should_stop: when it says so, Stopped is raised.
 
     Returns the limit as "max_steps", and for each policy its `summary`.
     """

@@ -12,11 +12,11 @@ that do not reach 95 % of their expert's success, and writes `{output_dir}/stude
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -26,9 +26,9 @@ class Args:
     """folders of students: a pipeline's output folder, or one with {ID}.pth"""
     milestones: tuple[str, ...] = ()
     """these alone; none: all"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """of each student and of each expert"""
-    parallel: int = 2
+    parallel: Count = 2
     """milestones that are played at once"""
     output_dir: str = "results/students"
     """folder for the table"""
@@ -41,16 +41,19 @@ from pathlib import Path
 
 import torch
 
-from agent.chain import find_students
-from benchmarks.folders import check_at_least_one, run_in_parallel, summary
+from agent.students import find_students
+from benchmarks.folders import summary
 from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
-from common.evaluation import evaluate, seeded_episodes
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
 from common.runtime.checkpoints import CheckpointError, load_checkpoint
-from common.runtime.files import AlreadyLockedError, exclusive_lock, save_json, save_text
-from common.runtime.logs import ProgressReport
-from pokemon_env.errors import EmulatorError
+from common.runtime.files import exclusive_lock, save_json, save_text
+from common.runtime.main import run_main
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -118,7 +121,14 @@ def markdown(args: Args, rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "test_episodes", "parallel")
+    """Play all students, while no other run writes to the same folder."""
+    with exclusive_lock(Path(args.output_dir) / ".students.lock"):
+        return play_students(args)
+
+
+def play_students(args: Args) -> int:
+    """`main`, in a folder that is locked."""
+    check_bounds(args)
     check_milestones(args.milestones)
     names = [name for name in milestones() if not args.milestones or name in args.milestones]
     if not args.policies:
@@ -146,11 +156,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        with exclusive_lock(Path(args.output_dir) / ".students.lock"):
-            sys.exit(main(args))
-    except (AlreadyLockedError, CheckpointError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"students.py: {error}")
-    except KeyboardInterrupt:
-        print("students.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_main("students.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

@@ -34,6 +34,7 @@ import numpy as np
 
 from common.runtime.archives import told_damage
 from common.runtime.files import is_running, link_complaint, make_folder, named_errors
+from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
 
 NO_LABEL = -1
@@ -56,7 +57,7 @@ _MOST_METADATA = 1 << 24
 _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
 
 
-class DemonstrationError(ValueError):
+class DemonstrationError(UserError, ValueError):
     """A demonstration, or a folder of them, that can't be used; the text names the file, the value and what to do."""
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,388 +15,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from common.preprocessing import preprocess_uint8
-from common.runtime.seeding import episode_rng
-from common.statistics import rate_text, wilson_interval
-from common.video import VideoWriter
-
-
-@dataclass(frozen=True)
-class EpisodeSpec:
-    """One episode to be played."""
-
-    seed: int | None = None
-    """Given to `reset`; None lets the environment draw on."""
-    start_state: str | os.PathLike | None = None
-    """A `.state` file to start from; None leaves it to the environment: at power-on, or where it was made to start."""
-    max_steps: int | None = None
-    """A limit of its own, where that is less than the one for all."""
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """How one episode went."""
-
-    seed: int | None
-    start_state: str | None
-    episode_return: float
-    length: int
-    success: bool
-    """The environment terminated: its target was reached. False for an episode that ran into a limit."""
-    milestones: tuple[str, ...]
-    """Those completed in the end."""
-    optimal_steps: int | None = None
-    """The least number of steps from where it started, where that was asked for and is defined."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Results of a set of episodes, in the order in which they were asked for."""
-
-    episodes: list[EpisodeResult]
-    seconds: float = 0.0
-
-    @property
-    def n_episodes(self) -> int:
-        return len(self.episodes)
-
-    @property
-    def successes(self) -> int:
-        return sum(episode.success for episode in self.episodes)
-
-    @property
-    def success_rate(self) -> float:
-        return self.successes / max(len(self.episodes), 1)
-
-    @property
-    def success_interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the success rate."""
-        return wilson_interval(self.successes, len(self.episodes))
-
-    def within(self, max_steps: float) -> Evaluation:
-        """The same episodes, had they been cut off after so many steps: longer successes count as failures."""
-        cut = [replace(e, success=e.success and e.length <= max_steps) for e in self.episodes]
-        return Evaluation(cut, self.seconds)
-
-    @property
-    def spl(self) -> float | None:
-        """Success weighted by path length: the mean of S * l / max(p, l), where S is 1 for a success, p the steps taken and
-        l the least possible; over the episodes whose l is known, None if there are none.
-
-        Anderson et al., "On Evaluation of Embodied Navigation Agents", 2018.
-        """
-        known = [e for e in self.episodes if e.optimal_steps is not None]
-        return _mean([e.success * e.optimal_steps / max(e.length, e.optimal_steps, 1) for e in known]) if known else None
-
-    @property
-    def mean_return(self) -> float:
-        return _mean([episode.episode_return for episode in self.episodes])
-
-    @property
-    def std_return(self) -> float:
-        return float(np.std([episode.episode_return for episode in self.episodes])) if self.episodes else 0.0
-
-    @property
-    def mean_length(self) -> float:
-        return _mean([episode.length for episode in self.episodes])
-
-    @property
-    def mean_success_length(self) -> float:
-        """Mean number of steps of the episodes that succeeded; nan if none did."""
-        lengths = [episode.length for episode in self.episodes if episode.success]
-        return float(np.mean(lengths)) if lengths else float("nan")
-
-    @property
-    def mean_milestones(self) -> float:
-        return _mean([len(episode.milestones) for episode in self.episodes])
-
-    @property
-    def steps(self) -> int:
-        return sum(episode.length for episode in self.episodes)
-
-    @property
-    def steps_per_second(self) -> float:
-        return self.steps / self.seconds if self.seconds > 0 else 0.0
-
-    def __str__(self) -> str:
-        rate = rate_text(self.successes, self.n_episodes)
-        return f"success {rate}, return {self.mean_return:.2f}, length {self.mean_length:.1f}"
-
-    def as_info(self) -> dict[str, Any]:
-        """Everything in plain types, under the names that `evaluate_policy` promises."""
-        return {
-            "episode_lengths": [episode.length for episode in self.episodes],
-            "mean_length": self.mean_length,
-            "mean_success_length": self.mean_success_length,
-            "milestones_reached": [len(episode.milestones) for episode in self.episodes],
-            "mean_milestones": self.mean_milestones,
-            "episode_returns": [episode.episode_return for episode in self.episodes],
-            "successes": [episode.success for episode in self.episodes],
-            "success_rate": self.success_rate,
-            "success_interval": self.success_interval,
-            "seeds": [episode.seed for episode in self.episodes],
-            "steps_per_second": self.steps_per_second,
-        }
-
-    def scalars(self) -> dict[str, float]:
-        """What is logged, under the names that it has in TensorBoard (within a group such as `eval/`)."""
-        low, high = self.success_interval
-        return {
-            "mean_return": self.mean_return,
-            "std_return": self.std_return,
-            "mean_episode_length": self.mean_length,
-            "mean_milestones": self.mean_milestones,
-            "success_rate": self.success_rate,
-            "success_rate_low": low,
-            "success_rate_high": high,
-            "steps_per_second": self.steps_per_second,
-        }
-
-    def record(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {
-            "successes": self.successes,
-            "episodes": self.n_episodes,
-            "success_rate": self.success_rate,
-            "success_interval": list(self.success_interval),
-            "mean_return": self.mean_return,
-            "mean_length": self.mean_length,
-            "mean_success_length": self.mean_success_length,
-            "seeds": [episode.seed for episode in self.episodes],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of an episode that is being played, for whoever keeps what happens (`evaluate(on_step=...)`)."""
-
-    slot: int
-    """Where the episode is played."""
-    episode: int
-    """Its place among those asked for."""
-    number: int
-    """0, 1, 2, ... within the episode."""
-    screen: np.ndarray
-    """(H, W, 3) uint8, the screen that the action was chosen on."""
-    action: int
-    reward: float
-    next_screen: np.ndarray
-    """(H, W, 3) uint8, the screen after it."""
-    terminated: bool
-    """The target was reached."""
-    over: bool
-    """The episode ends here, reached or cut off."""
-    next_info: Mapping[str, Any] = field(default_factory=dict)
-    """The environment's info after it."""
-
-
-class EvaluationStopped(Exception):  # noqa: N818 - no error, somebody wished it
-    """`evaluate` was asked to stop; there is no result."""
-
-
-class Policy:
-    """Chooses the buttons for several episodes that are played side by side, each in a slot of its own."""
-
-    def start_episode(self, slot: int, seed: int | None) -> None:
-        """A new episode begins in the slot. What is drawn for it must depend on the seed alone, not on the slot."""
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
-        """The buttons to press.
-
-        Args:
-            slots: where the episodes are played, n of them.
-            screens: for each the (H, W, 3) uint8 screen,
-            infos: and the environment's info.
-
-        Returns n actions.
-        """
-        raise NotImplementedError
-
-
-class RandomPolicy(Policy):
-    """Presses any button, each as likely as the others."""
-
-    def __init__(self, n_actions: int):
-        self.n_actions = n_actions
-        self._rngs: dict[int, np.random.Generator] = {}
-
-    def start_episode(self, slot: int, seed: int | None) -> None:
-        self._rngs[slot] = episode_rng(seed, "random policy")
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        return [int(self._rngs[slot].integers(self.n_actions)) for slot in slots]
-
-
-class StatePolicy(RandomPolicy):
-    """Presses what a function of the state says, for example a scripted expert; where it returns None, any button.
-
-    Args:
-        function: info of one environment -> action, or None to abstain.
-        n_actions: number of buttons.
-
-    Attributes:
-        abstentions: how often the function returned None.
-    """
-
-    def __init__(self, function: Callable[[Mapping[str, Any]], int | None], n_actions: int):
-        super().__init__(n_actions)
-        self.function = function
-        self.abstentions = 0
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        actions = []
-        for slot, screen, info in zip(slots, screens, infos, strict=True):
-            action = self.function(info)
-            if action is None:
-                self.abstentions += 1
-                action = super().act([slot], [screen], [info])[0]
-            actions.append(int(action))
-        return actions
-
-
-class NetworkPolicy(Policy):
-    """Presses what a network says, with one forward pass for all slots.
-
-    Args:
-        network: (n, C * frame_stack, h, w) uint8 -> (n, actions) logits, of pictures that its `preprocess` makes (those of
-            `ImpalaCNN` where it has none). Its mode (training or not) is left as it was.
-        device: where it is.
-        deterministic: the likeliest button, or else a draw from the softmax with a generator that each episode seeds.
-        frame_stack: pictures per input, oldest first; at the start of an episode the first is repeated.
-    """
-
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        device: torch.device | str = "cpu",
-        *,
-        deterministic: bool = True,
-        frame_stack: int = 1,
-    ):
-        self.network, self.device = network, torch.device(device)
-        self.preprocess = getattr(network, "preprocess", preprocess_uint8)
-        self.deterministic, self.frame_stack = deterministic, frame_stack
-        self._frames: dict[int, deque[np.ndarray]] = {}
-        self._rngs: dict[int, np.random.Generator] = {}
-
-    def start_episode(self, slot: int, seed: int | None) -> None:
-        self._frames[slot] = deque(maxlen=self.frame_stack)
-        self._rngs[slot] = episode_rng(seed, "sampled actions")
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        for slot, screen in zip(slots, screens, strict=True):
-            frames, picture = self._frames[slot], self.preprocess(screen)
-            frames.extend([picture] * (1 if frames else self.frame_stack))
-        batch = torch.from_numpy(np.stack([np.concatenate(self._frames[slot]) for slot in slots])).to(self.device)
-        training = self.network.training
-        self.network.eval()
-        with torch.inference_mode():
-            logits = self.network(batch).float().cpu()
-        self.network.train(training)
-        if self.deterministic:
-            return logits.argmax(dim=-1).tolist()
-        probabilities = torch.softmax(logits.double(), dim=-1).numpy()
-        return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
-
-
-def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """One of n actions, with these (n,) float64 probabilities, whose sum may be off by rounding."""
-    return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
-
-
-class RecurrentPolicy(Policy):
-    """Presses the likeliest button of a network that remembers the episode.
-
-    Args:
-        network: `common.recurrent.RecurrentNetwork`. Its mode (training or not) is left as it was.
-        device: where it is.
-    """
-
-    def __init__(self, network: torch.nn.Module, device: torch.device | str = "cpu"):
-        self.network, self.device = network, torch.device(device)
-        self._memories: dict[int, torch.Tensor | None] = {}
-
-    def start_episode(self, slot: int, seed: int | None) -> None:
-        self._memories[slot] = None
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        blank = self.network.blank(1)
-        memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
-        pictures = torch.from_numpy(np.stack([self.network.preprocess(screen) for screen in screens])).to(self.device)
-        training = self.network.training
-        self.network.eval()
-        with torch.inference_mode():
-            logits, memory = self.network(pictures[:, None], memory)
-        self.network.train(training)
-        self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
-        return logits[:, 0].argmax(dim=-1).tolist()
-
-
-@dataclass
-class EpisodeRecorder:
-    """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`.
-
-    Where a film can't be written, that is said, and the evaluation goes on without.
-    """
-
-    folder: Path
-    prefix: str
-    episodes: int = 1
-    """How many are filmed."""
-    buttons: Sequence[str] = ()
-    """Names of the actions; with them, the button that is pressed is written beneath each screen."""
-    fps: float = 8
-    with_outcome: bool = True
-    """False names an episode's film `{prefix}.mp4` (there is one then), whatever comes of it."""
-    paths: list[Path] = field(default_factory=list)
-    """What was written."""
-    _writers: dict[int, VideoWriter] = field(default_factory=dict)
-
-    def frame(self, episode: int, screen: np.ndarray, action: int | None) -> None:
-        """The screen on which `action` was chosen; None for the last screen of an episode."""
-        if episode >= self.episodes:
-            return
-        try:
-            if episode not in self._writers:
-                self._writers[episode] = VideoWriter(self.folder / f"{self.prefix}_ep{episode + 1}.mp4", fps=self.fps)
-            self._writers[episode].add(screen, self.caption(action))
-        except OSError as error:
-            self._give_up(error)
-
-    def caption(self, action: int | None) -> str | None:
-        """What stands beneath a screen; None for no bar at all."""
-        if not self.buttons:
-            return None
-        return self.buttons[action] if action is not None else " "
-
-    def finish(self, episode: int, result: EpisodeResult) -> None:
-        """The episode is over."""
-        if episode in self._writers:
-            outcome = "success" if result.success else "failure"
-            name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
-            try:
-                self.paths.append(self._writers[episode].close(f"{name}.mp4"))
-                del self._writers[episode]
-            except OSError as error:
-                self._give_up(error)
-
-    def discard(self) -> None:
-        """Throw away what is unfinished."""
-        for writer in self._writers.values():
-            writer.discard()
-        self._writers.clear()
-
-    def _give_up(self, error: OSError) -> None:
-        print(f"{self.folder}: no film of {self.prefix} ({error.strerror or error})", file=sys.stderr)
-        self.discard()
-        self.episodes = 0
-
-
-def seeded_episodes(
-    n_episodes: int, seed: int | None = None, start_states: Sequence[str | os.PathLike | None] = (None,)
-) -> list[EpisodeSpec]:
-    """Episodes with the seeds `seed`, `seed`+1, ... (or none), going round the start states in order."""
-    return [EpisodeSpec(None if seed is None else seed + i, start_states[i % len(start_states)]) for i in range(n_episodes)]
+from common.episodes import EpisodeResult, EpisodeSpec, Evaluation, Step, completed_milestones, seeded_episodes
+from common.policies import NetworkPolicy, Policy
+from common.runtime.main import Stopped
+from common.video import EpisodeRecorder
 
 
 def evaluate(
@@ -423,7 +44,7 @@ def evaluate(
         max_steps: an episode that has not ended by then is cut off, and counts as failed.
         recorder: films some of them.
         on_step: told of every step, in an order that does not depend on the machine.
-        should_stop: asked at every step; when it says so, EvaluationStopped is raised.
+        should_stop: asked at every step; when it says so, Stopped is raised.
         optimal_steps: the least number of steps from an episode's start, from the info of its reset; for the SPL.
     """
     if max_steps < 1:
@@ -436,7 +57,7 @@ def evaluate(
     try:
         while waiting or playing:
             if should_stop():
-                raise EvaluationStopped
+                raise Stopped
             free = [slot for slot in range(environments.count) if slot not in playing][: len(waiting)]
             if free:
                 started = {slot: waiting.popleft() for slot in free}
@@ -513,7 +134,7 @@ class Evaluator:
         """Play episodes with the seeds `seed`, `seed`+1, ...; with `film` the first becomes `{film}_ep1_*.mp4`, or without a
         goal `{film}.mp4`.
 
-        Raises EvaluationStopped when `should_stop()` says so.
+        Raises Stopped when `should_stop()` says so.
         """
         recorder = None
         if film is not None and self.videos is not None:
@@ -533,11 +154,6 @@ class Evaluator:
     def close(self) -> None:
         """Close the environments."""
         self.envs.close()
-
-
-def completed_milestones(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """The ids that an environment's info says are completed."""
-    return tuple(name for name, entry in info.get("milestones", {}).items() if entry.get("completed"))
 
 
 @dataclass
@@ -599,5 +215,3 @@ def _reset_options(spec: EpisodeSpec) -> dict[str, Any] | None:
     return None if spec.start_state is None else {"load_state": os.fspath(spec.start_state)}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else 0.0

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 
 from common.networks import PolicyNetwork
 from common.runtime.checkpoints import rng_state, set_rng_state
-from common.utils import autocast
+from common.runtime.device import autocast
+from common.runtime.main import UserError
 
 
-class DivergedError(ValueError):
+class DivergedError(UserError, ValueError):
     """The loss or a weight is no finite number; the text says at which step, and where to go on from."""
 
 

@@ -8,7 +8,9 @@ https://arxiv.org/abs/1802.01561
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.preprocessing import preprocess_uint8, screen_grey
+from common.runtime.checkpoints import CheckpointError, error_text, shown
 
 
 class ResidualBlock(nn.Module):
@@ -234,3 +237,95 @@ def make_network(
         return ImpalaCNN(action_dim, hidden_dim, in_channels=3 * frame_stack)
     small = {"channels": 32, "blocks": 2} if name == "tiles-small" else {}
     return TileCNN(action_dim, hidden_dim, image_size=screen_shape[:2], in_channels=frame_stack, **small)
+
+
+def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
+    """What `build_network` needs to make this network again."""
+    name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    return {"kind": name, **network.arguments}
+
+
+def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> PolicyNetwork:
+    """The network of a checkpoint, with its weights, on the CPU.
+
+    Args:
+        checkpoint: as loaded.
+        path: its file, for the message.
+
+    Raises CheckpointError if it doesn't describe its network, or the weights don't fit the description.
+    """
+    arguments = checkpoint.get("network")
+    if arguments is None:
+        raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"{path}: its 'network' is {shown(arguments)}, wanted a dictionary; use another checkpoint")
+    arguments = dict(arguments)
+    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise CheckpointError(
+            f"{path}: its network is of kind {shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
+            "wrote it: use that one, or train again"
+        )
+    known = inspect.signature(NETWORKS[kind]).parameters
+    if unknown := [shown(name) for name in arguments if name not in known]:
+        raise CheckpointError(
+            f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
+            f"version or program wrote it: use that one, or train again"
+        )
+    weights = checkpoint["model_state_dict"]
+    try:
+        _check_weights(NETWORKS[kind], arguments, weights)
+        network = NETWORKS[kind](**arguments)
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = error_text(error)
+        raise CheckpointError(f"{path}: its weights don't fit its own network ({reason}); use another checkpoint") from error
+    return network
+
+
+def check_plays(
+    network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int, frame_stack: int = 1
+) -> None:
+    """Raise CheckpointError unless a network can look at such screens and has so many outputs.
+
+    Args:
+        network: on the CPU.
+        path: its file, for the message.
+        screen_shape: (H, W, 3).
+        outputs: buttons, or what else it chooses among.
+        frame_stack: pictures per input.
+    """
+    try:
+        picture = torch.from_numpy(np.concatenate([network.preprocess(np.zeros(screen_shape, np.uint8))] * frame_stack))
+        with torch.inference_mode():
+            found = network(picture[None]).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its network can't see this game's screen ({error_text(error)}); use another one") from error
+    if found != outputs:
+        raise CheckpointError(f"{path}: its network chooses among {found}, but here are {outputs}; use another one")
+
+
+def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
+    """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise ValueError("they are no dictionary of tensors")
+    channels = arguments.get("channels", ())
+    if max(arguments.get("blocks", 0), 0 if isinstance(channels, int) else len(channels)) > len(weights):
+        raise ValueError("it has more layers than there are weights")
+    for name, tensor in weights.items():
+        if not isinstance(name, str):
+            raise ValueError(f"one of them is called {shown(name)}, which is no text")
+        if not tensor.is_floating_point():  # others would be converted without a word
+            raise ValueError(f"{shown(name)} is {tensor.dtype}, wanted real numbers")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{shown(name)} holds numbers that are not finite")
+    with torch.device("meta"):  # shapes without memory
+        wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
+    for name, shape in wanted.items():
+        if name in weights and weights[name].shape != shape:
+            raise ValueError(f"{name} is {tuple(weights[name].shape)}, wanted {tuple(shape)}")
+    if missing := wanted.keys() - weights.keys():
+        raise ValueError(f"{', '.join(sorted(missing))} are missing")
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
+    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > sum(storages.values()):
+        raise ValueError("several of them are the same numbers")

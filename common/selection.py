@@ -34,7 +34,7 @@ def play_candidate(
     be better than the best, as far as the few tell.
 
     Returns a record in plain types (`thorough`: whether its results are the longer evaluation's), and texts. Raises
-    EvaluationStopped when `should_stop()` says so.
+    Stopped when `should_stop()` says so.
     """
     result = evaluator.play(network, eval_episodes, eval_seed, should_stop=should_stop)
     for name, value in result.scalars().items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +15,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common.episodes import EpisodeResult
 from common.runtime.files import make_folder
 
 
@@ -116,3 +120,63 @@ def write_video(path: str | os.PathLike, screens: list[np.ndarray], fps: float =
         for screen in screens:
             writer.add(screen)
     return writer.path if screens else None
+
+
+@dataclass
+class EpisodeRecorder:
+    """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`.
+
+    Where a film can't be written, that is said, and the evaluation goes on without.
+    """
+
+    folder: Path
+    prefix: str
+    episodes: int = 1
+    """How many are filmed."""
+    buttons: Sequence[str] = ()
+    """Names of the actions; with them, the button that is pressed is written beneath each screen."""
+    fps: float = 8
+    with_outcome: bool = True
+    """False names an episode's film `{prefix}.mp4` (there is one then), whatever comes of it."""
+    paths: list[Path] = field(default_factory=list)
+    """What was written."""
+    _writers: dict[int, VideoWriter] = field(default_factory=dict)
+
+    def frame(self, episode: int, screen: np.ndarray, action: int | None) -> None:
+        """The screen on which `action` was chosen; None for the last screen of an episode."""
+        if episode >= self.episodes:
+            return
+        try:
+            if episode not in self._writers:
+                self._writers[episode] = VideoWriter(self.folder / f"{self.prefix}_ep{episode + 1}.mp4", fps=self.fps)
+            self._writers[episode].add(screen, self.caption(action))
+        except OSError as error:
+            self._give_up(error)
+
+    def caption(self, action: int | None) -> str | None:
+        """What stands beneath a screen; None for no bar at all."""
+        if not self.buttons:
+            return None
+        return self.buttons[action] if action is not None else " "
+
+    def finish(self, episode: int, result: EpisodeResult) -> None:
+        """The episode is over."""
+        if episode in self._writers:
+            outcome = "success" if result.success else "failure"
+            name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
+            try:
+                self.paths.append(self._writers[episode].close(f"{name}.mp4"))
+                del self._writers[episode]
+            except OSError as error:
+                self._give_up(error)
+
+    def discard(self) -> None:
+        """Throw away what is unfinished."""
+        for writer in self._writers.values():
+            writer.discard()
+        self._writers.clear()
+
+    def _give_up(self, error: OSError) -> None:
+        print(f"{self.folder}: no film of {self.prefix} ({error.strerror or error})", file=sys.stderr)
+        self.discard()
+        self.episodes = 0

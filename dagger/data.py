@@ -33,9 +33,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from agent.labelling import Label
+from agent.oracle import MOST_BUTTONS
 from common.demonstrations import NO_LABEL, load_episode
 from common.picture_codec import decode_picture, encode_picture, picture_key
 from common.runtime.archives import inflate
+from common.runtime.main import UserError
 from common.runtime.sqlite_files import (
     WITHDRAWN_TABLE,
     add_withdrawn,
@@ -64,8 +67,6 @@ NO_ACTION = -1
 NOT_RECORDED = "not recorded"
 """The kind of the abstentions in demonstrations, whose files don't say why."""
 
-MOST_BUTTONS = 62
-"""As many buttons as a set of them has room for in one integer."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -100,7 +101,7 @@ _MOST_SNAPSHOT = 1 << 24
 """Bytes of a memory snapshot at most; a Game Boy's take tens of thousands."""
 
 
-class DaggerDataError(ValueError):
+class DaggerDataError(UserError, ValueError):
     """A data set that can't be used, or rows that it can't take; the text names the file, the value and what to do."""
 
 
@@ -119,22 +120,6 @@ class Source(IntEnum):
 
     ROLLOUT = 0
     DEMONSTRATION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What an expert said to one row."""
-
-    action: int | None
-    """Its button, or None if it abstained."""
-    expert: str
-    """Who said it, exactly: the hash of a policy's code, or a model and its prompt."""
-    kind: str | None = None
-    """The kind of reason for which it abstained; None with an action."""
-    optimal: tuple[int, ...] | None = None
-    """All buttons that are as good as `action`, with it; None if the expert doesn't say."""
-    cached: bool = False
-    """Whether the answer was known from before, and the expert not asked again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from common.networks import PolicyNetwork
+from common.runtime.main import UserError
 
 QueryBy = Literal["all", "random", "novelty", "disagreement"]
 
@@ -25,7 +26,7 @@ PASSES = 10
 _CHUNK = 256
 
 
-class SelectionError(ValueError):
+class SelectionError(UserError, ValueError):
     """The network can't tell what is asked of it; the text says what to do."""
 
 

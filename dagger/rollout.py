@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
+from agent.guided_policy import MixedPolicy
 from agent.labelling import Labeller
 from agent.oracle import Situation
-from common.evaluation import EpisodeRecorder, EpisodeSpec, Evaluation, Policy, Step, evaluate
-from common.runtime.seeding import episode_rng
-from dagger.data import NO_ACTION, DaggerData, Label, Row, Status
+from common.episodes import EpisodeSpec, Evaluation, Step
+from common.evaluation import evaluate
+from common.policies import Policy
+from common.video import EpisodeRecorder
+from dagger.data import NO_ACTION, DaggerData, Row, Status
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.tiers import find_tier
@@ -58,45 +60,6 @@ class CutOffs:
             env.save_state(self.folder / f"{number:03d}.state")
 
 
-class MixedPolicy(Policy):
-    """The student; at each step, with probability beta, the expert instead.
-
-    The expert is asked only where it acts, for all episodes of one moment at once. Where it abstains the student acts.
-
-    Args:
-        student: presses buttons.
-        envs: where they are pressed, to read what the expert sees.
-        labeller: the expert.
-        beta: probability of the expert's hand.
-    """
-
-    def __init__(self, student: Policy, envs: ThreadVectorEnv, labeller: Labeller, beta: float):
-        self.student, self.envs, self.labeller, self.beta = student, envs, labeller, beta
-        self.buttons = [name.lower() for name in envs.envs[0].buttons]
-        self.situations: dict[int, Situation] = {}
-        """Slot -> what is there to be seen at the step that is being made."""
-        self.labels: dict[int, Label] = {}
-        """Slot -> the expert's answer, where it was asked in order to act."""
-        self._rngs: dict[int, np.random.Generator] = {}
-
-    def start_episode(self, slot: int, seed: int | None) -> None:
-        self.student.start_episode(slot, seed)
-        self._rngs[slot] = episode_rng(seed, "beta")
-
-    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        for slot, screen, info in zip(slots, screens, infos, strict=True):
-            frame = screen if self.labeller.oracle.needs_frame else None
-            self.situations[slot] = Situation(self.envs.envs[slot].snapshot(), info["prev_action"], frame)
-        # Always drawn, so that an episode does not depend on what else is played.
-        guided = [slot for slot in slots if self._rngs[slot].random() < self.beta]
-        labels = self.labeller.label([self.situations[slot] for slot in guided]) if guided else []
-        self.labels = {slot: label for slot, label in zip(guided, labels, strict=True) if label is not None}
-        # Asked at every step, whoever acts: a student that remembers has to see all that happens before it is alone.
-        actions = dict(zip(slots, self.student.act(slots, screens, infos), strict=True))
-        actions |= {slot: label.action for slot, label in self.labels.items() if label.action is not None}
-        return [int(actions[slot]) for slot in slots]
-
-
 def roll_out(
     data: DaggerData,
     envs: ThreadVectorEnv,
@@ -114,7 +77,7 @@ def roll_out(
     """Play the episodes, and append every step to the data set, with a label where the expert acted.
 
     What the expert sees is kept with each row, and with `cutoffs` the states in which episodes are cut off. Nothing is committed.
-    Raises EvaluationStopped when `should_stop()` says so; the rows are then to be discarded.
+    Raises Stopped when `should_stop()` says so; the rows are then to be discarded.
     """
     policy = MixedPolicy(student, envs, labeller, beta)
     first, ids, repeats, n_cut = data.next_episode, [], 0, 0

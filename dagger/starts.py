@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from agent.policy_expert import PolicyExpert
-from common.evaluation import EpisodeSpec, StatePolicy, Step, evaluate
+from common.episodes import EpisodeSpec, Step
+from common.evaluation import evaluate
+from common.policies import StatePolicy
 from pokemon_env.errors import StateFileError
 from pokemon_env.games.base import Game
 from pokemon_env.state_files import StateIdentity, read_state

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from common.evaluation import EvaluationStopped
 from common.runtime.files import AlreadyLockedError, exclusive_lock, save_json
 from common.runtime.flags import by_place
+from common.runtime.main import Stopped, UserError
 from common.runtime.plain_names import is_plain_name
 from common.runtime.scripts import never
 from pokemon_env.bounded_files import read_file
@@ -22,7 +22,7 @@ SECONDS_FOR_ORPHANS = 90
 """So long is waited for what a killed pipeline left running to save and end."""
 
 
-class PipelineError(ValueError):
+class PipelineError(UserError, ValueError):
     """The pipeline can't start; the text says why, and what to do."""
 
 
@@ -30,13 +30,13 @@ class PipelineError(ValueError):
 def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
     """Hold a lock file, which stays for child processes that have it open, too; waits for it for so long.
 
-    Raises PipelineError with `refusal`, and who it is, if somebody else keeps it, and EvaluationStopped when `should_stop()` says
+    Raises PipelineError with `refusal`, and who it is, if somebody else keeps it, and Stopped when `should_stop()` says
     so.
     """
 
     def stop() -> None:
         if should_stop():
-            raise EvaluationStopped
+            raise Stopped
 
     try:
         with exclusive_lock(path, seconds, stop, keep=True) as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,9 @@ from types import TracebackType
 
 from rich.table import Table
 
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
 from common.statistics import percent, rate_text
 from pipeline.records import Record
-
-_ITERATION = re.compile(r"iteration (\d+): (.*)")
-_SUCCESS = re.compile(r"success \d+/\d+ = (\d+ %)")
 
 
 class PipelineProgress:
@@ -51,15 +48,15 @@ class PipelineProgress:
             self._update()
 
     def heard(self, milestone: str, line: str) -> None:
-        """A line of DAgger's output."""
-        match = _ITERATION.match(line)
-        if match is None:
+        """Heed a line of DAgger's output if it is an event (`dagger_pokemon.py --json-events`)."""
+        if not line.startswith('{"event": '):
             return
+        event = json.loads(line)
+        number, success = event["iteration"], event.get("success_rate")
         with self._lock:
-            self._report.print(f"{milestone}: {line}")
-            number, success = int(match[1]), _SUCCESS.search(match[2])
+            self._report.print(f"{milestone}: iteration {number}: {event['text']}")
             self._done[milestone] = max(self._done[milestone], min(1 + number, self._units - 1))
-            self._texts[milestone] = f"{milestone} iteration {number}" + (f", {success[1]}" if success else "")
+            self._texts[milestone] = f"{milestone} iteration {number}" + ("" if success is None else f", {percent(success)}")
             self._update()
 
     def done(self, record: Record) -> None:

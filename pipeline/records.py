@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from common.runtime.files import atomic_write, save_json
+from common.runtime.main import UserError
 from common.runtime.plain_names import is_plain_name
 from common.runtime.value_types import is_of_type
 from pokemon_env.bounded_files import read_file
@@ -19,7 +20,7 @@ Status = Literal["completed", "failed", "skipped"]
 _MOST_BYTES = 1 << 26
 
 
-class PipelineRecordsError(ValueError):
+class PipelineRecordsError(UserError, ValueError):
     """The records can't be read; the text names the file, and says what to do."""
 
 

@@ -11,18 +11,17 @@ import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.emulators.open_emulator import open_emulator
 from pokemon_env.emulators.window import Window
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
 from pokemon_env.games import find_game
 from pokemon_env.milestones import MilestoneTracker
+from pokemon_env.rom import BUNDLED_ROM, Rom
 from pokemon_env.splits import parse_worlds
 from pokemon_env.tiers import DEFAULT_TIER, Tier, find_tier
 
 FRAMES_PER_SECOND = 4_194_304 / 70_224
 """A Game Boy's, and an Advance's: clock cycles a second over those of a frame."""
-BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
 
 _RESET_OPTIONS = {"load_state", "idle_frames", "world", "start_milestone"}
 _REST_CHECK_FRAMES = 4

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.runtime.main import UserError
 from pokemon_env.bounded_files import read_file
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_c
 _MOST_BYTES = 1 << 24
 
 
-class MilestoneConfigError(ValueError):
+class MilestoneConfigError(UserError, ValueError):
     """The file is missing or wrong; the text names it, the entry, and what to do."""
 
 

@@ -33,14 +33,16 @@ from queue import SimpleQueue
 import numpy as np
 
 from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, open_policy
-from agent.policy_expert import PolicyError, PolicyExpert, find_policy
+from agent.oracle import PolicyError
+from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox.oracle import SandboxError
-from common.evaluation import EvaluationStopped
 from common.runtime.files import exclusive_lock
-from common.runtime.logs import ProgressReport
+from common.runtime.main import Stopped, UserError
+from common.runtime.progress import ProgressReport
 from common.runtime.seeding import episode_rng
 from pokemon_env.errors import EmulatorError, StateFileError
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.state_files import StateIdentity, find_states, read_state, sidecar_path
 
 DEFAULT_STATE_DIR = Path(".milestone_trainer_cache/milestone_states")
@@ -60,7 +62,7 @@ OpenExpert = Callable[[str, PokemonEnv], PolicyExpert | SandboxedExpert]
 """Opens a milestone's expert, to play in an environment."""
 
 
-class StartStateError(RuntimeError):
+class StartStateError(UserError, RuntimeError):
     """A start state can't be made; the text says for which milestone, why, and what to do."""
 
 
@@ -107,7 +109,7 @@ def ensure_start_states(
         unsafe_policies: those run in this process instead of a sandbox. The game's own do in any case.
         num_threads: how many runs are played at once.
         show_progress: whether a bar tells how far it is, if anything is to be made.
-        should_stop: asked at every step; when it says so, EvaluationStopped is raised.
+        should_stop: asked at every step; when it says so, Stopped is raised.
 
     States that are there and can be used stay as they are. Two processes that call this at once don't disturb each other: the
     second waits, and finds the files made.
@@ -278,7 +280,7 @@ class _Player:
                 if info["milestones"][name]["completed"]:
                     break
                 if self.should_stop():
-                    raise EvaluationStopped
+                    raise Stopped
                 action = expert.label(info).action
                 if action is None or rng.random() < noise:
                     action = int(rng.integers(len(self.env.buttons)))
@@ -334,7 +336,7 @@ def _alone(folder: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
 
     def tick() -> None:
         if should_stop():
-            raise EvaluationStopped
+            raise Stopped
 
     with exclusive_lock(folder / ".lock", math.inf, tick):
         for left in folder.glob(".making-*"):

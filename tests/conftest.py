@@ -19,7 +19,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run from its root, not installed
 
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv  # noqa: E402
+from pokemon_env.gym_env import PokemonEnv  # noqa: E402
+from pokemon_env.rom import BUNDLED_ROM  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [["scripts", "benchmarks", "tools"], ["dagger", "pipeline", "tasks", "agent"], ["common"], ["pokemon_env"]]
-"""Packages, from the top to the bottom. A file imports from its own floor and from those below. `scripts` are the files at the
-root."""
+FLOORS = [
+    ["scripts", "benchmarks", "tools"],
+    ["dagger", "pipeline"],
+    ["tasks"],
+    ["agent"],
+    ["common"],
+    ["pokemon_env"],
+    ["common.runtime"],
+]
+"""Packages, from the top to the bottom. A file imports from its own room and from the floors below; `scripts` are the files at the
+root, and what stands beside them may use them. `pokemon_env` imports nothing of the others, so nothing of `common.runtime`."""
 
 
 def tracked() -> list[Path]:
@@ -28,6 +36,8 @@ MODULES = {module_of(path): path for path in tracked() if path.parts[0] not in (
 
 
 def room(module: str) -> str:
+    if module == "common.runtime" or module.startswith("common.runtime."):
+        return "common.runtime"
     return module.partition(".")[0] if "." in module or MODULES[module].name == "__init__.py" else "scripts"
 
 
@@ -61,6 +71,12 @@ def test_every_room_has_its_floor():
 def test_nothing_is_imported_upward(module):
     upward = {other for other in GRAPH[module] if floor(other) < floor(module)}
     assert not upward, f"{MODULES[module]} imports {sorted(upward)}, which stands above it"
+    if floor(module) > 0:
+        beside = {other for other in GRAPH[module] if floor(other) == floor(module) and room(other) != room(module)}
+        assert not beside, f"{MODULES[module]} imports {sorted(beside)}, which is another experiment's"
+    if room(module) == "pokemon_env":
+        ours = {other for other in GRAPH[module] if room(other) != "pokemon_env"}
+        assert not ours, f"{MODULES[module]} imports {sorted(ours)}, but the environment stands alone"
 
 
 def test_nothing_is_imported_in_a_circle():

@@ -11,7 +11,6 @@ The path is the file of a DAgger run, or a folder of demonstrations.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,11 @@ if __name__ == "__main__":
 import numpy as np
 from rich.table import Table
 
-from common.demonstrations import NO_LABEL, DemonstrationError, episode_files, load_episode
+from common.demonstrations import NO_LABEL, episode_files, load_episode
 from common.picture_codec import picture_key
-from common.runtime.logs import print_table
-from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
+from common.runtime.main import run_main
+from common.runtime.progress import print_table
+from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, Source, Status
 
 STATUS_NAMES = {
     Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
@@ -229,8 +229,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(args)
-    except (DaggerDataError, DemonstrationError, OSError) as error:
-        print(f"describe_data: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_main("describe_data.py", lambda: main(args))

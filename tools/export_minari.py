@@ -55,15 +55,15 @@ if __name__ == "__main__":
 import gymnasium as gym
 import numpy as np
 
-from common.demonstrations import NO_LABEL, DemonstrationError, count_steps, load_episode, select_episodes
-from common.runtime.files import AlreadyLockedError, exclusive_lock
-from common.runtime.logs import ProgressReport
+from common.demonstrations import NO_LABEL, count_steps, load_episode, select_episodes
+from common.runtime.files import exclusive_lock
+from common.runtime.main import UserError, run_main
+from common.runtime.progress import ProgressReport
 from dagger.data import (
     DEMONSTRATION_ITERATION,
     NO_ACTION,
     NOT_RECORDED,
     DaggerData,
-    DaggerDataError,
     Source,
     Status,
 )
@@ -77,7 +77,7 @@ STATUS_NAMES = {
 }  # fmt: skip
 
 
-class ExportError(ValueError):
+class ExportError(UserError, ValueError):
     """What keeps the export from being made; the text says what to do."""
 
 
@@ -297,8 +297,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(args)
-    except (ExportError, AlreadyLockedError, DaggerDataError, DemonstrationError, OSError, ValueError) as error:
-        print(f"export_minari: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_main("export_minari.py", lambda: main(args), errors=(ValueError,))

@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from agent.policy_expert import PolicyExpert
-from benchmarks.folders import run_main
+from benchmarks.folders import run_table
 from common.runtime.files import atomic_write
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.splits import parse_worlds
@@ -96,4 +96,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("screenshots.py", lambda: main(args))
+    run_table("screenshots.py", lambda: main(args))

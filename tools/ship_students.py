@@ -9,7 +9,6 @@ A network computes with 32-bit numbers again once it is loaded. What the roundin
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from common.runtime.flags import parse_command_line
@@ -33,11 +32,12 @@ from typing import Any
 
 import torch
 
-from agent.chain import find_students
+from agent.students import find_students
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError
+from common.runtime.main import run_main
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
+from pokemon_env.rom import Rom
 
 KEPT = (
     "algorithm", "network", "frame_stack", "deterministic", "buttons", "game", "rom_sha256", "milestone", "milestones", "tier",
@@ -72,7 +72,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(args))
-    except (CheckpointError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"ship_students.py: {error}")
+    run_main("ship_students.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

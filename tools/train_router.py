@@ -12,10 +12,10 @@ many of each milestone; every tenth of each milestone's episodes is kept apart, 
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
+from common.runtime.flag_types import Amount, Count, Few, Seed, check_bounds
 from common.runtime.flags import parse_command_line, plain_flags
 
 
@@ -27,21 +27,21 @@ class Args:
     """the checkpoint to write; None is router.pth in that folder"""
     network: Literal["tiles", "tiles-small"] = "tiles-small"
     """as in dagger_pokemon.py"""
-    hidden_dim: int = 64
+    hidden_dim: Count = 64
     """width of the layer before the logits"""
-    total_steps: int = 3000
+    total_steps: Count = 3000
     """training steps"""
-    batch_size: int = 64
+    batch_size: Count = 64
     """screens per batch"""
-    learning_rate: float = 1e-3
+    learning_rate: Amount = 1e-3
     """Adam's at the beginning; it falls to 0 along a cosine"""
-    weight_decay: float = 1e-5
+    weight_decay: Amount = 1e-5
     """L2 penalty on the weights"""
-    max_screens: int = 4000
+    max_screens: Count = 4000
     """screens of each milestone at most, drawn at random"""
-    seed: int = 1
+    seed: Seed = 1
     """of the weights, the draw and the batches"""
-    num_threads: int | None = None
+    num_threads: Few | None = None
     """CPU threads for torch; None: one for each core that nobody uses"""
     cuda: bool = True
     """train on a GPU if there is one"""
@@ -52,7 +52,6 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +60,17 @@ import torch
 from rich.table import Table
 
 from common.learner import Learner
-from common.networks import make_network
-from common.runtime.checkpoints import CheckpointError, network_arguments, package_versions, save_checkpoint
-from common.runtime.files import AlreadyLockedError, exclusive_lock
-from common.runtime.flags import out_of_range
-from common.runtime.logs import ProgressReport, print_table
-from common.utils import seed_everything, select_device, set_threads
+from common.networks import make_network, network_arguments
+from common.runtime.checkpoints import CheckpointError, package_versions, save_checkpoint
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.files import exclusive_lock
+from common.runtime.main import run_main
+from common.runtime.progress import ProgressReport, print_table
 from dagger.data import DaggerData, DaggerDataError
-from pokemon_env.emulators.emulator import Rom
-from pokemon_env.errors import EmulatorError
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
+from pokemon_env.rom import Rom
 
-LEAST = {
-    **dict.fromkeys(("hidden_dim", "total_steps", "batch_size", "max_screens", "num_threads"), 1),
-    **dict.fromkeys(("learning_rate", "weight_decay", "seed"), 0),
-}
 VALIDATION_EVERY = 10
 """Of so many episodes one is kept apart."""
 
@@ -118,6 +113,15 @@ def batches(pictures: np.ndarray, size: int = 256) -> list[np.ndarray]:
 
 
 def main(args: Args) -> int:
+    """Train, while no other run writes the same file."""
+    path = Path(args.output or Path(args.pipeline_dir) / "router.pth")
+    with exclusive_lock(path.with_name(f".{path.name}.lock")):
+        return train_router(args)
+
+
+def train_router(args: Args) -> int:
+    """`main`, with the file locked."""
+    check_bounds(args)
     device = select_device(args.cuda)
     set_threads(args.num_threads)
     seed_everything(args.seed)
@@ -128,9 +132,6 @@ def main(args: Args) -> int:
         raise ValueError(f"{args.rom_path} ({game.name}) has no milestones, so there is nothing to tell apart")
     folder = Path(args.pipeline_dir)
     files = {name: folder / "models" / name / f"dagger_{name}_data.sqlite" for name in milestones}
-    for name, value in asdict(args).items():
-        if complaint := out_of_range(name, value, LEAST.get(name, -math.inf), math.inf):
-            raise ValueError(complaint)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise CheckpointError(f"{folder} has no data set of {', '.join(missing)}: let auto_dagger_pipeline.py finish them first")
     screen_shape = (144, 160, 3) if game.system == "gb" else (160, 240, 3)
@@ -181,9 +182,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        path = Path(args.output or Path(args.pipeline_dir) / "router.pth")
-        with exclusive_lock(path.with_name(f".{path.name}.lock")):
-            sys.exit(main(args))
-    except (AlreadyLockedError, CheckpointError, DaggerDataError, EmulatorError, OSError, ValueError) as error:
-        sys.exit(f"train_router.py: {error}")
+    run_main("train_router.py", lambda: main(args), errors=(PokemonEnvError, ValueError))

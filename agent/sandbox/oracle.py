@@ -50,10 +50,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.oracle import ExpertOracle, Situation, add_optimal, policy_identity, policy_path
-from agent.policy_expert import ANSWER_KINDS, KEPT_MESSAGES, ExpertAnswer, PolicyError, read_policy
+from agent.oracle import ANSWER_KINDS, ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.policy_expert import KEPT_MESSAGES, add_optimal, policy_identity, policy_path, read_policy
 from agent.sandbox import lockdown
 from agent.sandbox.worker import LOG_CHARACTERS, LOG_MESSAGES
+from common.runtime.main import UserError
 from pokemon_env.games import known_games
 from pokemon_env.games.base import Game
 from pokemon_env.games.picture_only import PictureOnly
@@ -92,7 +93,7 @@ _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_
 _CHILD_KINDS = frozenset((*ANSWER_KINDS, "memory", "bad state"))
 
 
-class SandboxError(RuntimeError):
+class SandboxError(UserError, RuntimeError):
     """No sandbox can be had here; the text says what is missing and what to do."""
 
 

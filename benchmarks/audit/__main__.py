@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -33,9 +34,9 @@ class Args:
         "expert", "random", "mash_a", "replay", "nearest", "identical",
     )  # fmt: skip
     """these players alone; the expert is always measured"""
-    episodes: int = 50
+    episodes: Count = 50
     """episodes of each player, on each milestone and tier"""
-    demonstrations: int = 50
+    demonstrations: Count = 50
     """demonstrations that are replayed, or searched for the nearest neighbour"""
     noise: float = 0.2
     """probability of a random press in half of the episodes whose network inputs are compared"""
@@ -54,7 +55,7 @@ class Args:
     """folder for the results"""
     table: Path = Path("results/audit.md")
     """file for the table"""
-    parallel: int = 2
+    parallel: Count = 2
     """results that are made at once, each with one thread"""
     fresh: bool = False
     """make again what is there already"""
@@ -67,9 +68,10 @@ import json
 
 from agent.open_expert import UNSAFE_NOTICE
 from benchmarks.audit.cells import AUDITS, EXPERT, IDENTICAL, Cell, Settings, cell_key, play_cell, use_one_thread
-from benchmarks.folders import check_at_least_one, known_rows, run_in_parallel, run_main
+from benchmarks.folders import known_rows, run_table
 from common.runtime.files import save_json, save_text
-from common.runtime.logs import ProgressReport
+from common.runtime.progress import ProgressReport
+from common.runtime.workers import run_in_parallel
 from pokemon_env.games.tallgrass.benchmark_v1 import SCORED, check
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
@@ -210,7 +212,7 @@ def read_result(path: Path, key: str) -> dict[str, Any] | None:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "episodes", "demonstrations", "parallel")
+    check_bounds(args)
     if not 0 <= args.noise <= 1:
         raise ValueError(f"--noise is {args.noise}, but must be from 0 to 1")
     use_one_thread()
@@ -277,4 +279,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("audit.py", lambda: main(args))
+    run_table("audit.py", lambda: main(args))

@@ -17,7 +17,10 @@ from agent.policy_expert import PolicyExpert, find_policy
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay, WatchedExpert
 from benchmarks.folders import fingerprint, source_files
 from common.demonstrations import Episode
-from common.evaluation import Evaluation, EvaluationStopped, Policy, RandomPolicy, evaluate, seeded_episodes
+from common.episodes import Evaluation, seeded_episodes
+from common.evaluation import evaluate
+from common.policies import Policy, RandomPolicy
+from common.runtime.main import Stopped
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.gym_env import PokemonEnv
@@ -98,7 +101,7 @@ def play_cell(
         max_steps: the milestone's limit in milestone_config.json, which only the expert and the demonstrations need.
         expert_steps: the expert's mean steps in this milestone and tier, from the cell with the audit `EXPERT`; None for
             that one, and if it never succeeded.
-        should_stop: when it says so, EvaluationStopped is raised.
+        should_stop: when it says so, Stopped is raised.
 
     Returns what the table needs, in plain types: for players `success_record`, for `IDENTICAL` counts of steps.
     """
@@ -185,7 +188,7 @@ def _demonstrate(cell: Cell, settings: Settings, game: Game, max_steps: int, sho
     with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
         for number in range(2 * settings.demonstrations):
             if should_stop():
-                raise EvaluationStopped
+                raise Stopped
             start = starts.files[number % len(starts.files)]
             episode = play_episode(env, expert, DEMONSTRATION_SEED + number, start, max_steps)
             if episode.metadata["success"]:

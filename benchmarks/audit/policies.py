@@ -14,7 +14,7 @@ import torch
 from agent.open_expert import SandboxedExpert
 from agent.policy_expert import PolicyExpert
 from common.demonstrations import Episode
-from common.evaluation import Policy
+from common.policies import Policy
 from common.preprocessing import preprocess_uint8
 from common.runtime.seeding import episode_rng
 from pokemon_env.games.tallgrass.optimal import optimal_actions

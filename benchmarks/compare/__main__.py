@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 Part = Literal["main", "enough", "latency", "views"]
@@ -53,7 +54,7 @@ class Args:
     """probability of a random press in the noisy demonstrations; the label stays the expert's"""
     query_rate: float = 0.25
     """share of the visited states that the gated methods and their control ask about; they visit as many more"""
-    test_episodes: int = 50
+    test_episodes: Count = 50
     """test episodes of each network, of the expert and of random presses"""
     enough_labels: int = 16_000
     """with so many labels DAgger is trained on every milestone with all that helps it (`ENOUGH`): are they enough?"""
@@ -69,13 +70,13 @@ class Args:
     """whose rollout is labelled by a slow expert, on tier T1"""
     latency_seconds: float = 0.25
     """how long he takes for an answer"""
-    latency_concurrency: int = 32
+    latency_concurrency: Count = 32
     """how many questions he takes at once"""
-    latency_episodes: int = 16
+    latency_episodes: Count = 16
     """episodes of the rollout"""
-    latency_loop_steps: int = 60
+    latency_loop_steps: Count = 60
     """steps of the loop that asks at each step"""
-    parallel: int = 2
+    parallel: Count = 2
     """networks that are trained at once, each with one thread"""
     output_dir: str = "results/compare"
     """folder for demonstrations, networks, tables and the picture"""
@@ -109,14 +110,17 @@ from benchmarks.compare.recipe import (
 )
 from benchmarks.compare.report import markdown, what_is_complete, write_picture
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
-from benchmarks.folders import check_at_least_one, claim_folder, fingerprint, kept_result, run_in_parallel, run_main, source_files
+from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
 from benchmarks.reference import TRAINING_SOURCES
 from common.demonstrations import count_labelled, episode_files
-from common.evaluation import Policy, evaluate, seeded_episodes
+from common.episodes import seeded_episodes
+from common.evaluation import evaluate
+from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
+from common.runtime.workers import run_in_parallel
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -357,7 +361,7 @@ def measure_latency(args: Args) -> dict[str, Any]:
 
 def check_flags(args: Args) -> None:
     """Raise ValueError for flags that can't be."""
-    check_at_least_one(args, "test_episodes", "parallel", "latency_episodes", "latency_loop_steps", "latency_concurrency")
+    check_bounds(args)
     if not args.labels or not args.seeds or min(*args.labels, args.enough_labels) < 2 * ITERATIONS:
         raise ValueError(f"--labels and --seeds each want a value, and labels at least {2 * ITERATIONS}, two for each iteration")
     if not 0 < args.query_rate <= 1:
@@ -452,4 +456,4 @@ def compare(args: Args, output: Path) -> int:
 
 
 if __name__ == "__main__":
-    run_main("compare.py", lambda: main(args))
+    run_table("compare.py", lambda: main(args))

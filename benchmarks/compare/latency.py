@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ import numpy as np
 from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import Situation, SlowOracle
-from common.evaluation import EpisodeSpec, Policy, seeded_episodes
+from agent.oracle import ExpertAnswer, ExpertOracle, Situation
+from common.episodes import EpisodeSpec, seeded_episodes
+from common.policies import Policy
 from dagger.data import DaggerData
 from dagger.rollout import roll_out, situations_of, unanswered
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
@@ -135,3 +140,42 @@ def _one_by_one(
             over = terminated or length >= limit
         elapsed = time.monotonic() - began
     return {"loop_labels": len(rows), "loop_seconds": elapsed, "loop_wait_seconds": waited}
+
+
+class SlowOracle(ExpertOracle):
+    """Another oracle behind a simulated network: each question takes `seconds`, and `concurrency` are under way at most.
+
+    Batches from several threads share the limit, as requests to one account do.
+    """
+
+    def __init__(self, oracle: ExpertOracle, seconds: float, concurrency: int = 1):
+        if concurrency < 1 or seconds < 0:
+            raise ValueError(f"seconds is {seconds} and concurrency {concurrency}, but must be at least 0 and 1.")
+        self.identity = oracle.identity
+        self.needs_frame = oracle.needs_frame
+        self.concurrency = concurrency
+        self.seconds = seconds
+        self._oracle = oracle
+        self._lines = ThreadPoolExecutor(concurrency, thread_name_prefix="slow_oracle")
+        self._oracle_free = threading.BoundedSemaphore(oracle.concurrency)
+
+    def label_batch(self, situations: Sequence[Situation]) -> list[ExpertAnswer]:
+        for waited in [self._lines.submit(time.sleep, self.seconds) for _ in situations]:
+            waited.result()
+        with self._oracle_free:
+            return self._oracle.label_batch(situations)
+
+    @property
+    def withdrawn(self) -> str | None:
+        return self._oracle.withdrawn
+
+    def start(self) -> None:
+        self._oracle.start()
+
+    def check(self) -> None:
+        with self._oracle_free:
+            self._oracle.check()
+
+    def close(self) -> None:
+        self._lines.shutdown()
+        self._oracle.close()

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.demonstrations import NO_LABEL, limit_labels, load_episode
-from common.evaluation import Policy, draw
 from common.learner import check_finite
+from common.policies import Policy, draw
 from common.runtime.seeding import episode_rng
 from pokemon_env.games.tallgrass.names import (
     BATTLES,

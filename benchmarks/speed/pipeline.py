@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -21,13 +22,13 @@ from common.runtime.flags import parse_command_line
 class Args:
     milestones: tuple[str, str] = ("RIVAL_HOUSE", "LAB_ENTERED")
     """the two, best of like length"""
-    rounds: int = 2
+    rounds: Count = 2
     """how often both ways are measured"""
-    dagger_iterations: int = 4
+    dagger_iterations: Count = 4
     """of each student"""
-    episodes_per_iter: int = 40
+    episodes_per_iter: Count = 40
     """of each rollout"""
-    train_steps_per_iter: int = 400
+    train_steps_per_iter: Count = 400
     """of each iteration"""
     output_dir: str = "results/pipeline_speed"
     """folder for what is made and thrown away"""
@@ -43,7 +44,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_at_least_one, own_folder, run_main
+from benchmarks.folders import own_folder, run_table
 from common.runtime.files import save_json
 from pipeline.records import PipelineRecords
 
@@ -68,7 +69,7 @@ def measure(args: Args, folder: Path, config: Path, parallel: int) -> float:
 
 
 def main(args: Args) -> int:
-    check_at_least_one(args, "rounds", "dagger_iterations", "episodes_per_iter", "train_steps_per_iter")
+    check_bounds(args)
     cloning.check_milestones(args.milestones)
     folder = Path(args.output_dir)
     own_folder(folder, MARKER, "", fresh=True)
@@ -88,4 +89,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    run_main("pipeline_speed.py", lambda: main(args))
+    run_table("pipeline_speed.py", lambda: main(args))

@@ -37,8 +37,8 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 from agent.labelling import MOST_AT_ONCE
-from agent.oracle import ExpertOracle, Situation
-from agent.policy_expert import ExpertAnswer, PolicyExpert
+from agent.oracle import ExpertAnswer, ExpertOracle, Situation
+from agent.policy_expert import PolicyExpert
 from agent.sandbox.oracle import PolicyOracle
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
@@ -141,6 +141,6 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    from benchmarks.folders import run_main  # not above: this brings torch
+    from benchmarks.folders import run_table  # not above: this brings torch
 
-    run_main("sandbox_speed.py", lambda: main(args))
+    run_table("sandbox_speed.py", lambda: main(args))

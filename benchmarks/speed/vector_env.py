@@ -102,6 +102,6 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    from benchmarks.folders import run_main  # not above: the worker processes load what stands there, and this brings torch
+    from benchmarks.folders import run_table  # not above: the worker processes load what stands there, and this brings torch
 
-    run_main("vector_env_speed.py", lambda: main(args))
+    run_table("vector_env_speed.py", lambda: main(args))

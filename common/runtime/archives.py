@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Collection, Iterator
 from typing import IO
 
+from common.runtime.main import UserError
+
 _LOCAL_HEADER = 30  # bytes of an entry's own header, without its name
 _MOST_FROM_A_BYTE = 1032  # deflate makes no more bytes than this out of one
 
@@ -22,7 +24,7 @@ _ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, Runt
 """What Python's reader raises for damaged files (NotImplementedError, for packing it doesn't know, is a RuntimeError)."""
 
 
-class ArchiveError(ValueError):
+class ArchiveError(UserError, ValueError):
     """A zip file that is broken, or not one that the writers of this project make; the text says in what."""
 
 

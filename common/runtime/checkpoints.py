@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import io
 import os
 import pickle
@@ -32,9 +31,9 @@ from typing import Any, get_type_hints
 import numpy as np
 import torch
 
-from common.networks import NETWORKS, PolicyNetwork
 from common.runtime.archives import open_archive, told_damage
 from common.runtime.files import atomic_write
+from common.runtime.main import UserError
 from common.runtime.memory import available_memory
 from common.runtime.plain_names import is_plain_name
 from common.runtime.value_types import is_of_type
@@ -66,7 +65,7 @@ _HOLDS_OBJECTS = (
 )
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that can't be used; the text names the file and what to do."""
 
 
@@ -102,7 +101,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {_HOLDS_OBJECTS}") from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        raise CheckpointError(f"{path}: broken or cut short ({_reason(error)}); use an earlier one") from error
+        raise CheckpointError(f"{path}: broken or cut short ({error_text(error)}); use an earlier one") from error
     if any(tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() for tensor in _tensors(checkpoint)):
         raise CheckpointError(f"{path}: has a tensor that is larger than what is kept of it; use another checkpoint")
     if not isinstance(checkpoint, dict) or "model_state_dict" not in checkpoint:
@@ -126,7 +125,8 @@ def restoring(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: training can't go on from what it holds ({_reason(error)}); use an earlier one") from error
+        reason = error_text(error)
+        raise CheckpointError(f"{path}: training can't go on from what it holds ({reason}); use an earlier one") from error
 
 
 def _checked_bytes(path: Path) -> bytes:
@@ -156,7 +156,7 @@ def _checked_bytes(path: Path) -> bytes:
             raise CheckpointError(f"{path}: is a zip file, but not a checkpoint of these scripts; name another file")
         named = {value for code, value, _ in pickletools.genops(descriptions[0]) if code.name == "GLOBAL"}
     except ValueError as error:  # ArchiveError, and a description that is none
-        reason = _reason(error)
+        reason = error_text(error)
         raise CheckpointError(f"{path}: is not a checkpoint, or broken or cut short ({reason}); use an earlier one") from error
     storages = {value for value in named if value.startswith("torch ") and value.endswith("Storage")} - {"torch UntypedStorage"}
     if named - _GLOBALS - storages:
@@ -182,98 +182,6 @@ def _tensors(content: Any) -> Iterator[torch.Tensor]:
             left += item.values()
         elif isinstance(item, list | tuple):
             left += item
-
-
-def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
-    """What `build_network` needs to make this network again."""
-    name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
-    return {"kind": name, **network.arguments}
-
-
-def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> PolicyNetwork:
-    """The network of a checkpoint, with its weights, on the CPU.
-
-    Args:
-        checkpoint: as loaded.
-        path: its file, for the message.
-
-    Raises CheckpointError if it doesn't describe its network, or the weights don't fit the description.
-    """
-    arguments = checkpoint.get("network")
-    if arguments is None:
-        raise CheckpointError(f"{path}: doesn't say what its network looks like ('network' is missing); load its weights by hand")
-    if not isinstance(arguments, dict):
-        raise CheckpointError(f"{path}: its 'network' is {shown(arguments)}, wanted a dictionary; use another checkpoint")
-    arguments = dict(arguments)
-    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
-    if not isinstance(kind, str) or kind not in NETWORKS:
-        raise CheckpointError(
-            f"{path}: its network is of kind {shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
-            "wrote it: use that one, or train again"
-        )
-    known = inspect.signature(NETWORKS[kind]).parameters
-    if unknown := [shown(name) for name in arguments if name not in known]:
-        raise CheckpointError(
-            f"{path}: its 'network' has {', '.join(unknown)}, but the network here only takes {', '.join(known)}; another "
-            f"version or program wrote it: use that one, or train again"
-        )
-    weights = checkpoint["model_state_dict"]
-    try:
-        _check_weights(NETWORKS[kind], arguments, weights)
-        network = NETWORKS[kind](**arguments)
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        reason = _reason(error)
-        raise CheckpointError(f"{path}: its weights don't fit its own network ({reason}); use another checkpoint") from error
-    return network
-
-
-def check_plays(
-    network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int, frame_stack: int = 1
-) -> None:
-    """Raise CheckpointError unless a network can look at such screens and has so many outputs.
-
-    Args:
-        network: on the CPU.
-        path: its file, for the message.
-        screen_shape: (H, W, 3).
-        outputs: buttons, or what else it chooses among.
-        frame_stack: pictures per input.
-    """
-    try:
-        picture = torch.from_numpy(np.concatenate([network.preprocess(np.zeros(screen_shape, np.uint8))] * frame_stack))
-        with torch.inference_mode():
-            found = network(picture[None]).shape[-1]
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its network can't see this game's screen ({_reason(error)}); use another one") from error
-    if found != outputs:
-        raise CheckpointError(f"{path}: its network chooses among {found}, but here are {outputs}; use another one")
-
-
-def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
-    """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
-    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise ValueError("they are no dictionary of tensors")
-    channels = arguments.get("channels", ())
-    if max(arguments.get("blocks", 0), 0 if isinstance(channels, int) else len(channels)) > len(weights):
-        raise ValueError("it has more layers than there are weights")
-    for name, tensor in weights.items():
-        if not isinstance(name, str):
-            raise ValueError(f"one of them is called {shown(name)}, which is no text")
-        if not tensor.is_floating_point():  # others would be converted without a word
-            raise ValueError(f"{shown(name)} is {tensor.dtype}, wanted real numbers")
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{shown(name)} holds numbers that are not finite")
-    with torch.device("meta"):  # shapes without memory
-        wanted = {name: tensor.shape for name, tensor in kind(**arguments).state_dict().items()}
-    for name, shape in wanted.items():
-        if name in weights and weights[name].shape != shape:
-            raise ValueError(f"{name} is {tuple(weights[name].shape)}, wanted {tuple(shape)}")
-    if missing := wanted.keys() - weights.keys():
-        raise ValueError(f"{', '.join(sorted(missing))} are missing")
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
-    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > sum(storages.values()):
-        raise ValueError("several of them are the same numbers")
 
 
 def saved_fields(
@@ -481,7 +389,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _reason(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error's text in one line of bearable length. It may quote a file, whose characters need not be for a screen."""
     words = " ".join(str(error).split()) or type(error).__name__
     return _short("".join(char if char.isprintable() else ascii(char)[1:-1] for char in words[:1000]), 300)

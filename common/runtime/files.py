@@ -15,13 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from common.runtime.main import UserError
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write fails with on a full disk, at a quota's end, and at a limit for one file."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp(?P<suffix>.*)")
 
 
-class AlreadyLockedError(RuntimeError):
+class AlreadyLockedError(UserError, RuntimeError):
     """Another process holds the lock.
 
     Attributes:
@@ -184,3 +186,11 @@ def is_running(pid: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    import hashlib
+
+    with open(Path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

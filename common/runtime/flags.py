@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from common.runtime.flag_types import FlagError, Mark, check_bounds, marked
 from common.runtime.lasting_output import outlive_output
 from common.runtime.plain_names import is_plain_name
+from common.runtime.value_types import is_of_type
 
 T = TypeVar("T")
+
 
 NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "track", "wandb_project_name", "wandb_entity")
 """Flags that a checkpoint, which may be a stranger's, never stands in for: they choose the code that runs, take its sandbox away,
@@ -26,8 +28,6 @@ WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
 _ROOT = Path(__file__).resolve().parents[2]
 _SHIPPED = ("tallgrass/tallgrass.gb", "milestone_config.json")
 """Files that flags name by default, by their place in the repository."""
-_MOST = {"num_threads": 4096, "num_envs": 4096}
-"""Of any script."""
 _LONGEST = 4096
 """Characters of a flag that a checkpoint stands in for: as many as a path has at most."""
 _WORDS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
@@ -60,7 +60,7 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
 
 def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
     """The command line with switches as tyro knows them, `--name` and `--no-name`, without a word behind them."""
-    switches = {item.name.replace("_", "-") for item in fields(kind) if item.type in (bool, "bool")}
+    switches = {name.replace("_", "-") for name, hint in get_type_hints(kind).items() if hint is bool}
     rest, found = list(arguments), []
     while rest:
         argument = rest.pop(0)
@@ -91,9 +91,6 @@ def parse_flags(
     script: str,
     description: str | None,
     *,
-    least: Mapping[str, float],
-    most: Mapping[str, float],
-    not_resumed: Sequence[str] = (),
     not_evaluated: Sequence[str] = (),
     algorithm: str | None = None,
 ) -> T:
@@ -105,21 +102,21 @@ def parse_flags(
     checkpoint's, or into a hidden folder.
 
     Args:
-        kind: a dataclass with the fields `resume_from`, `start_states`, `worlds`, `tier`.
+        kind: a dataclass with the fields `resume_from`, `start_states`, `worlds`, `tier`. Its types say the bounds of numbers,
+            and which flags hold for one call (`common.runtime.flag_types`).
         script: its file's name, for messages.
         description: for --help.
-        least, most: bounds of flags that are numbers.
-        not_resumed: flags that hold for one call, and are never taken from a checkpoint.
         not_evaluated: flags that --eval-only does not take from a checkpoint.
         algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
     """
     args = parse_command_line(kind, description)
     if args.resume_from is not None:
         evaluates = getattr(args, "eval_only", False)
-        args = _taken_over(args, script, description, not_resumed, not_evaluated if evaluates else (), algorithm, evaluates)
-    for name, value in asdict(args).items():
-        if (complaint := out_of_range(name, value, least.get(name, -math.inf), most.get(name, math.inf))) is not None:
-            sys.exit(f"{script}: {complaint}")
+        args = _taken_over(args, script, description, not_evaluated if evaluates else (), algorithm, evaluates)
+    try:
+        check_bounds(args)
+    except FlagError as error:
+        sys.exit(f"{script}: {error}")
     return args
 
 
@@ -127,7 +124,6 @@ def _taken_over(
     said: T,
     script: str,
     description: str | None,
-    not_resumed: Sequence[str],
     not_evaluated: Sequence[str],
     algorithm: str | None,
     evaluates: bool,
@@ -143,7 +139,7 @@ def _taken_over(
         saved = saved_fields(checkpoint, path, "args", kind, strict=checkpoint.get("algorithm") in (None, algorithm))
     except CheckpointError as error:
         sys.exit(f"{script}: {error}")
-    for name in (*not_resumed, *not_evaluated):
+    for name in (*marked(kind, Mark.ONCE), *not_evaluated):
         saved.pop(name, None)
     for name, value in saved.items():
         if isinstance(value, str) and name not in WRITTEN and (len(value) > _LONGEST or "\0" in value):
@@ -216,15 +212,47 @@ def _is_in_place(path: str | None, checkpoint: Path) -> bool:
     )
 
 
-def out_of_range(name: str, value: Any, least: float, most: float) -> str | None:
-    """What is wrong with the value of the flag of this field; None if nothing is, or it is no number."""
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, int):
-        most = min(most, _MOST.get(name, 2**63 - 1))
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{flag} is {value}, but must be a finite number"
-    if isinstance(value, int | float) and value < least:
-        return f"{flag} is {value}, but must be at least {least}"
-    if isinstance(value, int | float) and value > most:
-        return f"{flag} is {value}, but must be {'less than 1' if 0.5 < most < 1 else f'at most {most}'}"
-    return None
+def changed_flags(args: Any, before: Mapping[str, Any], also: Sequence[str] = ()) -> list[str]:
+    """Say which flags make a resumed run another one than it was.
+
+    Args:
+        args: the flags as they are now. Those that their types call `Free` or `Once` may change.
+        before: the flags that the run had; those that it did not know yet have not changed.
+        also: names of `Free` flags that are part of this run's identity.
+    """
+    ignored = (marked(type(args), Mark.FREE) | marked(type(args), Mark.ONCE)) - set(also)
+    now = {name: value for name, value in asdict(args).items() if name not in ignored}
+    return [
+        f"--{name.replace('_', '-')} was {before[name]} and is {value}"
+        for name, value in now.items()
+        if before.get(name, value) != value
+    ]
+
+
+def as_flags(kind: type, **values: Any) -> list[str]:
+    """Return the command line, as a list of words, that gives a script's flags these values.
+
+    Args:
+        kind: the script's `Args`.
+        values: field -> value. Flags that are not named keep their defaults.
+
+    Raises FlagError for a value that the flag's type does not allow, TypeError for a field that there is not.
+    """
+    args = kind(**values)
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if not is_of_type(value, hints[name]):
+            raise FlagError(f"--{name.replace('_', '-')} is {value!r}, but must be {_in_words(hints[name])}")
+    check_bounds(args)
+    words = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple | list) else [value])]
+    return words
+
+
+def _in_words(hint: Any) -> str:
+    return getattr(hint, "__name__", None) or str(hint)

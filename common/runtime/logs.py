@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-
 from common.runtime.run_names import RUNS, RunError, unwritable
-from common.statistics import rate_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -149,124 +140,3 @@ def hyperparameter_table(settings: Mapping[str, Any]) -> str:
     return "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in settings.items())
 
 
-def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") -> Any:
-    """A matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
-
-    Args:
-        counts: (n, n), rows the true labels, columns the predictions. Colours show shares of a row, numbers are counts.
-        names: of the n classes.
-        title: above it.
-    """
-    os.environ["MPLBACKEND"] = "agg"  # a notebook hands its own to what it starts, and that need not be installed here
-    from matplotlib.figure import Figure
-
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(1.5 + 0.55 * len(names), 1.3 + 0.5 * len(names)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("network")
-    axes.set_ylabel("expert")
-    axes.set_title(title)
-    for row, column in np.argwhere(counts > 0):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
-    return figure
-
-
-def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -> Table:
-    """A table of networks and how they did.
-
-    Args:
-        records: name of a network -> its record and its file. A record has `step` and, where they were measured,
-            `val_loss` and `val_accuracy`, and what `Evaluation.record` says.
-    """
-    table = Table("network", "step", "val. loss", "val. accuracy", "success [95 % interval]", "steps (successes)", "file")
-    for name, (record, file) in records.items():
-        validated, played = "val_loss" in record, "successes" in record
-        table.add_row(
-            name,
-            f"{record['step']:,}",
-            f"{record['val_loss']:.4f}" if validated else "-",
-            f"{record['val_accuracy']:.3f}" if validated else "-",
-            rate_text(record["successes"], record["episodes"]) if played else "-",
-            f"{record['mean_success_length']:.1f}" if played and record["successes"] else "-",
-            str(file),
-        )
-    return table
-
-
-def plain_console(**settings: Any) -> Console:
-    """A console that prints text as it is: what stands in brackets or between colons may be a part of a path."""
-    return Console(markup=False, emoji=False, highlight=False, **settings)
-
-
-def print_table(table: Table) -> None:
-    """Print a table, whole even where the terminal is too narrow for it. Its texts are no markup."""
-    console = plain_console()
-    width = console.measure(table, options=console.options.update(width=1000)).maximum
-    plain_console(width=max(console.width, width)).print(table)
-
-
-class ProgressReport:
-    """A progress bar on a terminal, a plain line now and then elsewhere (a log file, CI); a context manager.
-
-    Args:
-        description: in front.
-        total: steps in all.
-        start: steps that are done already.
-        every: seconds between plain lines.
-        console: where to; standard output by default.
-    """
-
-    def __init__(self, description: str, total: int, start: int = 0, every: float = 15.0, console: Console | None = None):
-        self.description, self.total, self.start, self.every = description, total, start, every
-        self.console = console or plain_console(soft_wrap=True)
-        self._bar: Progress | None = None
-        self._done, self._text = start, ""
-        self._line_at: int | None = None
-        self._began = self._printed = time.monotonic()
-
-    def __enter__(self) -> ProgressReport:
-        self._began = self._printed = time.monotonic()
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                console=self.console,
-                transient=True,
-                refresh_per_second=4,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self.description, total=self.total, completed=self.start, text="")
-        return self
-
-    def update(self, done: int, text: str | None = None) -> None:
-        """Say how many steps are done, and what to show beside them."""
-        self._done = done
-        self._text = self._text if text is None else text
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, text=self._text)
-        elif time.monotonic() - self._printed >= self.every:
-            self._printed = time.monotonic()
-            self._line()
-
-    def print(self, text: str) -> None:
-        """A line that stays, above the bar. Brackets are not markup."""
-        self.console.print(text, markup=False)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        if self._line_at != self._done:
-            self._line()
-
-    def _line(self) -> None:
-        seconds = time.monotonic() - self._began
-        rate = (self._done - self.start) / max(seconds, 1e-9)
-        self.print(f"{self.description}: {self._done:,}/{self.total:,} in {seconds:.0f} s ({rate:.1f}/s) {self._text}".rstrip())

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.runtime.files import AlreadyLockedError, clear_temporaries, exclusive_lock, make_folder
+from common.runtime.main import UserError
 
 RUNS = Path("runs")
 MOST_BYTES = 100
 """Of an experiment's name: file names, with what is added to it, may have 255, W&B's ids 128."""
 
 
-class RunError(ValueError):
+class RunError(UserError, ValueError):
     """The run can't begin; the text says why, and what to do."""
 
 

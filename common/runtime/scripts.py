@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.runtime.files import make_folder
+from common.runtime.main import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACHED = Path(__file__).with_name("attached_script.py")
@@ -17,7 +18,7 @@ SECONDS_TO_END = 30
 """So long may a script take to save what it has when it is to stop."""
 
 
-class ScriptFailed(RuntimeError):
+class ScriptFailed(UserError, RuntimeError):
     """A script that was started exited with an error, or was stopped; its output says why."""
 
 

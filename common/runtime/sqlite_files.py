@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.runtime.files import is_running, make_folder
+from common.runtime.main import UserError
 
 WITHDRAWN_TABLE = """
 CREATE TABLE IF NOT EXISTS withdrawn (id INTEGER PRIMARY KEY, expert TEXT NOT NULL, reason TEXT NOT NULL, time TEXT NOT NULL);
@@ -31,7 +32,7 @@ _TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp(-wal|-shm|-journal)?")
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
-class SchemaError(ValueError):
+class SchemaError(UserError, ValueError):
     """A file, or what lies beside it, holds other things than it should; the text says which."""
 
 

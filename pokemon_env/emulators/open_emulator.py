@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pokemon_env.emulators.emulator import Emulator, Rom
+from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.errors import EmulatorError
+from pokemon_env.rom import Rom
 
 
 def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Emulator:

@@ -10,9 +10,9 @@ from importlib.metadata import version
 import cv2
 import numpy as np
 
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.emulators.window import Window
 from pokemon_env.errors import EmulatorError
+from pokemon_env.rom import Rom
 
 with warnings.catch_warnings():
     # PySDL2 announces at import which copy of SDL it took; nobody asked.

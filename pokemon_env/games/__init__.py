@@ -9,9 +9,9 @@ import importlib
 import pkgutil
 import warnings
 
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.games.base import Game
 from pokemon_env.games.picture_only import PictureOnly
+from pokemon_env.rom import Rom
 
 
 def known_games() -> list[Game]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pokemon_env import path_finding
-from pokemon_env.emulators.emulator import Emulator, Memory, Rom, RomHeader
+from pokemon_env.emulators.emulator import Emulator, Memory
 from pokemon_env.milestones import Milestone
+from pokemon_env.rom import Rom, RomHeader
 from pokemon_env.tiers import Tier
 
 GB_BUTTONS = ("A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT")

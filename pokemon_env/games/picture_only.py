@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pokemon_env.emulators.emulator import RomHeader
 from pokemon_env.games.base import GB_BUTTONS, GBA_BUTTONS, Game
+from pokemon_env.rom import RomHeader
 
 
 class PictureOnly(Game):

@@ -11,8 +11,8 @@ import pytest
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import MOST_AT_ONCE, LabelCounts, Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertOracle, LabelsWithdrawn, Situation, SlowOracle
-from agent.policy_expert import ExpertAnswer, PolicyError
+from agent.oracle import ExpertAnswer, ExpertOracle, LabelsWithdrawn, PolicyError, Situation
+from benchmarks.compare.latency import SlowOracle
 from pokemon_env.gym_env import PokemonEnv
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertOracle, InProcessOracle, Situation, SlowOracle, add_optimal
-from agent.policy_expert import ExpertAnswer, PolicyError, PolicyExpert
+from agent.oracle import ExpertAnswer, ExpertOracle, PolicyError, Situation
+from agent.policy_expert import InProcessOracle, PolicyExpert, add_optimal
+from benchmarks.compare.latency import SlowOracle
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 

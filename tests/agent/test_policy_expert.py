@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from agent.oracle import InProcessOracle
-from agent.policy_expert import MAX_POLICY_BYTES, ExpertAnswer, PolicyError, PolicyExpert, find_policy
+from agent.oracle import ExpertAnswer, PolicyError
+from agent.policy_expert import MAX_POLICY_BYTES, InProcessOracle, PolicyExpert, find_policy
 from agent.sandbox.oracle import PolicyOracle
 from pokemon_env.games.base import GBA_BUTTONS, Game
 from pokemon_env.games.tallgrass import GAME

@@ -18,7 +18,7 @@ from benchmarks.audit.__main__ import GATES, Args, judge, markdown, mean_over
 from benchmarks.audit.cells import AUDITS, EXPERT, IDENTICAL, Cell, success_record
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay
 from common.demonstrations import Episode
-from common.evaluation import EpisodeResult, Evaluation
+from common.episodes import EpisodeResult, Evaluation
 
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[2]

@@ -34,11 +34,12 @@ from benchmarks.compare.report import (
 )
 from benchmarks.compare.state_student import StateStudent, features, replay, train_on_states
 from common.demonstrations import load_episode, save_episode
-from common.evaluation import RandomPolicy
 from common.learner import DivergedError
+from common.policies import RandomPolicy
 from common.statistics import bootstrap_difference
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import BUNDLED_ROM
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("forked_scripts")

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import memory, reference
 from benchmarks.reference import Args, markdown, result_key, shares_of_the_expert, training_key
-from common.evaluation import EpisodeResult, Evaluation
+from common.episodes import EpisodeResult, Evaluation
 from common.recurrent import RecurrentNetwork
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,17 +11,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import bc_table, demo
 from benchmarks import folders as tables
 from benchmarks import steps as cloning
-from benchmarks.folders import claim_folder, fingerprint, kept_result, known_rows, own_folder, run_in_parallel, run_main
+from benchmarks.folders import claim_folder, fingerprint, kept_result, known_rows, own_folder, run_table
 from common.runtime import scripts as script_runs
 from common.runtime.checkpoints import CheckpointError
+from common.runtime.flag_types import check_bounds
 from common.runtime.scripts import ScriptFailed
+from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import EmulatorError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,7 +272,7 @@ def test_expected_errors_are_one_line(monkeypatch, error, told):
 
     monkeypatch.setattr(tables.signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ending:
-        run_main("table.py", main)
+        run_table("table.py", main)
     assert str(ending.value).startswith(told) and "\n" not in str(ending.value)
 
 
@@ -282,28 +283,28 @@ def test_two_tables_of_one_folder_are_refused(monkeypatch, tmp_path):
 
     def main():
         with pytest.raises(SystemExit, match=r"^table.py: .*results.table.py.lock: held by process \d+, .*; wait for its end"):
-            run_main("table.py", lambda: 0, output)
+            run_table("table.py", lambda: 0, output)
         for script, other in (("other.py", output), ("table.py", tmp_path / "other")):
             with pytest.raises(SystemExit, match="^3$"):
-                run_main(script, lambda: 3, other)
+                run_table(script, lambda: 3, other)
         own_folder(output, ".marker", "key")  # the lock is not in it
         return 0
 
     with pytest.raises(SystemExit, match="^0$"):
-        run_main("table.py", main, output)
+        run_table("table.py", main, output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_refused(value):
     with pytest.raises(ValueError, match="^--noise is (nan|inf), but must be a finite number$"):
-        tables.check_at_least_one(SimpleNamespace(n=1, noise=value), "n")
+        check_bounds(demo.Args(noise=value))
 
 
 def test_an_unexpected_error_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(tables.signal, "signal", lambda *_: None)
     with pytest.raises(ZeroDivisionError):
-        run_main("table.py", lambda: 1 // 0)
+        run_table("table.py", lambda: 1 // 0)
 
 
 def processes(text: str) -> list[str]:

@@ -8,23 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from common.evaluation import (
-    EpisodeRecorder,
-    EpisodeSpec,
-    EvaluationStopped,
-    Evaluator,
-    NetworkPolicy,
-    Policy,
-    RandomPolicy,
-    RecurrentPolicy,
-    StatePolicy,
-    evaluate,
-    seeded_episodes,
-)
+from common.episodes import EpisodeSpec, seeded_episodes
+from common.evaluation import Evaluator, evaluate
 from common.networks import ImpalaCNN
+from common.policies import NetworkPolicy, Policy, RandomPolicy, RecurrentPolicy, StatePolicy
 from common.recurrent import RecurrentNetwork
 from common.runtime.checkpoints import save_checkpoint
+from common.runtime.main import Stopped
 from common.utils import evaluate_policy, make_env
+from common.video import EpisodeRecorder
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 
 
@@ -231,7 +223,7 @@ def test_stop_leaves_no_half_film(tmp_path):
         return len(calls) > 3
 
     evaluator = Evaluator(Corridor(), 40, videos=tmp_path, device="cpu")
-    with pytest.raises(EvaluationStopped):
+    with pytest.raises(Stopped):
         evaluator.play(ImpalaCNN(3, 8, channels=(4, 4)), 9, 0, "film", should_stop)
     assert not list(tmp_path.iterdir())
 

@@ -19,19 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.labelling import Label
 from common.demonstrations import NO_LABEL, DemonstrationError, Episode, save_episode
 from common.picture_codec import decode_picture, encode_picture, picture_key
-from dagger.data import (
-    COLUMNS,
-    DEMONSTRATION_ITERATION,
-    DaggerData,
-    DaggerDataError,
-    Label,
-    Row,
-    Source,
-    Status,
-    actions_of,
-)
+from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Row, Source, Status, actions_of
 from pokemon_env.gym_env import PokemonEnv
 
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from agent.labelling import Labeller
+from agent.labelling import Label, Labeller
 from agent.open_expert import open_policy_oracle
-from agent.oracle import ExpertOracle
-from agent.policy_expert import ExpertAnswer
-from common.evaluation import EpisodeSpec, EvaluationStopped, NetworkPolicy, Policy, RandomPolicy
+from agent.oracle import ExpertAnswer, ExpertOracle
+from common.episodes import EpisodeSpec
 from common.networks import TileCNN
+from common.policies import NetworkPolicy, Policy, RandomPolicy
 from common.recurrent import RecurrentNetwork
-from dagger.data import NO_ACTION, DaggerData, Label, Row, Status
+from common.runtime.main import Stopped
+from dagger.data import NO_ACTION, DaggerData, Row, Status
 from dagger.rollout import pictures_tell_all, recall_by_button, roll_out, situations_of, unanswered
 from dagger.training_set import TrainingSet
 from pokemon_env.games.picture_only import PictureOnly
@@ -264,7 +265,7 @@ def test_situations_with_frames(data, envs, oracle):
 
 def test_a_rollout_that_is_stopped_leaves_nothing_behind(data, envs, oracle):
     calls = iter(range(100))
-    with pytest.raises(EvaluationStopped):
+    with pytest.raises(Stopped):
         play(data, envs, Labeller(oracle), should_stop=lambda: next(calls) > 4)
     assert len(data) > 0
     data.discard()

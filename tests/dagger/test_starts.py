@@ -9,7 +9,8 @@ from dagger import starts as rollout_starts
 from dagger.starts import ensure_handovers, handover_seed, mix_starts
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass import GAME
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import BUNDLED_ROM
 from tasks.recorded_starts import StartStateError
 
 SETTINGS = {"tier": "T1", "worlds": "0", "start_milestone": "PLAYER_BEDROOM"}

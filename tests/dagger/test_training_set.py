@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from agent.labelling import Label
 from common.preprocessing import preprocess_uint8
-from dagger.data import DaggerData, Label, Row
+from dagger.data import DaggerData, Row
 from dagger.training_set import TrainingSet
 from pokemon_env.gym_env import PokemonEnv
 

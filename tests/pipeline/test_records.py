@@ -110,12 +110,13 @@ def test_progress_tells_of_iterations_and_the_time_that_is_left(capsys):
     with PipelineProgress(["A", "B"], 4) as progress:
         progress._report.every = 0.0
         progress.at("A", "the expert plays")
-        progress.heard("A", "iteration 1: success 3/4 = 75 % [30, 95], 12 steps")
+        progress.heard("A", '{"event": "rollout", "iteration": 1, "success_rate": 0.75, "text": "success 3/4"}')
+        progress.heard("A", "iteration 1: success 3/4, as people read it")
         progress.heard("A", "training: 3/20")
         progress.done(Record("A", 0, now(), "completed", **COMPLETED))
         progress.done(Record("B", 1, now(), "failed", reason="the [expert] fails"))
     said = capsys.readouterr().out
-    assert "A: iteration 1: success 3/4" in said and "training" not in said
+    assert "A: iteration 1: success 3/4" in said and "training" not in said and "people" not in said
     assert "pipeline: 2/12" in said and "A iteration 1, 75 %; about 0 min left" in said
     assert "A: completed: 90 % of 50 test episodes, the expert 100 %; 1.5 min" in said and "B: failed: the [expert] fails" in said
     assert "12/12" in said.splitlines()[-1] and "2 of 2 milestones" in said.splitlines()[-1]

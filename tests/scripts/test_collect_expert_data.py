@@ -293,19 +293,19 @@ def test_an_interrupted_run_says_what_it_has(rom_path, cache, tmp_path):
 )
 def test_errors(collect, flags, words):
     done = collect(*flags, ok=False)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_broken_policy_is_told_before_anything_is_recorded(collect, tmp_path):
     policies = own_policy(tmp_path / "policies", "PLAYER_NAME_SET", "    return (\n")
     done = collect("--milestones", "GAME_RUNNING", "PLAYER_NAME_SET", "--policy-dir", policies, ok=False)
-    assert done.returncode == 2 and "PLAYER_NAME_SET.py: is not Python" in done.stderr
+    assert done.returncode == 1 and "PLAYER_NAME_SET.py: is not Python" in done.stderr
     assert not (tmp_path / "expert_data").exists()
 
 
 def test_a_state_in_which_the_milestone_is_reached(collect, bedroom_state):
     done = collect("--milestone", "GAME_RUNNING", "--load-state", str(bedroom_state), ok=False)
-    assert done.returncode == 2 and "completed already" in done.stderr
+    assert done.returncode == 1 and "completed already" in done.stderr
 
 
 @pytest.mark.slow
@@ -313,7 +313,7 @@ def test_a_state_of_another_rom(collect, bedroom_state, rom_titled):
     done = collect("--milestone", "PLAYER_BEDROOM", "--load-state", str(bedroom_state), "--rom-path", str(rom_titled("TALLGRASS")))
     assert done.returncode == 0  # the same title and so the same bytes
     done = collect("--rom-path", str(rom_titled("UNKNOWN")), ok=False)
-    assert done.returncode == 2 and "record it with --human" in done.stderr
+    assert done.returncode == 1 and "record it with --human" in done.stderr
 
 
 # ---- a person at the keyboard ----
@@ -438,10 +438,10 @@ def test_a_person_gives_up_and_goes_on_the_next_day(collect, rom_path, cache, tm
 
     recorded = journal.read_bytes()
     done = collect(*flags, "--tier", "T2", ok=False, DISPLAY=display)
-    assert done.returncode == 2 and "tier 'T1', and now it is 'T2'" in done.stderr and journal.name in done.stderr
+    assert done.returncode == 1 and "tier 'T1', and now it is 'T2'" in done.stderr and journal.name in done.stderr
     journal.write_bytes(recorded.replace(b"\n[6, ", b"\n[7, "))  # of which the title screen shows nothing
     done = collect(*flags, ok=False, DISPLAY=display)
-    assert done.returncode == 2 and "press 2 of 2 has another outcome" in done.stderr and journal.name in done.stderr
+    assert done.returncode == 1 and "press 2 of 2 has another outcome" in done.stderr and journal.name in done.stderr
 
     journal.write_bytes(recorded)
     player = Player(command(rom_path, cache, *flags), display, tmp_path)
@@ -537,7 +537,7 @@ def test_nothing_that_is_typed_is_lost(rom_titled, cache, tmp_path, display):
 
 def test_without_a_desktop(collect):
     done = collect("--human", "--milestone", "GAME_RUNNING", ok=False, DISPLAY="", WAYLAND_DISPLAY="", SDL_VIDEODRIVER="")
-    assert done.returncode == 2 and "no window can be opened here" in done.stderr
+    assert done.returncode == 1 and "no window can be opened here" in done.stderr
 
 
 def test_two_recorders_with_one_seed_are_refused(collect, tmp_path):
@@ -547,7 +547,7 @@ def test_two_recorders_with_one_seed_are_refused(collect, tmp_path):
     with open(folder / ".seed1.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         done = collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--seed", "1", ok=False)
-        assert done.returncode == 2 and "another run with --seed 1 is recording" in done.stderr
+        assert done.returncode == 1 and "another run with --seed 1 is recording" in done.stderr
         collect("--milestone", "GAME_RUNNING", "--n-episodes", "1", "--seed", "2")
     assert len(episode_files(folder)) == 1
     assert not list(folder.glob(".recording.*"))

@@ -25,17 +25,19 @@ from agent.open_expert import open_policy_oracle
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
 from common.demonstrations import DemonstrationError, Episode, save_episode
-from common.evaluation import Policy
 from common.learner import DivergedError, Learner
 from common.networks import ImpalaCNN
+from common.policies import Policy
 from common.runtime.checkpoints import CheckpointError
 from common.runtime.files import exclusive_lock
+from common.runtime.main import UserError
 from common.runtime.run_names import RunError
 from common.utils import evaluate_policy, make_env
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from dagger.queries import SelectionError
 from dagger.training_set import TrainingSet
-from pokemon_env.errors import StateFileError
+from pipeline.progress import PipelineProgress
+from pokemon_env.errors import PokemonEnvError, StateFileError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import MilestoneConfigError
@@ -231,7 +233,7 @@ def test_what_is_wrong_is_told_before_anything_is_written(learn, case):
     Path("foreign.txt").write_text("not a database" * 100)
     write_policy("def run(state:\n", "broken")
     flags, told = WRONG[case]
-    with pytest.raises(dagger_pokemon.USER_ERRORS, match=told) as ending:
+    with pytest.raises((UserError, PokemonEnvError, OSError), match=told) as ending:
         learn(**flags)
     assert "\n" not in str(ending.value)
     assert not Path("runs").exists() and not (Path("models").exists() and list(Path("models").iterdir()))
@@ -362,6 +364,22 @@ def test_what_a_run_writes(learn, capsys):
     assert any(name.startswith("rollout/recall_") for name in log)
     said = capsys.readouterr().out
     assert "dagger_pokemon_final.pth" in said and "dagger_pokemon_data.sqlite" in said
+
+
+def test_a_program_that_started_it_hears_of_each_event(learn, capsys):
+    learn(json_events=True)
+    lines = capsys.readouterr().out.splitlines()
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [(one["event"], one["iteration"]) for one in events] == [
+        ("rollout", 0), ("evaluation", 0), ("rollout", 1), ("evaluation", 1),
+    ]  # fmt: skip
+    assert all(0 <= one["success_rate"] <= 1 and f"iteration {one['iteration']}: {one['text']}" in lines for one in events)
+    with PipelineProgress([MILESTONE], iterations=2) as progress:
+        for line in lines:
+            progress.heard(MILESTONE, line)
+    heard = capsys.readouterr().out
+    assert all(f"{MILESTONE}: iteration {one['iteration']}: {one['text']}" in heard for one in events)
+    assert "training" not in heard
 
 
 def test_rollouts_are_filmed_where_that_is_wanted(learn):

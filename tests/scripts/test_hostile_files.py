@@ -23,26 +23,19 @@ import pytest
 import torch
 
 from agent.answer_cache import AnswerCache, AnswerCacheError, CachedAnswer
-from agent.policy_expert import PolicyError, read_policy
+from agent.labelling import Label
+from agent.oracle import PolicyError
+from agent.policy_expert import read_policy
 from common.demonstrations import DemonstrationError, Episode, load_episode, load_metadata, save_episode
-from common.networks import ImpalaCNN, TileCNN
+from common.networks import ImpalaCNN, TileCNN, build_network, check_plays, network_arguments
 from common.press_journal import PressJournal
-from common.runtime.checkpoints import (
-    CheckpointError,
-    build_network,
-    check_fits,
-    check_not_of_another_run,
-    check_plays,
-    load_checkpoint,
-    network_arguments,
-    saved_run_name,
-)
+from common.runtime.checkpoints import CheckpointError, check_fits, check_not_of_another_run, load_checkpoint, saved_run_name
 from common.runtime.sqlite_files import WITHDRAWN_TABLE
-from dagger.data import DaggerData, DaggerDataError, Label, Row
+from dagger.data import DaggerData, DaggerDataError, Row
 from pipeline.folder import SETTINGS, PipelineError, clear, pipeline_to_continue
 from pipeline.records import PipelineRecords, PipelineRecordsError
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.errors import RomError, StateFileError
+from pokemon_env.rom import Rom
 from pokemon_env.state_files import StateIdentity, read_state, write_state
 from tasks.milestone_config import MilestoneConfigError, load_milestone_config
 

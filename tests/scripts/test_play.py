@@ -13,15 +13,16 @@ import pytest
 import torch
 
 import play
-from agent.chain import ChainedStudents, MemoryRouter, PixelRouter, find_students, load_student
+from agent.chain import ChainedStudents, MemoryRouter, PixelRouter
+from agent.students import find_students, load_student
 from benchmarks import students as students_table
 from common.learner import DivergedError
-from common.networks import TileCNN, make_network
-from common.runtime.checkpoints import CheckpointError, load_checkpoint, network_arguments, save_checkpoint
+from common.networks import TileCNN, make_network, network_arguments
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from common.runtime.files import exclusive_lock
 from dagger.data import DaggerData, Row
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.games.tallgrass import GAME
+from pokemon_env.rom import Rom
 from tools import ship_students, train_router
 
 ROOT = Path(__file__).resolve().parents[2]

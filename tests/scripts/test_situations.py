@@ -358,7 +358,7 @@ def test_both_streams_lead_to_the_same_reader_that_has_ended(here):
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_terminal_that_is_closed(here, ignored):
     """SIGHUP, as when one logs out: a run lost what it had not saved. Under `nohup` it goes on."""
-    code = "import signal, sys, os; from common.runtime.stop_request import StopRequest; stop = StopRequest();"
+    code = "import signal, sys, os; from common.runtime.main import StopRequest; stop = StopRequest();"
     code += "os.kill(os.getpid(), signal.SIGHUP); print(stop.signal); stop.restore(); print(signal.getsignal(signal.SIGHUP).name)"
     prefix = ["nohup"] if ignored else []
     done = subprocess.run([*prefix, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.emulators.pyboy_emulator import PyBoyEmulator
 from pokemon_env.games.tallgrass import names as tallgrass_names
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom
 from tasks.recorded_starts import ensure_start_states
 
 FOLDER = Path(__file__).resolve().parents[2] / "tallgrass"

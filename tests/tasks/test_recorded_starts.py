@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from common.evaluation import EvaluationStopped
 from common.runtime.files import exclusive_lock
+from common.runtime.main import Stopped
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.state_files import sidecar_path
@@ -209,7 +209,7 @@ def test_two_processes_at_once(rom_path, tmp_path):
 def test_who_waits_for_another_process_can_be_stopped(rom_path, tmp_path, monkeypatch):
     folder = settings(tmp_path)
     monkeypatch.setattr(start_states._Maker, "make", lambda *_: pytest.fail("did not wait"))
-    with exclusive_lock(folder["start_states_dir"] / "tallgrass" / ".lock"), pytest.raises(EvaluationStopped):
+    with exclusive_lock(folder["start_states_dir"] / "tallgrass" / ".lock"), pytest.raises(Stopped):
         ensure_start_states(TARGET, rom_path, should_stop=lambda: True, **folder)
 
 

@@ -13,7 +13,7 @@ from pokemon_env import splits
 from pokemon_env.emulators.pyboy_emulator import PyBoyEmulator
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import pack
-from pokemon_env.gym_env import BUNDLED_ROM
+from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.tiers import TIERS
 
 ENV_ID = "Tallgrass-v1"

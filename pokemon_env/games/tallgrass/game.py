@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pokemon_env import path_finding
-from pokemon_env.emulators.emulator import Emulator, Memory, Rom, RomHeader
+from pokemon_env.emulators.emulator import Emulator, Memory
 from pokemon_env.games.base import Game, empty_state
 from pokemon_env.games.tallgrass import starts, tools
 from pokemon_env.games.tallgrass.names import (
@@ -36,6 +36,7 @@ from pokemon_env.games.tallgrass.names import (
 )
 from pokemon_env.games.tallgrass.worlds.image import STILL
 from pokemon_env.milestones import Milestone
+from pokemon_env.rom import Rom, RomHeader
 from pokemon_env.tiers import Tier
 
 State = dict[str, Any]

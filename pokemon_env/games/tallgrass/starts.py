@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from pokemon_env.emulators.emulator import Emulator, Rom
+from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import HIDE, STILL, World, pack, rom_world
 from pokemon_env.games.tallgrass.worlds.looks import apply_look, draw_look
 from pokemon_env.games.tallgrass.worlds.stages import stage_block
+from pokemon_env.rom import Rom
 from pokemon_env.tiers import Tier
 
 _BEFORE_THE_MAP = ("GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE")

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.oracle import InProcessOracle, Situation
-from agent.policy_expert import PolicyError, PolicyExpert
+from agent.oracle import PolicyError, Situation
+from agent.policy_expert import InProcessOracle, PolicyExpert
 from agent.sandbox import lockdown as sandbox_lockdown
 from agent.sandbox import oracle as sandbox
 from agent.sandbox.oracle import PolicyOracle, SandboxError, probe

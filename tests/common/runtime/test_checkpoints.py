@@ -16,14 +16,12 @@ import pytest
 import torch
 
 from common.learner import Learner
-from common.networks import ImpalaCNN
+from common.networks import ImpalaCNN, build_network, network_arguments
 from common.runtime.checkpoints import (
     CheckpointError,
-    build_network,
     check_fits,
     check_not_of_another_run,
     load_checkpoint,
-    network_arguments,
     package_versions,
     restoring,
     rng_state,

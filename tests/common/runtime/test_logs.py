@@ -11,7 +11,9 @@ import pytest
 import wandb
 from rich.table import Table
 
-from common.runtime.logs import ProgressReport, finish_run, plain_console, print_table, results_table, start_run
+from common.results import results_table
+from common.runtime.logs import finish_run, start_run
+from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.runtime.run_names import RunError, run_folder
 
 

@@ -12,8 +12,8 @@ import torch
 
 from common import utils
 from common.runtime import threads
+from common.runtime.device import set_threads
 from common.runtime.threads import free_cores
-from common.utils import set_threads
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from pokemon_env.emulators.emulator import Rom, RomHeader
 from pokemon_env.emulators.open_emulator import open_emulator
 from pokemon_env.errors import EmulatorError, RomError
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import pack
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import Rom, RomHeader
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pokemon_env import games
-from pokemon_env.emulators.emulator import Rom
 from pokemon_env.games import find_game, known_games, tallgrass
 from pokemon_env.games.base import empty_state
 from pokemon_env.games.tallgrass import names
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.milestones import Milestone, MilestoneTracker
+from pokemon_env.rom import Rom
 
 GAME = tallgrass.GAME
 DATA = Path(__file__).resolve().parents[3] / "tallgrass"

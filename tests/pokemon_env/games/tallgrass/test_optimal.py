@@ -14,7 +14,8 @@ from pokemon_env.games.tallgrass import GAME
 from pokemon_env.games.tallgrass import optimal as tallgrass_optimal
 from pokemon_env.games.tallgrass.optimal import goal_distance, optimal_actions, optimal_steps
 from pokemon_env.games.tallgrass.worlds.story import EVENTS, FACINGS, MILESTONES
-from pokemon_env.gym_env import BUNDLED_ROM, PokemonEnv
+from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.rom import BUNDLED_ROM
 
 WORLDS = (0, 1, 2, 10_007)
 BY_CHANCE = ("CLOCK_SET", "RIVAL_BATTLE_WON", "FIRST_CATCH", "TRAINER_BEATEN", "GYM_TRAINER_BEATEN", "LEADER_BEATEN")

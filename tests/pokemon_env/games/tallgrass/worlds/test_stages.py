@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pokemon_env.emulators.emulator import Emulator, Rom
+from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.emulators.open_emulator import open_emulator
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.games.tallgrass.worlds import monsters, story
@@ -15,6 +15,7 @@ from pokemon_env.games.tallgrass.worlds.board import Board
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import World, pack, rom_world
 from pokemon_env.games.tallgrass.worlds.stages import stage_block
+from pokemon_env.rom import Rom
 
 STAGED = tuple(story.MILESTONES)[3:]
 OBJECTIVES = {

@@ -1,0 +1,151 @@
+"""Who chooses the buttons: a network, a function of the state, chance."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.preprocessing import preprocess_uint8
+from common.runtime.seeding import episode_rng
+
+
+class Policy:
+    """Chooses the buttons for several episodes that are played side by side, each in a slot of its own."""
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        """A new episode begins in the slot. What is drawn for it must depend on the seed alone, not on the slot."""
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+        """The buttons to press.
+
+        Args:
+            slots: where the episodes are played, n of them.
+            screens: for each the (H, W, 3) uint8 screen,
+            infos: and the environment's info.
+
+        Returns n actions.
+        """
+        raise NotImplementedError
+
+
+class RandomPolicy(Policy):
+    """Presses any button, each as likely as the others."""
+
+    def __init__(self, n_actions: int):
+        self.n_actions = n_actions
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self._rngs[slot] = episode_rng(seed, "random policy")
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        return [int(self._rngs[slot].integers(self.n_actions)) for slot in slots]
+
+
+class StatePolicy(RandomPolicy):
+    """Presses what a function of the state says, for example a scripted expert; where it returns None, any button.
+
+    Args:
+        function: info of one environment -> action, or None to abstain.
+        n_actions: number of buttons.
+
+    Attributes:
+        abstentions: how often the function returned None.
+    """
+
+    def __init__(self, function: Callable[[Mapping[str, Any]], int | None], n_actions: int):
+        super().__init__(n_actions)
+        self.function = function
+        self.abstentions = 0
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        actions = []
+        for slot, screen, info in zip(slots, screens, infos, strict=True):
+            action = self.function(info)
+            if action is None:
+                self.abstentions += 1
+                action = super().act([slot], [screen], [info])[0]
+            actions.append(int(action))
+        return actions
+
+
+class NetworkPolicy(Policy):
+    """Presses what a network says, with one forward pass for all slots.
+
+    Args:
+        network: (n, C * frame_stack, h, w) uint8 -> (n, actions) logits, of pictures that its `preprocess` makes (those of
+            `ImpalaCNN` where it has none). Its mode (training or not) is left as it was.
+        device: where it is.
+        deterministic: the likeliest button, or else a draw from the softmax with a generator that each episode seeds.
+        frame_stack: pictures per input, oldest first; at the start of an episode the first is repeated.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        device: torch.device | str = "cpu",
+        *,
+        deterministic: bool = True,
+        frame_stack: int = 1,
+    ):
+        self.network, self.device = network, torch.device(device)
+        self.preprocess = getattr(network, "preprocess", preprocess_uint8)
+        self.deterministic, self.frame_stack = deterministic, frame_stack
+        self._frames: dict[int, deque[np.ndarray]] = {}
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self._frames[slot] = deque(maxlen=self.frame_stack)
+        self._rngs[slot] = episode_rng(seed, "sampled actions")
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        for slot, screen in zip(slots, screens, strict=True):
+            frames, picture = self._frames[slot], self.preprocess(screen)
+            frames.extend([picture] * (1 if frames else self.frame_stack))
+        batch = torch.from_numpy(np.stack([np.concatenate(self._frames[slot]) for slot in slots])).to(self.device)
+        training = self.network.training
+        self.network.eval()
+        with torch.inference_mode():
+            logits = self.network(batch).float().cpu()
+        self.network.train(training)
+        if self.deterministic:
+            return logits.argmax(dim=-1).tolist()
+        probabilities = torch.softmax(logits.double(), dim=-1).numpy()
+        return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
+
+
+def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
+    """One of n actions, with these (n,) float64 probabilities, whose sum may be off by rounding."""
+    return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
+
+
+class RecurrentPolicy(Policy):
+    """Presses the likeliest button of a network that remembers the episode.
+
+    Args:
+        network: `common.recurrent.RecurrentNetwork`. Its mode (training or not) is left as it was.
+        device: where it is.
+    """
+
+    def __init__(self, network: torch.nn.Module, device: torch.device | str = "cpu"):
+        self.network, self.device = network, torch.device(device)
+        self._memories: dict[int, torch.Tensor | None] = {}
+
+    def start_episode(self, slot: int, seed: int | None) -> None:
+        self._memories[slot] = None
+
+    def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
+        blank = self.network.blank(1)
+        memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
+        pictures = torch.from_numpy(np.stack([self.network.preprocess(screen) for screen in screens])).to(self.device)
+        training = self.network.training
+        self.network.eval()
+        with torch.inference_mode():
+            logits, memory = self.network(pictures[:, None], memory)
+        self.network.train(training)
+        self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
+        return logits[:, 0].argmax(dim=-1).tolist()

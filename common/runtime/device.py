@@ -1,0 +1,62 @@
+"""Where and how torch computes: device, threads, seeds, reduced precision."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from common.runtime.threads import free_cores
+
+
+def seed_everything(seed: int, torch_deterministic: bool = True) -> None:
+    """Seed Python, numpy and torch; with `torch_deterministic` choose reproducible GPU kernels, too."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if torch_deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        if torch.cuda.is_available():
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it for reproducible sums
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def select_device(cuda: bool = True) -> torch.device:
+    """The GPU if it is wanted and there is one, else the CPU."""
+    return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
+
+
+def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
+    """Let torch compute on this many CPU threads. Returns their number.
+
+    Args:
+        n_threads: None for as many as a resumed run began with, which repeats it bit for bit; and for a new one as many as
+            cores are free (`common.runtime.threads.free_cores`), at most torch's own choice.
+        begun_with: the threads of the run that is resumed; None for a new one.
+
+    Raises ValueError for less than 1.
+    """
+    if n_threads is None:
+        most = torch.get_num_threads()
+        n_threads = min(begun_with, os.cpu_count() or 1) if begun_with else min(most, free_cores() if most > 1 else 1)
+    if n_threads < 1:
+        raise ValueError(f"{n_threads} threads: choose at least 1")
+    torch.set_num_threads(n_threads)
+    return n_threads
+
+
+def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.autocast]:
+    """A maker of the autocast context for training on this device: bfloat16 on a GPU and on CPUs that compute in it,
+    else nothing.
+
+    On other CPUs bfloat16 is emulated, and slower than float32.
+    """
+    if device.type == "cpu":
+        enabled = enabled and bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
+    elif device.type == "cuda":
+        enabled = enabled and torch.cuda.is_bf16_supported()
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
