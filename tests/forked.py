@@ -8,6 +8,7 @@ killed. What it can't show is that a script starts from nothing, so at least one
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread
 import faulthandler
 import gc
 import importlib
@@ -56,11 +57,18 @@ def is_script(command: list[str]) -> bool:
 
 
 def can_fork() -> bool:
-    """Not where the system's own libraries don't survive it (macOS), where CUDA was used, and while another thread than the one
-    that waits for this one works: the child would wait for ever for what it holds. Those of TensorBoard hold only what is theirs.
+    """Not where the system's own libraries don't survive it (macOS), where CUDA was used, and while another thread works: the child
+    would wait for ever for what it holds. One that waits for work, or for this one, holds nothing that a script wants.
     """
-    others = [thread for thread in threading.enumerate() if not type(thread).__module__.startswith("tensorboard.")]
-    return sys.platform == "linux" and not torch.cuda.is_initialized() and len(others) <= 2
+    return sys.platform == "linux" and not torch.cuda.is_initialized() and all(map(waits, threading.enumerate()))
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether it is this thread, one that waits, or one of TensorBoard's, which hold only what is theirs."""
+    if thread is threading.current_thread() or type(thread).__module__.startswith("tensorboard."):
+        return True
+    frame = sys._current_frames().get(thread.ident)
+    return frame is None or frame.f_code.co_filename in (threading.__file__, concurrent.futures.thread.__file__)
 
 
 class Forked(subprocess.Popen):

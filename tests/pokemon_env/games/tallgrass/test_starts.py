@@ -340,7 +340,7 @@ def test_environments_in_a_vector_have_worlds_too():
 
 
 def benchmark(folder, module, *flags):
-    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, flags)]
+    command = [sys.executable, "-m", module, *map(str, flags)]
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=100)
 
@@ -348,19 +348,19 @@ def benchmark(folder, module, *flags):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("screenshots --worlds garbage", "screenshots.py: worlds 'garbage': give a number"),
-        ("screenshots --tier T2 --worlds 0", "screenshots.py: tier T2 is played in other worlds than world 0"),
-        ("vector_env_speed --worlds 5-1", "vector_env_speed.py: worlds '5-1': the range ends before it begins"),
+        ("tools.screenshots --worlds garbage", "screenshots.py: worlds 'garbage': give a number"),
+        ("tools.screenshots --tier T2 --worlds 0", "screenshots.py: tier T2 is played in other worlds than world 0"),
+        ("benchmarks.speed.vector_env --worlds 5-1", "vector_env_speed.py: worlds '5-1': the range ends before it begins"),
     ],
 )
 def test_wrong_flags_of_a_benchmark_are_told_in_one_line(tmp_path, rom_path, command, message, forked_scripts):
     name, *flags = command.split()
-    done = benchmark(tmp_path, name, *flags, *(["--rom-path", rom_path] if name == "vector_env_speed" else []))
+    done = benchmark(tmp_path, name, *flags, *(["--rom-path", rom_path] if name == "benchmarks.speed.vector_env" else []))
     assert done.returncode == 1 and done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_benchmark_of_a_game_without_its_milestone_says_so(tmp_path, rom_titled):
-    done = benchmark(tmp_path, "vector_env_speed", "--rom-path", rom_titled("WORLDLESS"))
+    done = benchmark(tmp_path, "benchmarks.speed.vector_env", "--rom-path", rom_titled("WORLDLESS"))
     assert done.returncode == 1 and "vector_env_speed.py: unknown game has no milestone 'BADGE'" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 
