@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,22 @@ def bedroom_state(rom_path: Path, tmp_path_factory: pytest.TempPathFactory) -> P
                 button = "RIGHT" if menu["cursor"] >= 21 else "DOWN"
             info = env.step(press[button])[-1]
     raise AssertionError(f"the bedroom was not reached: {info}")
+
+
+@pytest.fixture
+def forked_scripts(request: pytest.FixtureRequest):
+    """Scripts that the test starts are forked (see tests/forked.py), unless it wants `from_nothing`."""
+    from tests.forked import Forked
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "from_nothing" not in request.fixturenames:
+            patch.setattr(subprocess, "Popen", Forked)
+        yield
+
+
+@pytest.fixture
+def from_nothing() -> None:
+    """Scripts that the test starts are new processes, as a person starts them, where its file forks them otherwise."""
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictur
 from common.demonstrations import Episode
 from common.episodes import EpisodeResult, Evaluation
 
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[2]
 STATES: list[dict] = [{}]
 

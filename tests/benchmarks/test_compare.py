@@ -42,6 +42,7 @@ from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import BUNDLED_ROM
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 PLACES = [("T1", "CLOCK_SET"), ("T2", "RIVAL_HOUSE")]
 ARGS = Args(parts=("main", "views"), milestones=("CLOCK_SET",), t2_milestones=("RIVAL_HOUSE",), seeds=(1, 2))
 
@@ -267,7 +268,7 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch):
     args = Args(
         parts=("main", "views"), milestones=("PLAYER_NAME_SET",), t2_milestones=(), labels=(30,), seeds=(1,), test_episodes=2,
         methods=("bc_noise", "hybrid", "dagger_novelty", "state"), views_milestones=("PLAYER_NAME_SET",),
-        views_labels=30, latency_milestone="PLAYER_NAME_SET", output_dir="out",
+        views_labels=30, latency_milestone="PLAYER_NAME_SET", parallel=1, output_dir="out",
     )  # fmt: skip
     assert compare.main(args) == 0
     folder = tmp_path / "out" / "T1" / "PLAYER_NAME_SET"

@@ -18,6 +18,7 @@ from common.episodes import EpisodeResult, Evaluation
 from common.recurrent import RecurrentNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 
 
 def row(rate: float, n: int = 10) -> dict:

@@ -28,6 +28,7 @@ from pokemon_env.errors import EmulatorError
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "--demonstrations 3 --total-steps 4 --test-episodes 2".split()
 MARKER = ".made_here"
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 
 
 def command(module: str, *flags: object) -> list[str]:
@@ -120,7 +121,7 @@ def test_wrong_flags_delete_nothing(tmp_path, monkeypatch, module, place):
         assert (tmp_path / place / "thesis.tex").read_text() == "mine"
 
 
-def test_a_refusal_is_one_line(tmp_path):
+def test_a_refusal_is_one_line(tmp_path, from_nothing):
     (tmp_path / "settings.txt").write_text("mine")
     done = run(tmp_path, "demo", "--milestones", "GAME_RUNNING", "--output-dir", tmp_path, "--fresh")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and (tmp_path / "settings.txt").is_file()
@@ -321,7 +322,7 @@ def processes(text: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
-def test_a_stopped_table_leaves_no_process_and_says_how_to_go_on(tmp_path):
+def test_a_stopped_table_leaves_no_process_and_says_how_to_go_on(tmp_path, from_nothing):
     output = tmp_path / "bc"
     flags = ["--milestones", "GAME_RUNNING", "--demonstrations", 3, "--total-steps", 100_000, "--output-dir", output]
     with (tmp_path / "err").open("w") as err:

@@ -31,6 +31,9 @@ from pipeline.folder import PipelineError
 from pipeline.records import PipelineRecords, Record, now
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
+FROM_NOTHING = subprocess.Popen
+"""Starts a pipeline, and so its scripts, as a person does; the others are forked."""
 OUTPUT = Path("dagger_pipeline_results")
 IDS = ["GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE"]
 QUICK: dict[str, object] = dict(
@@ -60,16 +63,16 @@ def flags(**more) -> list[str]:
     return words
 
 
-def start(**more) -> subprocess.Popen:
+def start(popen: type[subprocess.Popen] | None = None, **more) -> subprocess.Popen:
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.Popen(
+    return (popen or subprocess.Popen)(
         [sys.executable, str(ROOT / "auto_dagger_pipeline.py"), *flags(**more)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
-def run(expected: int = 0, **more) -> str:
-    process = start(**more)
+def run(expected: int = 0, popen: type[subprocess.Popen] | None = None, **more) -> str:
+    process = start(popen, **more)
     try:
         output, _ = process.communicate(timeout=240)
     finally:
@@ -97,7 +100,7 @@ def frames(path: Path) -> int:
 @pytest.mark.slow
 def test_a_pipeline_from_its_start_to_its_report():
     write_policy("INTRO_CUTSCENE_COMPLETE", "def run(state):\n    raise ValueError('not written yet')\n")
-    output = run(expected=1, skip_milestones=("PLAYER_NAME_SET",), parallel_milestones=2)
+    output = run(expected=1, popen=FROM_NOTHING, skip_milestones=("PLAYER_NAME_SET",), parallel_milestones=2)
     assert statuses() == {"GAME_RUNNING": "completed", "PLAYER_NAME_SET": "skipped", "INTRO_CUTSCENE_COMPLETE": "failed"}
     failed = PipelineRecords(OUTPUT).get("INTRO_CUTSCENE_COMPLETE")
     assert failed.reason.startswith("the expert succeeds in 0% of 2 episodes") and failed.expert_success_rate == 0
@@ -175,9 +178,9 @@ def check_in_browser(videos: int) -> None:
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_it_ends_as_if_never_stopped():
-    rng, two, phases = random.Random(7), dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",), parallel_milestones=2), set()
+    rng, two, phases = random.Random(7), dict(skip_milestones=("INTRO_CUTSCENE_COMPLETE",)), set()
     for number in range(10):
-        process = start(**two)
+        process = start(**two, parallel_milestones=1 if number % 3 else 2)
         try:
             for _ in range(1 + number):  # so many lines, and a little later
                 phases.add(process.stdout.readline().partition(": ")[2].partition(" success")[0].strip())

@@ -34,6 +34,7 @@ from tools import describe_data, ship_students, train_router
 
 ROOT = Path(__file__).resolve().parents[2]
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 QUICK = "--num-threads 1 --batch-size 8 --hidden-dim 16 --total-steps 40".split()
 QUICK += "--eval-frequency 10 --eval-episodes 0 --save-frequency 0".split()
 
@@ -96,7 +97,7 @@ def test_help_is_quick():
 
 
 @pytest.mark.slow
-def test_learns_and_writes_what_was_promised(folder):
+def test_learns_and_writes_what_was_promised(folder, from_nothing):
     flags = ["--total-steps", 80, "--save-frequency", 40, "--batch-size", 16, "--learning-rate", 1e-3]
     done = run(folder, *QUICK, *flags)
     assert done.returncode == 0, done.stderr
@@ -281,7 +282,7 @@ def test_start_states_replace_the_tier_and_worlds_of_a_checkpoint(parse, tmp_pat
             starts(*flags, "--worlds", "3")
 
 
-def test_settings_of_the_machine_come_before_torch(tmp_path):
+def test_settings_of_the_machine_come_before_torch(tmp_path, from_nothing):
     (tmp_path / "torch.py").write_text(
         "import os, sys\nsys.exit(' '.join(str(os.environ.get(k)) for k in ('OMP_WAIT_POLICY', 'THP_MEM_ALLOC_ENABLE')))"
     )

@@ -23,6 +23,7 @@ from pokemon_env.gym_env import PokemonEnv
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "collect_expert_data.py"
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_each_flag_says_what_it_is_for(script):
             assert isinstance(following, ast.Expr) and isinstance(following.value.value, str), field.target.id
 
 
-def test_episodes_are_whole_and_say_where_they_come_from(collect, tmp_path, rom_path):
+def test_episodes_are_whole_and_say_where_they_come_from(collect, tmp_path, rom_path, from_nothing):
     done = collect("--milestones", "PLAYER_NAME_SET", "GAME_RUNNING", "--n-episodes", "2")
     files = episode_files(tmp_path / "expert_data")
     assert [path.name for path in files] == [f"episode_{i:04d}.npz" for i in range(1, 5)]

@@ -43,6 +43,7 @@ from tasks.milestone_config import MilestoneConfigError
 from tasks.recorded_starts import StartStateError
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 MILESTONE = "PLAYER_NAME_SET"
 QUICK: dict[str, object] = dict(
     milestone=MILESTONE, tier="T0", network="tiles", hidden_dim=16, num_threads=1, batch_size=8, train_steps_per_iter=10,
@@ -534,7 +535,7 @@ PHASES = {
 RESUMABLE = dict(
     beta_schedule="linear", n_iterations=3, query_rate=0.5, query_by="novelty", frame_stack=2, label_set=True,
     stochastic_rollouts=True, lr_schedule="cosine", last_interval=0.02, sampling="balanced", button_balance=0.5, learning_rate=1e-3,
-    handover_share=0.5, cutoff_share=0.5, label_share=0.2, query_budget=70,
+    handover_share=0.5, cutoff_share=0.5, label_share=0.2, query_budget=70, network="tiles-small",
 )  # fmt: skip
 DRIVER = """
 import json, os, signal, sys
@@ -544,6 +545,7 @@ from agent.answer_cache import AnswerCache
 from dagger.data import DaggerData
 from common.evaluation import Evaluator
 from common.learner import Learner
+from tests.forked import import_everything
 
 def dies_after(owner, name, count, only=""):
     original, left = getattr(owner, name), [count]
@@ -556,6 +558,7 @@ def dies_after(owner, name, count, only=""):
     setattr(owner, name, call)
 
 outcomes = {{}}
+import_everything()  # once, not in each child
 for number, (owner, name, count) in enumerate(json.load(sys.stdin)):
     child = os.fork()  # no thread has been started yet
     if not child:
@@ -610,7 +613,7 @@ def test_killed_in_any_phase_and_resumed_is_as_if_never_stopped(learn, tmp_path)
 
 
 @pytest.mark.slow
-def test_one_interrupt_saves_and_ends(tmp_path, learn, capsys):
+def test_one_interrupt_saves_and_ends(tmp_path, learn, capsys, from_nothing):
     flags = QUICK | dict(train_steps_per_iter=100000, last_interval=0.05)
     process = subprocess.Popen(command(*as_flags(**flags)), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
     last = "models/dagger_pokemon_last.pth"

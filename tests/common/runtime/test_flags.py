@@ -16,6 +16,7 @@ import torch
 from common.runtime.flags import parse_command_line, plain_flags
 from pipeline.folder import PipelineError, pipeline_to_continue
 
+pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -353,7 +353,7 @@ def benchmark(folder, module, *flags):
         ("benchmarks.speed.vector_env --worlds 5-1", "vector_env_speed.py: worlds '5-1': the range ends before it begins"),
     ],
 )
-def test_wrong_flags_of_a_benchmark_are_told_in_one_line(tmp_path, rom_path, command, message):
+def test_wrong_flags_of_a_benchmark_are_told_in_one_line(tmp_path, rom_path, command, message, forked_scripts):
     name, *flags = command.split()
     done = benchmark(tmp_path, name, *flags, *(["--rom-path", rom_path] if name == "benchmarks.speed.vector_env" else []))
     assert done.returncode == 1 and done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
