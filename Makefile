@@ -29,8 +29,8 @@ pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with
 play: $(VENV)/.installed ## the whole game from power-on by the students, filmed
 	$(PY) play.py
 
-test: $(VENV)/.installed-dev ## the whole suite, two files at a time
-	$(PY) -m pytest -n 2 --dist loadfile
+test: $(VENV)/.installed-dev ## the whole suite, two tests at a time
+	$(PY) -m pytest -n 2 --dist worksteal
 
 test-fast: $(VENV)/.installed-dev ## what runs in a minute or two
 	$(PY) -m pytest -m "not slow"
