@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ import play
 from common.runtime.flag_types import FlagError, Mark, check_bounds, marked
 from common.runtime.flags import as_flags, changed_flags, parse_command_line
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [auto_dagger_pipeline, bc_pokemon, collect_expert_data, dagger_pokemon, play]
 
 
@@ -57,6 +59,7 @@ def test_the_command_line_of_a_child_is_checked_and_parses_to_what_was_meant(mon
         milestone="BADGE", n_iterations=3, learning_rate=1e-3, label_set=True, video=False, query_budget=None, network="tiles",
         rollout_videos="a folder", overwrite=True,
     )  # fmt: skip
+    monkeypatch.chdir(ROOT)  # where the defaults name what is there
     words = as_flags(dagger_pokemon.Args, **meant)
     monkeypatch.setattr(sys, "argv", ["dagger_pokemon.py", *words])
     assert parse_command_line(dagger_pokemon.Args) == dagger_pokemon.Args(**meant)
