@@ -18,26 +18,20 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from common.flag_groups import DemonstrationFlags, EvaluationFlags, GameFlags, NetworkFlags, RunFlags
-from common.runtime.flag_types import Count, CountOrZero, Few, Free, Once, Positive, ShareBelowOne
-from common.runtime.flags import changed_flags, parse_flags, plain_flags, resume_command
+from common.flag_groups import CloningFlags, EvaluationFlags, GameFlags, NetworkFlags, RunFlags
+from common.runtime.flag_types import Count, CountOrZero, Few, Free, Once, Positive
+from common.runtime.flags import changed_flags, parse_flags, resume_command
 
 
 @dataclass
-class Args(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, EvaluationFlags):
+class Args(RunFlags, GameFlags, CloningFlags, NetworkFlags, EvaluationFlags):
     exp_name: Free[str] = "bc_pokemon"
     """Name of the experiment: checkpoints and the run's folder begin with it."""
     eval_only: Once[bool] = False
     """Only evaluate (and film) the checkpoint given with --resume-from, over --eval-episodes episodes, from held-out start
     states. --worlds, --start-states, --max-steps, --eval-episodes and --video are then not taken from the checkpoint."""
-    expert_data_dir: Free[str] = "expert_data"
-    """Folder with demonstrations, `episode_*.npz`."""
-    val_fraction: ShareBelowOne = 0.1
-    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
     total_steps: Free[Count] = 100000
     """Training steps, each on one batch."""
-    patience: Free[CountOrZero] = 0
-    """Stop when so many evaluations in a row found no lower validation loss. 0 never stops early."""
     random_shift: CountOrZero = 0
     """Augmentation: shift each observation by up to so many pixels, at random (4 is usual). 0 for none."""
     change_weight: Positive = 1.0
@@ -85,8 +79,6 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +86,15 @@ import numpy as np
 import torch
 
 from common.buffers import ReplayBuffer
-from common.cloning_data import load_buffer, network_for, say_what_is_held_out, some, split_as_before
+from common.cloning_data import (
+    CloningData,
+    load_cloning_data,
+    say_what_is_held_out,
+    some,
+)
 from common.demonstrations import (
     DemonstrationError,
-    copies_held_out,
-    limit_labels,
     select_episodes,
-    split_episodes,
 )
 from common.evaluation import Evaluator
 from common.learner import Learner, check_finite
@@ -110,26 +104,18 @@ from common.results import confusion_figure, results_table
 from common.runtime.checkpoints import (
     CheckpointError,
     check_fits,
-    check_not_behind,
-    check_not_of_another_run,
     load_checkpoint,
-    package_versions,
     restoring,
-    save_checkpoint,
-    saved_fields,
-    saved_run_name,
-    saved_threads,
     shown,
 )
 from common.runtime.device import seed_everything, select_device, set_threads
 from common.runtime.files import sha256_of
 from common.runtime.flag_types import FlagError
-from common.runtime.logs import RunLog, finish_run, start_run
-from common.runtime.main import Stopped, StopRequest, exit_code, run_main
-from common.runtime.numbered_checkpoints import NumberedCheckpoints
+from common.runtime.main import Stopped, exit_code, run_main
 from common.runtime.plain_names import is_plain_name
 from common.runtime.progress import ProgressReport, print_table
-from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
+from common.runtime.run import TrainingRun
+from common.runtime.run_names import RUNS
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
 from common.selection import is_better, play_candidate
 from common.validation import validate
@@ -138,7 +124,6 @@ from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import Rom
-from tasks.episode_starts import EpisodeStarts
 from tasks.evaluation import evaluation_starts, how_played, make_evaluator
 
 EVAL_ONLY_SEEDS = EVAL_ONLY.first - EVALUATION.first
@@ -172,250 +157,182 @@ class BehaviouralCloning(Learner):
 
 
 def open_evaluator(
-    args: Args, game: Game, milestone: str | None, starts: EpisodeStarts, buttons: list[str], device: torch.device, videos: Path
-) -> Evaluator:
-    """Open the environments of evaluations, as the flags say."""
-    return make_evaluator(
-        args, game, milestone, starts, n_episodes=max(args.eval_episodes, args.best_eval_episodes), max_steps=args.max_steps,
-        frame_stack=args.frame_stack, buttons=buttons, device=device, videos=videos if args.video else None,
+    args: Args, game: Game | None, facts: dict[str, Any], buttons: list[str], device: torch.device
+) -> tuple[Evaluator | None, str]:
+    """Open the environments of evaluations. Returns what plays in them, None if nothing does, and a text that says so."""
+    if game is None:
+        return None, ""
+    if not game.milestones and not args.video:  # nothing to count, and nothing to see
+        return None, "; a game without milestones, not played"
+    purpose: Literal["choose", "test"] = "test" if args.eval_only else "choose"
+    where = where_learned(args, facts)
+    starts = evaluation_starts(args, game, facts["milestone"], where["tier"], where["worlds"], purpose)
+    evaluator = make_evaluator(
+        args, game, facts["milestone"], starts, n_episodes=max(args.eval_episodes, args.best_eval_episodes),
+        max_steps=args.max_steps, frame_stack=args.frame_stack, buttons=buttons, device=device, videos=None,
     )  # fmt: skip
+    return evaluator, f"; {how_played(evaluator, starts)}"
 
 
 def main(args: Args) -> dict[str, Any]:
     """Train (or only evaluate). Returns the run's name, the last step, and the records of the best and last network."""
-    with ExitStack() as opened:  # closed again wherever it ends
-        return run(args, opened)
-
-
-def run(args: Args, opened: ExitStack) -> dict[str, Any]:
-    """`main`; what is to be closed goes into `opened`."""
-    device = select_device(args.cuda)
-    seed_everything(args.seed, args.torch_deterministic)
     if args.eval_only:
-        set_threads(args.num_threads)
-        return evaluate_checkpoint(args, device)
+        return evaluate_checkpoint(args)
     if args.patience and not args.eval_frequency:
         raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
-    opened.enter_context(only_trainer(args.model_dir, args.exp_name))
-    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
-    threads = set_threads(args.num_threads, saved_threads(checkpoint))
+    with TrainingRun(args, "bc") as run:
+        return clone(args, run)
 
-    # The expert's steps
+
+def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
+    """Behavioural cloning: evaluate, save, imitate the expert on one batch, and again."""
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
-    milestone, buttons, tier = facts["milestone"], facts.get("buttons"), args.tier or facts["tier"]
-    # The worlds of demonstrations on T2 are those to learn from: who names another tier does not mean to be evaluated there.
-    worlds = None if facts["tier"] == "T2" else facts.get("worlds")
-    if buttons is None:
-        raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
-    plays = args.eval_frequency > 0 and args.eval_episodes > 0
-    rom = Rom.read(args.rom_path) if plays else None
-    if plays and facts.get("rom_sha256") not in (None, rom.header.sha256):
-        raise DemonstrationError(
-            f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
-            f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
-        )
-    game = find_game(rom) if plays else None
-    if plays and list(buttons) != list(game.buttons):  # else it would press others than it learned, without a word
-        raise DemonstrationError(
-            f"{args.expert_data_dir}: its buttons are {shown(buttons)}, but those of {args.rom_path} {', '.join(game.buttons)}; "
-            "record again, give the right ROM with --rom-path, or train without play: --eval-episodes 0"
-        )
-    files, last_steps = limit_labels(files, args.max_labels)
-    steps_of = {} if last_steps is None else {files[-1]: last_steps}
-    milestones = facts["milestones"][: len(files)]
-    before = {} if checkpoint is None else saved_fields(checkpoint, args.resume_from, "progress", Progress)
-    # A checkpoint from before the split was by milestone doesn't name what was held out: it goes on with its own split.
-    old = checkpoint is not None and before.get("held_out") is None
-    train_files, val_files = split_episodes(files, args.val_fraction, args.seed, None if old else milestones)
-    if before.get("held_out") is not None:
-        train_files, val_files = split_as_before(files, val_files, before.get("demonstrations", {}), before["held_out"])
-    if not old and (copies := copies_held_out(train_files, val_files)):
-        print(f"for training, as each is a copy of an episode that is: {some([path.name for path in copies])}")
-        val_files = [path for path in val_files if path not in copies]
-        train_files = [path for path in files if path not in val_files]
-    network = network_for(args, files[0], len(buttons))
-    reading = {"frame_stack": args.frame_stack, "seed": args.seed, "device": device}
-    train_data = load_buffer(args.expert_data_dir, train_files, steps_of, network, len(buttons), **reading)
-    if not len(train_data.labelled_slots()):
-        raise DemonstrationError(
-            f"{args.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
-            f"a label, the expert abstained in all; record others"
-        )
-    if args.patience and not val_files:
-        raise FlagError(
-            "--patience waits for the validation loss, but no episode is held out: raise --val-fraction, or record at least two "
-            "episodes of a milestone"
-        )
-    val_data = load_buffer(args.expert_data_dir, val_files, steps_of, network, len(buttons), **reading) if val_files else None
-    if val_data is not None and not len(val_data.labelled_slots()):
-        unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
-        if args.patience:
-            raise FlagError(
-                f"--patience waits for the validation loss, but {unlabelled}: raise --val-fraction, or choose another --seed"
-            )
-        print(f"{unlabelled}: no validation")
-        val_data = None
-    learner = BehaviouralCloning(args, network, train_data, device)
+    game = check_game(args, files, facts)
+    before = None if run.checkpoint is None else run.saved("progress", Progress)
+    data = load_cloning_data(args, args, files, facts, seed=args.seed, device=run.device, before=before)
+    network, buttons = data.network, facts["buttons"]
+    cloning = BehaviouralCloning(args, network, data.train, run.device)
+    progress, best_file = restore(args, run, data, cloning)
+    evaluator, played = open_evaluator(args, game, facts, buttons, run.device)
+    run.callback(evaluator.close if evaluator is not None else lambda: None)
 
-    # A new run, or an old one that goes on
-    run_name = None
-    progress = Progress(
-        demonstrations={path.name: sha256_of(path) for path in files},
-        held_out=[path.name for path in val_files],
-        threads=threads,
-    )
-    if checkpoint is not None:
-        if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
-            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth or _STEP.pth")
-        check_fits(
-            checkpoint,
-            args.resume_from,
-            algorithm="bc",
-            network=network_arguments(learner.network),
-            buttons=buttons,
-            milestone=milestone,
-        )
-        with restoring(args.resume_from):
-            learner.load_state_dict(checkpoint | checkpoint["training_state"])
-        flags = saved_fields(checkpoint, args.resume_from, "args", Args)
-        if flags.get("exp_name") == args.exp_name:
-            run_name = saved_run_name(checkpoint, args.resume_from)
-        now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
-        if changes := what_changed(args, flags, progress, now):
-            print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
-        progress.demonstrations, progress.threads = now.demonstrations, now.threads
-        progress.held_out = None if old else now.held_out
-        learner.check_finite(progress.step)
-    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
-    check_not_of_another_run(list(models.values()), run_name, args.overwrite)
-    if checkpoint is not None:
-        check_not_behind([models["last"], models["final"]], args.resume_from, run_name, progress.step, args.overwrite)
-    best_file = models["best"]
-    if progress.best is not None:
-        if run_name is None:  # under a new name: what was the best so far keeps the old one
-            theirs = flags.get("exp_name")
-            best_file = Path(args.resume_from).with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
-        elif not best_file.is_file():  # the run was moved, and is written elsewhere from now on
-            best_file = Path(args.resume_from).with_name(best_file.name)
-        if not best_file.is_file():
-            print(f"{best_file} is gone: the best network is looked for again from here")
-            progress.best = None
-    new = run_name is None
-    name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name)
-    run_name = opened.enter_context(name)
-    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_", run_name, args.keep_last)
-    evaluator, played = None, ""
-    if plays and not game.milestones and not args.video:  # nothing to count, and nothing to see
-        played = "; a game without milestones, not played"
-    elif plays:
-        starts = evaluation_starts(args, game, milestone, tier, worlds, "choose")
-        evaluator = open_evaluator(args, game, milestone, starts, buttons, device, RUNS / run_name / "videos")
-        opened.callback(evaluator.close)
-        played = f"; {how_played(evaluator, starts)}"
-    last_good = args.resume_from
-
-    def save(path: Path, record: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint: with a record, that of a finished network; without, one that training can go on from."""
-        nonlocal last_good
-        learner.check_finite(progress.step, last_good)
-        state = learner.state_dict()
-        content = {
-            "algorithm": "bc",
-            "model_state_dict": state.pop("model_state_dict"),
-            "network": network_arguments(learner.network),
-            "frame_stack": args.frame_stack,
-            "args": plain_flags(args),
-            "run_name": run_name,
-            "global_step": progress.step,
-            "metrics": record or progress.last or {},
-            **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")},
-            "tier": tier,
-            "worlds": worlds,
-            "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
-            "versions": package_versions(),
-        }
-        if record is None:
-            content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
-            content |= {"training_state": state, "progress": asdict(progress)}
-        save_checkpoint(path, content)
-        last_good = path if record is None else last_good
-
-    writer = start_run(
-        run_name,
-        args,
-        track=args.track,
-        project=args.wandb_project_name,
-        entity=args.wandb_entity,
-        resumed_at=None if new else progress.step,
-    )
-    opened.callback(finish_run, writer, args.track)
-    if val_files:
-        say_what_is_held_out(files, milestones, val_files)
-    learned = milestone or ("all milestones" if any(milestones) else "the whole game")
+    run.begin(progress.step)
+    if evaluator is not None and args.video:
+        evaluator.videos = run.videos
+    if data.val_files:
+        say_what_is_held_out(data.files, data.milestones, data.val_files)
     print(
-        f"{run_name}: {learned}, {len(train_data):,} steps of {len(train_files)} episodes to "
-        f"train on, {len(val_files)} episodes held out; {device}, {threads} thread(s), from step {progress.step:,}{played}"
+        f"{run.name}: {data.learned}, {len(data.train):,} steps of {len(data.train_files)} episodes to train on, "
+        f"{len(data.val_files)} episodes held out; {run.device}, {run.threads} thread(s), from step {progress.step:,}{played}"
     )
-    stop = StopRequest()
-    opened.callback(stop.restore)
+    about = {
+        "network": network_arguments(network), "frame_stack": args.frame_stack,
+        **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")}, **where_learned(args, facts),
+        "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
+    }  # fmt: skip
     began, first_step, last_saved = time.monotonic(), progress.step, time.monotonic()
     with ProgressReport("training", args.total_steps, start=progress.step) as report:
         while True:
             # Evaluate: validation, and play
             if evaluation_is_due(args, progress):
-                learner.check_finite(progress.step, last_good)
-                record = evaluate_network(args, learner.network, val_data, evaluator, progress, buttons, writer, stop)
+                cloning.check_finite(progress.step, run.last_good)
+                record = evaluate_network(args, network, data.val, evaluator, progress, buttons, run)
                 if record is not None:
-                    check_finite(learner.network, progress.step, record.get("val_loss", 0.0), args.learning_rate, last_good)
-                    progress.evaluated_at, progress.last = progress.step, record
-                    progress.note_validation(record)
+                    check_finite(network, progress.step, record.get("val_loss", 0.0), args.learning_rate, run.last_good)
+                    progress.note(record)
                     report.print(f"step {progress.step:,}: {record['text']}")
                     if args.save_best and is_better(record, progress.best):
-                        progress.best = record
-                        best_file = models["best"]
-                        save(best_file, record)
-                        report.print(f"step {progress.step:,}: the best so far, saved as {models['best']}")
+                        progress.best, best_file = record, run.files["best"]
+                        run.write(run.files["best"], finished_network(cloning, progress, record, run) | about)
+                        report.print(f"step {progress.step:,}: the best so far, saved as {run.files['best']}")
 
-            # Save. A signal during the last evaluation leaves that for whoever goes on.
-            learned = args.patience > 0 and progress.without_gain >= args.patience
-            finished = learned or (progress.step >= args.total_steps and not evaluation_is_due(args, progress))
-            ends = finished or stop()
+            # Save. After a signal during the last evaluation, that is left to the run which resumes this one.
+            finished = progress.is_done(args) and not evaluation_is_due(args, progress)
+            ends = finished or run.stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
-                save(numbered.path(progress.step))
-                numbered.written(numbered.path(progress.step))
+                run.write_numbered(progress.step, state_of_training(cloning, progress, run) | about)
             if ends or time.monotonic() - last_saved >= args.last_interval:
-                save(models["last"])
+                run.write(run.files["last"], state_of_training(cloning, progress, run) | about)
                 last_saved = time.monotonic()
             if ends:
                 break
 
             # ALGO LOGIC: imitate the expert on one batch
-            rate = learner.set_learning_rate(progress.step / args.total_steps if args.lr_schedule == "cosine" else None)
-            observations, actions, weight = learner.sample()
-            metrics = learner.update(observations, actions, weight=weight)
+            rate = cloning.set_learning_rate(progress.step / args.total_steps if args.lr_schedule == "cosine" else None)
+            observations, actions, weight = cloning.sample()
+            metrics = cloning.update(observations, actions, weight=weight)
             progress.step += 1
 
             # Log: the metrics stay on the device until here
             progress.add(metrics)
             if progress.step % 100 == 0 or progress.step == args.total_steps:
                 means = progress.take_means()
-                learner.check_finite(progress.step, last_good)
+                cloning.check_finite(progress.step, run.last_good)
                 for name, value in means.items():
-                    writer.add_scalar(f"train/{name}", value, progress.step)
-                writer.add_scalar("train/learning_rate", rate, progress.step)
+                    run.log.add_scalar(f"train/{name}", value, progress.step)
+                run.log.add_scalar("train/learning_rate", rate, progress.step)
                 speed = (progress.step - first_step) / (time.monotonic() - began)
-                writer.add_scalar("train/steps_per_second", speed, progress.step)
+                run.log.add_scalar("train/steps_per_second", speed, progress.step)
                 report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
 
-    stop.restore()
-    results = {"run_name": run_name, "step": progress.step, "best": progress.best, "last": progress.last}
+    run.stop.restore()
+    results = {"run_name": run.name, "step": progress.step, "best": progress.best, "last": progress.last}
     if not finished:
-        print(f"stopped at step {progress.step:,}; to go on: {resume_command('bc_pokemon.py', models['last'], args)}")
-        return results | {"signal": stop.signal}
-    save(models["final"], progress.last or {})
-    rows = {"best": (progress.best, best_file), "final": (progress.last, models["final"])}
+        print(f"stopped at step {progress.step:,}; to go on: {resume_command('bc_pokemon.py', run.files['last'], args)}")
+        return results | {"signal": run.stop.signal}
+    run.write(run.files["final"], finished_network(cloning, progress, progress.last or {}, run) | about)
+    rows = {"best": (progress.best, best_file), "final": (progress.last, run.files["final"])}
     print_table(results_table({name: row for name, row in rows.items() if row[0]}))
     return results | {"signal": None}
+
+
+def check_game(args: Args, files: list[Path], facts: dict[str, Any]) -> Game | None:
+    """Return the game that evaluations play, None if there are none. Raises DemonstrationError if it is not the demonstrations'."""
+    buttons = facts.get("buttons")
+    if buttons is None:
+        raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
+    if not (args.eval_frequency > 0 and args.eval_episodes > 0):
+        return None
+    rom = Rom.read(args.rom_path)
+    if facts.get("rom_sha256") not in (None, rom.header.sha256):
+        raise DemonstrationError(
+            f"{args.expert_data_dir}: recorded with another ROM than {args.rom_path}, or another build of it; "
+            f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
+        )
+    game = find_game(rom)
+    if list(buttons) != list(game.buttons):  # else it would press others than it learned, without a word
+        raise DemonstrationError(
+            f"{args.expert_data_dir}: its buttons are {shown(buttons)}, but those of {args.rom_path} {', '.join(game.buttons)}; "
+            "record again, give the right ROM with --rom-path, or train without play: --eval-episodes 0"
+        )
+    return game
+
+
+def where_learned(args: Args, facts: dict[str, Any]) -> dict[str, str | None]:
+    """Return the tier and worlds of the demonstrations, which evaluations are played in if no flag says another."""
+    # The worlds of demonstrations on T2 are those to learn from: who names another tier does not mean to be evaluated there.
+    return {"tier": args.tier or facts["tier"], "worlds": None if facts["tier"] == "T2" else facts.get("worlds")}
+
+
+def restore(args: Args, run: TrainingRun, data: CloningData, cloning: BehaviouralCloning) -> tuple[Progress, Path]:
+    """Put back what the run is resumed from, and say what will not be as without the stop.
+
+    Returns how far it has come, and where its best network so far is.
+    """
+    now = Progress({path.name: sha256_of(path) for path in data.files}, [path.name for path in data.val_files], run.threads)
+    if run.checkpoint is None:
+        return now, run.files["best"]
+    milestone, buttons = data.facts["milestone"], data.facts["buttons"]
+    wanted = {"network": network_arguments(cloning.network), "buttons": buttons, "milestone": milestone}
+    check_fits(run.checkpoint, args.resume_from, **wanted)
+    with restoring(args.resume_from):
+        cloning.load_state_dict(run.checkpoint | run.checkpoint["training_state"])
+    progress = Progress(**run.saved("progress", Progress))
+    if changes := what_changed(args, run.flags_before, progress, now):
+        print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+    old = progress.held_out is None  # from before the split was by milestone
+    progress.demonstrations, progress.threads = now.demonstrations, now.threads
+    progress.held_out = None if old else now.held_out
+    cloning.check_finite(progress.step)
+    best_file = run.best_before()
+    if progress.best is not None and not best_file.is_file():
+        print(f"{best_file} is gone: the best network is looked for again from here")
+        progress.best = None
+    return progress, best_file
+
+
+def finished_network(cloning: BehaviouralCloning, progress: Progress, record: dict[str, Any], run: TrainingRun) -> dict[str, Any]:
+    """Return what a checkpoint of a network to play with holds. Raises DivergedError if it is not finite."""
+    cloning.check_finite(progress.step, run.last_good)
+    weights = cloning.state_dict()["model_state_dict"]
+    return {"model_state_dict": weights, "global_step": progress.step, "metrics": record or progress.last or {}}
+
+
+def state_of_training(cloning: BehaviouralCloning, progress: Progress, run: TrainingRun) -> dict[str, Any]:
+    """Return what a checkpoint holds that training goes on from. Raises DivergedError if the network is not finite."""
+    state = {key: value for key, value in cloning.state_dict().items() if key != "model_state_dict"}
+    resumable = {"optimizer_state_dict": state.pop("optimizer_state_dict"), "training_state": state, "progress": progress.saved()}
+    return finished_network(cloning, progress, {}, run) | resumable
 
 
 @dataclass
@@ -440,8 +357,17 @@ class Progress:
     without_gain: int = 0
     """Evaluations since the lowest validation loss."""
 
-    def note_validation(self, record: dict[str, Any]) -> None:
-        """Count the evaluations that found no lower validation loss."""
+    def saved(self) -> dict[str, Any]:
+        """What checkpoints hold of it."""
+        return asdict(self)
+
+    def is_done(self, args: Args) -> bool:
+        """Whether there is no further step: at the last one, or with --patience used up."""
+        return (args.patience > 0 and self.without_gain >= args.patience) or self.step >= args.total_steps
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Remember an evaluation, and count those that found no lower validation loss."""
+        self.evaluated_at, self.last = self.step, record
         loss = record.get("val_loss")
         if loss is None:
             return
@@ -494,8 +420,7 @@ def evaluate_network(
     evaluator: Evaluator | None,
     progress: Progress,
     buttons: list[str],
-    writer: RunLog,
-    should_stop: Callable[[], bool],
+    run: TrainingRun,
 ) -> dict[str, Any] | None:
     """Validate, play, and log both; whoever may be the best, and the last network, play the longer evaluation too.
 
@@ -507,8 +432,8 @@ def evaluate_network(
     if val_data is not None:
         metrics, counts = validate(network, val_data, buttons)
         for name, value in metrics.items():
-            writer.add_scalar(f"val/{name}", value, step)
-        writer.add_figure("val/confusion", confusion_figure(counts, buttons, f"step {step}"), step)
+            run.log.add_scalar(f"val/{name}", value, step)
+        run.log.add_figure("val/confusion", confusion_figure(counts, buttons, f"step {step}"), step)
         record |= {"val_loss": metrics["loss"], "val_accuracy": metrics["accuracy"]}
         texts.append(f"validation loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.3f}")
 
@@ -516,7 +441,7 @@ def evaluate_network(
         if step >= args.total_steps or (args.save_best and is_better(record, best)):
             n_films = len(evaluator.films)
             try:
-                evaluator.play(network, 1, args.eval_seed, f"step{step}", should_stop)
+                evaluator.play(network, 1, args.eval_seed, f"step{step}", run.stop)
             except Stopped:
                 return None
             texts += [f"filmed as {film}" for film in evaluator.films[n_films:]]  # none on a full disk
@@ -527,13 +452,13 @@ def evaluate_network(
                 network,
                 step,
                 best,
-                writer,
+                run.log,
                 eval_episodes=args.eval_episodes,
                 best_eval_episodes=args.best_eval_episodes,
                 eval_seed=args.eval_seed,
                 save_best=args.save_best,
                 last=step >= args.total_steps,
-                should_stop=should_stop,
+                should_stop=run.stop,
             )
         except Stopped:
             return None
@@ -543,30 +468,30 @@ def evaluate_network(
     return record
 
 
-def evaluate_checkpoint(args: Args, device: torch.device) -> dict[str, Any]:
+def evaluate_checkpoint(args: Args) -> dict[str, Any]:
     """Play --eval-episodes episodes with a checkpoint, on start states and seeds that no network was chosen by; film the
     first."""
+    device = select_device(args.cuda)
+    seed_everything(args.seed, args.torch_deterministic)
+    set_threads(args.num_threads)
     if args.resume_from is None:
         raise CheckpointError("--eval-only needs a checkpoint: give one with --resume-from")
     checkpoint = load_checkpoint(args.resume_from)
-    milestone, buttons = args.milestone or checkpoint.get("milestone"), checkpoint.get("buttons")
-    rom = Rom.read(args.rom_path)
-    game = find_game(rom)
+    game = find_game(rom := Rom.read(args.rom_path))
     check_fits(checkpoint, args.resume_from, rom_sha256=rom.header.sha256, buttons=list(game.buttons))
     if not game.milestones and not args.video:
         raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
     args.frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, args.resume_from)
     with PokemonEnv(args.rom_path) as env:
-        shape, n_buttons = env.observation_space.shape, len(env.buttons)
-    check_plays(network, args.resume_from, shape, n_buttons, args.frame_stack)
+        check_plays(network, args.resume_from, env.observation_space.shape, len(env.buttons), args.frame_stack)
     network = network.to(device, memory_format=torch.channels_last)
-    name = Path(args.resume_from).stem
-    run_name = checkpoint.get("run_name")
-    videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos"
-    starts = evaluation_starts(args, game, milestone, args.tier or checkpoint.get("tier"), checkpoint.get("worlds"), "test")
-    evaluator = open_evaluator(args, game, milestone, starts, buttons, device, videos)
-    print(f"{args.resume_from}: {milestone or 'the whole game'}, {how_played(evaluator, starts)}")
+    facts = {"milestone": args.milestone or checkpoint.get("milestone"), "tier": checkpoint.get("tier")}
+    # On T2 evaluation_starts takes no worlds but a flag's.
+    evaluator, played = open_evaluator(args, game, facts | {"worlds": checkpoint.get("worlds")}, checkpoint.get("buttons"), device)
+    name, run_name = Path(args.resume_from).stem, checkpoint.get("run_name")
+    evaluator.videos = RUNS / (run_name if is_plain_name(run_name) else name) / "videos" if args.video else None
+    print(f"{args.resume_from}: {facts['milestone'] or 'the whole game'}, {played.removeprefix('; ')}")
     n_episodes = args.eval_episodes if evaluator.has_goal else 1
     result = evaluator.play(network, n_episodes, args.eval_seed + EVAL_ONLY_SEEDS, f"eval_{name}")
     evaluator.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,9 +14,10 @@ import torch
 from rich.table import Table
 
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
-from common.demonstrations import DemonstrationError, count_steps, load_episode
-from common.flag_groups import NetworkFlags
+from common.demonstrations import DemonstrationError, copies_held_out, count_steps, limit_labels, load_episode, split_episodes
+from common.flag_groups import CloningFlags, NetworkFlags
 from common.networks import PolicyNetwork, make_network
+from common.runtime.flag_types import FlagError
 from common.runtime.progress import print_table
 
 
@@ -99,3 +102,87 @@ def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_fi
 def some(names: Sequence[str]) -> str:
     """The first three, and how many there are more."""
     return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
+
+
+@dataclass
+class CloningData:
+    """What is learned from, and what is held out."""
+
+    files: list[Path]
+    """All episodes that are used."""
+    facts: dict[str, Any]
+    """What the episodes have in common (`common.demonstrations.select_episodes`)."""
+    milestones: list[str | None]
+    """Of each of the files."""
+    train_files: list[Path]
+    val_files: list[Path]
+    network: PolicyNetwork
+    """Untrained, for these screens."""
+    train: ReplayBuffer
+    val: ReplayBuffer | None
+    """None where nothing validates."""
+
+    @property
+    def learned(self) -> str:
+        """What is learned, in words."""
+        return self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
+
+
+def load_cloning_data(
+    flags: CloningFlags,
+    network_flags: NetworkFlags,
+    files: list[Path],
+    facts: dict[str, Any],
+    *,
+    seed: int,
+    device: torch.device,
+    before: Mapping[str, Any] | None,
+) -> CloningData:
+    """Split the episodes, make the network for their screens, and read them.
+
+    Args:
+        flags, network_flags: the script's.
+        files, facts: the episodes, as `select_episodes` gives them.
+        seed: of the split, the network and the batches.
+        device: that trains.
+        before: the progress of the run that is resumed, whose split stands; None for a new run.
+
+    Raises DemonstrationError or FlagError where there is nothing to learn from, or to be patient for.
+    """
+    files, last_steps = limit_labels(files, flags.max_labels)
+    steps_of = {} if last_steps is None else {files[-1]: last_steps}
+    milestones = facts["milestones"][: len(files)]
+    held_out = None if before is None else before.get("held_out")
+    # A checkpoint from before the split was by milestone doesn't name what was held out: it keeps its own split.
+    old = before is not None and held_out is None
+    train_files, val_files = split_episodes(files, flags.val_fraction, seed, None if old else milestones)
+    if before is not None and held_out is not None:
+        train_files, val_files = split_as_before(files, val_files, before.get("demonstrations", {}), held_out)
+    if not old and (copies := copies_held_out(train_files, val_files)):
+        print(f"for training, as each is a copy of an episode that is: {some([path.name for path in copies])}")
+        val_files = [path for path in val_files if path not in copies]
+        train_files = [path for path in files if path not in val_files]
+    n_actions = len(facts["buttons"])
+    network = network_for(network_flags, files[0], n_actions)
+    reading: dict[str, Any] = {"frame_stack": network_flags.frame_stack, "seed": seed, "device": device}
+    train = load_buffer(flags.expert_data_dir, train_files, steps_of, network, n_actions, **reading)
+    if not len(train.labelled_slots()):
+        raise DemonstrationError(
+            f"{flags.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
+            f"a label, the expert abstained in all; record others"
+        )
+    if flags.patience and not val_files:
+        raise FlagError(
+            "--patience waits for the validation loss, but no episode is held out: raise --val-fraction, or record at least two "
+            "episodes of a milestone"
+        )
+    val = load_buffer(flags.expert_data_dir, val_files, steps_of, network, n_actions, **reading) if val_files else None
+    if val is not None and not len(val.labelled_slots()):
+        unlabelled = f"no step of the held-out episode(s) {', '.join(path.name for path in val_files)} has a label"
+        if flags.patience:
+            raise FlagError(
+                f"--patience waits for the validation loss, but {unlabelled}: raise --val-fraction, or choose another --seed"
+            )
+        print(f"{unlabelled}: no validation")
+        val = None
+    return CloningData(files, facts, milestones, train_files, val_files, network, train, val)

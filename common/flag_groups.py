@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed
+from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed, ShareBelowOne
 from common.runtime.seeding import EVALUATION
 
 
@@ -78,6 +78,18 @@ class DemonstrationFlags:
     """Use only the first so many demonstrations. None means all."""
     max_labels: Count | None = None
     """Use only the first so many labels of them. None means all."""
+
+
+@dataclass
+class CloningFlags(DemonstrationFlags):
+    """Demonstrations to clone, and what of them is held out."""
+
+    expert_data_dir: Free[str] = "expert_data"
+    """Folder with demonstrations, `episode_*.npz`."""
+    val_fraction: ShareBelowOne = 0.1
+    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
+    patience: Free[CountOrZero] = 0
+    """Stop when so many evaluations in a row found no lower validation loss. 0 never stops early."""
 
 
 @dataclass

@@ -634,9 +634,8 @@ def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch)
 
     def settings(demonstrated=None, **flags):
         args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        purpose = "test" if args.eval_only else "choose"
-        starts = evaluation_starts(args, GAME, "RIVAL_HOUSE", flags.get("tier"), demonstrated, purpose)
-        evaluator = bc_pokemon.open_evaluator(args, GAME, "RIVAL_HOUSE", starts, BUTTONS, torch.device("cpu"), tmp_path)
+        facts = {"milestone": "RIVAL_HOUSE", "tier": flags.get("tier"), "worlds": demonstrated}
+        evaluator, _ = bc_pokemon.open_evaluator(args, GAME, facts, BUTTONS, torch.device("cpu"))
         assert evaluator.start_states == (None,)
         return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
 

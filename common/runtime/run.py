@@ -1,0 +1,183 @@
+"""One training run: its name, files, lock, logs and signals.
+
+    with TrainingRun(args, "bc") as run:         # locks, reads the checkpoint, refuses; nothing is written yet
+        ...                                      # what may still fail
+        run.begin(step)                          # its folder in runs/, its logs: from here on it writes
+        run.write(run.files["last"], content)
+
+It knows nothing of what is learned: the script's loop calls it, and it calls nothing back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from common.runtime.checkpoints import (
+    CheckpointError,
+    check_fits,
+    check_not_behind,
+    check_not_of_another_run,
+    load_checkpoint,
+    package_versions,
+    save_checkpoint,
+    saved_fields,
+    saved_run_name,
+    saved_threads,
+)
+from common.runtime.device import seed_everything, select_device, set_threads
+from common.runtime.flags import plain_flags
+from common.runtime.logs import RunLog, finish_run, start_run
+from common.runtime.main import StopRequest
+from common.runtime.numbered_checkpoints import NumberedCheckpoints
+from common.runtime.plain_names import is_plain_name
+from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
+
+T = TypeVar("T")
+
+
+class Flags(Protocol):
+    """What a run must be told (`common.flag_groups.RunFlags`)."""
+
+    exp_name: str
+    seed: int
+    torch_deterministic: bool
+    cuda: bool
+    num_threads: int | None
+    track: bool
+    wandb_project_name: str
+    wandb_entity: str | None
+    model_dir: str
+    keep_last: int | None
+    overwrite: bool
+    resume_from: str | None
+
+
+class TrainingRun:
+    """A new run, or one that is resumed. A context manager, which closes what was opened in it.
+
+    Raises on entry RunError if another process trains this run, CheckpointError for a checkpoint that can't be resumed, and for
+    files of another run, or later ones of this run, that would be replaced.
+
+    Args:
+        flags: the script's.
+        algorithm: what its checkpoints name.
+
+    Attributes:
+        device, threads: that torch computes with.
+        checkpoint: the one that the run is resumed from; None for a new one.
+        flags_before: the flags that the checkpoint's run had.
+        files: "best", "last", "final" -> the checkpoint of that name.
+        name: the run's, once it has begun.
+        videos: its folder for films, once it has begun.
+        log: its TensorBoard logs, once it has begun.
+        stop: says whether it is to stop, once it has begun.
+        last_good: the newest checkpoint that it can be resumed from.
+    """
+
+    name: str
+    videos: Path
+    log: RunLog
+    stop: StopRequest
+    numbered: NumberedCheckpoints
+    device: torch.device
+    threads: int
+    checkpoint: dict[str, Any] | None
+
+    def __init__(self, flags: Flags, algorithm: str):
+        self.flags, self.algorithm = flags, algorithm
+        self.files = {name: Path(flags.model_dir) / f"{flags.exp_name}_{name}.pth" for name in ("best", "last", "final")}
+        self.last_good: str | os.PathLike | None = flags.resume_from
+        self.flags_before: dict[str, Any] = {}
+        self._resumed_name: str | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> TrainingRun:
+        with ExitStack() as opened:
+            flags = self.flags
+            self.device = select_device(flags.cuda)
+            seed_everything(flags.seed, flags.torch_deterministic)
+            opened.enter_context(only_trainer(flags.model_dir, flags.exp_name))
+            self.checkpoint = None if flags.resume_from is None else load_checkpoint(flags.resume_from)
+            self.threads = set_threads(flags.num_threads, saved_threads(self.checkpoint))
+            self._check_files()
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._opened.__exit__(kind, error, trace)
+
+    def _check_files(self) -> None:
+        path, overwrite = self.flags.resume_from, self.flags.overwrite
+        if self.checkpoint is not None:
+            check_fits(self.checkpoint, path, algorithm=self.algorithm)
+            if not {"training_state", "optimizer_state_dict", "progress"} <= self.checkpoint.keys():
+                raise CheckpointError(f"{path}: has only weights; training goes on from a _last.pth or _STEP.pth")
+            self.flags_before = saved_fields(self.checkpoint, path, "args", type(self.flags))
+            if self.flags_before.get("exp_name") == self.flags.exp_name:  # else it goes on as another run
+                self._resumed_name = saved_run_name(self.checkpoint, path)
+        check_not_of_another_run(list(self.files.values()), self._resumed_name, overwrite)
+        if self.checkpoint is not None:
+            step = self.checkpoint.get("global_step", 0)
+            check_not_behind([self.files["last"], self.files["final"]], path, self._resumed_name, step, overwrite)
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context that is left with the run."""
+        return self._opened.enter_context(context)
+
+    def callback(self, function: Callable[..., Any], *values: Any) -> None:
+        """Call a function at the run's end, however it comes."""
+        self._opened.callback(function, *values)
+
+    def saved(self, key: str, kind: type) -> dict[str, Any]:
+        """Return what the checkpoint holds of a dataclass, by field; {} for a new run."""
+        return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.flags.resume_from, key, kind)
+
+    def best_before(self) -> Path:
+        """Return where the best network so far of the resumed run is, also where the run was renamed or moved."""
+        best, origin = self.files["best"], Path(self.flags.resume_from or "")
+        if self._resumed_name is None:  # under a new name: what was the best so far keeps the old one
+            theirs = self.flags_before.get("exp_name")
+            return origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
+        return best if best.is_file() else origin.with_name(best.name)
+
+    def begin(self, step: int, numbered: str = "_") -> None:
+        """Claim the run's folder, open its logs and heed signals: from here on the run writes.
+
+        Args:
+            step: that it begins at. What a resumed run has logged after it is replaced.
+            numbered: stands between the experiment's name and the number of numbered checkpoints.
+        """
+        flags, resumed = self.flags, self._resumed_name is not None
+        claim = run_folder(flags.exp_name, flags.seed) if self._resumed_name is None else resumed_run(self._resumed_name)
+        self.name = self.enter(claim)
+        self.videos = RUNS / self.name / "videos"
+        self.numbered = NumberedCheckpoints(flags.model_dir, f"{flags.exp_name}{numbered}", self.name, flags.keep_last)
+        self.log = start_run(
+            self.name, flags, track=flags.track, project=flags.wandb_project_name, entity=flags.wandb_entity,
+            resumed_at=step if resumed else None,
+        )  # fmt: skip
+        self.callback(finish_run, self.log, flags.track)
+        self.stop = StopRequest()
+        self.callback(self.stop.restore)
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a checkpoint: `content`, and what every checkpoint of a run says."""
+        about = {
+            "algorithm": self.algorithm, "args": plain_flags(self.flags), "run_name": self.name, "versions": package_versions(),
+        }  # fmt: skip
+        save_checkpoint(path, about | dict(content))
+        if "optimizer_state_dict" in content:
+            self.last_good = path
+
+    def write_numbered(self, number: int, content: Mapping[str, Any]) -> None:
+        """Write a numbered checkpoint; of those before it only --keep-last stay."""
+        path = self.numbered.path(number)
+        self.write(path, content)
+        self.numbered.written(path)
