@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from common.flag_groups import DemonstrationFlags, EvaluationFlags, ExpertFlags, GameFlags, NetworkFlags, RunFlags
 from common.runtime.flag_types import Bounds, Count, CountOrZero, Free, Once, Share
-from common.runtime.flags import as_typed, changed_flags, not_given_again, parse_flags, plain_flags, resume_command
+from common.runtime.flags import as_typed, changed_flags, not_given_again, parse_flags, resume_command
 
 
 @dataclass
@@ -120,7 +120,6 @@ if __name__ == "__main__":
 import json
 import math
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -130,32 +129,21 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.open_expert import UNSAFE_NOTICE, open_expert
 from agent.oracle import LabelsWithdrawn
-from common.demonstrations import check_demonstrations, limit_labels, select_episodes
+from common.demonstrations import limit_labels, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
 from common.networks import PolicyNetwork, build_network, make_network, network_arguments
 from common.policies import NetworkPolicy
 from common.results import results_table
 from common.runtime.checkpoints import (
-    CheckpointError,
     check_fits,
-    check_not_behind,
-    check_not_of_another_run,
     load_checkpoint,
-    package_versions,
     restoring,
-    save_checkpoint,
-    saved_fields,
-    saved_run_name,
-    saved_threads,
 )
-from common.runtime.device import seed_everything, select_device, set_threads
 from common.runtime.flag_types import FlagError
-from common.runtime.logs import RunLog, finish_run, start_run
 from common.runtime.main import Stopped, StopRequest, exit_code, run_main
-from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.progress import ProgressReport, print_table
-from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
+from common.runtime.run import TrainingRun
 from common.runtime.seeding import derive
 from common.selection import is_better, play_candidate
 from dagger import queries
@@ -173,11 +161,8 @@ from dagger.starts import RolloutStarts, mix_starts, share_of
 from dagger.target import TARGET_EPISODES, expert_success_rate, reaches_target, target_complaint
 from dagger.training_set import TrainingSet
 from pokemon_env.errors import PokemonEnvError
-from pokemon_env.games import find_game
-from pokemon_env.rom import Rom
-from pokemon_env.vector_env import make_vector_env
-from tasks.episode_starts import find_starts
-from tasks.milestone_config import MilestoneConfigError, limits_of_game
+from pokemon_env.vector_env import ThreadVectorEnv
+from tasks.task import Task, find_task
 
 MOST_HANDOVERS = 64
 """Hand-overs that are made for the rollouts of a run; later ones begin there again, with other seeds."""
@@ -211,6 +196,12 @@ class Progress:
     threads: int = 0
     cutoffs: int = 0
     """States that the next rollout may go on from, of episodes that were cut off."""
+
+    def steps_in_all(self, args: Args) -> int:
+        """Training steps of the whole run, as far as it has come and is to go."""
+        done = self.first_step if self.phase == "train" else self.step
+        trained = self.iteration + (self.phase == "evaluate")
+        return done + max(args.n_iterations - trained, 0) * args.train_steps_per_iter
 
     @property
     def last_rollout(self) -> int:
@@ -249,6 +240,8 @@ def chooses(args: Args) -> bool:
 
 CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
 """Flags that say who labels, and are never taken from a checkpoint."""
+
+
 def what_changed(
     args: Args, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int], by_picture: bool
 ) -> list[str]:
@@ -341,343 +334,272 @@ def tell(args: Args, report: ProgressReport, event: str, iteration: int, text: s
 
 def main(args: Args) -> dict[str, Any]:
     """Train. Returns the run's name, how far it came, and the records of the best and last network."""
-    with ExitStack() as opened:  # closed again wherever it ends, an error before the first rollout included
-        return run(args, opened)
-
-
-def run(args: Args, opened: ExitStack) -> dict[str, Any]:
-    """`main`; what is to be closed goes into `opened`."""
     check_flags(args)
     if args.unsafe_policies:
         print(UNSAFE_NOTICE, flush=True)
-    device = select_device(args.cuda)
-    seed_everything(args.seed, args.torch_deterministic)
-    opened.enter_context(only_trainer(args.model_dir, args.exp_name))
-    checkpoint = None if args.resume_from is None else load_checkpoint(args.resume_from)
-    threads = set_threads(args.num_threads, saved_threads(checkpoint))
-    init = None if args.init_from is None or checkpoint is not None else load_checkpoint(args.init_from)
-    if checkpoint is not None:
-        check_fits(checkpoint, args.resume_from, algorithm="dagger")
-        if not {"training_state", "optimizer_state_dict", "progress"} <= checkpoint.keys():
-            raise CheckpointError(f"{args.resume_from}: has only weights; training goes on from a _last.pth")
-    known_name = None if checkpoint is None else saved_run_name(checkpoint, args.resume_from)
-    models = {name: Path(args.model_dir) / f"{args.exp_name}_{name}.pth" for name in ("best", "last", "final")}
-    data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
-    check_not_of_another_run(list(models.values()), known_name, args.overwrite)
-    if checkpoint is not None:  # the data set would be cut off there, too
-        step = checkpoint.get("global_step", 0)
-        check_not_behind([models["last"], models["final"]], args.resume_from, known_name, step, args.overwrite)
-    else:
-        check_not_of_another_data_set(data_file, models["last"], args.overwrite)
+    with TrainingRun(args, "dagger") as run:
+        return dagger(args, run)
 
-    # The game, the milestone, and who knows how to reach it
-    rom = Rom.read(args.rom_path)
-    game = find_game(rom)
-    files, steps_of, facts = [], {}, {}
-    before = {} if checkpoint is None else saved_fields(checkpoint, args.resume_from, "progress", Progress)
-    begun = before.get("rows", 0) > 0  # the demonstrations are in the data set
-    if args.expert_data_dir is not None and not begun:
+
+def dagger(args: Args, run: TrainingRun) -> dict[str, Any]:
+    """DAgger: roll out, label, aggregate, train, evaluate, save; and again."""
+    parts = set_up(args, run)
+    progress, labeller, data, oracle = parts.progress, parts.labeller, parts.data, parts.labeller.oracle
+    task, where = parts.task, f"{run.device}, {run.threads} thread(s)"
+    print(f"{run.name}: {task.milestone} on {task.place}; expert {oracle.identity}; {where}")
+    labels_before = labeller.state_dict()
+    try:
+        with ProgressReport("training", progress.steps_in_all(args), start=progress.step) as report:
+            if run.checkpoint is None:
+                save(args, run, parts)
+            if args.target_success_rate is not None and progress.expert_success_rate is None:
+                measure_expert(args, run, parts, report)
+            while progress.iteration < args.n_iterations and not progress.reached_target:
+                iteration = progress.iteration
+
+                if progress.phase == "roll out":
+                    labels_before = labeller.state_dict()
+                    if parts.demonstrations and iteration == 0 and not len(data):
+                        # Aggregate: demonstrations have their labels, and stand for the first rollout of a new network
+                        data.add_demonstrations(*parts.demonstrations)
+                        data.commit(DEMONSTRATION_ITERATION)
+                        parts.training.refresh()
+                    if iteration > 0 or args.init_from is not None or not len(data):
+                        # Roll out: the student acts, at first the expert. Label: the expert says what it would have done there
+                        roll_out_and_label(args, run, parts, labels_before, report)
+                        # Aggregate: all of it becomes visible at once
+                        data.commit(iteration)
+                    else:
+                        shown = f"{len(data):,} steps of {len(parts.demonstrations[0])} demonstrations"
+                        tell(args, report, "demonstrations", 0, shown)
+                    run.log_scalars("labels", labeller.counts.scalars(), progress.step)
+                    progress.phase, progress.first_step = "train", progress.step
+                    save(args, run, parts)
+                    parts.starts.forget(iteration - 1)  # not before: a rollout that is done again needs them
+
+                if progress.phase == "train":
+                    # Train on everything labelled so far
+                    train(args, run, parts, report)
+                    progress.phase = "evaluate"
+                    save(args, run, parts)
+
+                # Evaluate: the best so far is kept
+                record = evaluate(args, run, parts, report) if is_evaluated(args, iteration) else {}
+                if args.save_iterations:
+                    run.write_numbered(iteration, finished_network(args, run, parts, record))
+                progress.iteration, progress.phase = iteration + 1, "roll out"
+                save(args, run, parts)
+            if progress.reached_target:
+                report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
+    except Stopped:
+        data.discard()
+        if progress.phase == "roll out":  # the run that is resumed asks again, and counts it then
+            labeller.load_state_dict(labels_before)
+        save(args, run, parts)
+        go_on = resume_command("dagger_pokemon.py", run.files["last"], args)
+        print(f"stopped in iteration {progress.iteration}; to go on: {go_on}")
+        return parts.results(run) | {"signal": run.stop.signal}
+    except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
+        data.withdraw(oracle.identity, str(error))
+        raise LabelsWithdrawn(
+            f"{error}. Its labels in {data.path} are withdrawn, nothing is trained on them any more. Correct the policy, and go "
+            f"on: {resume_command('dagger_pokemon.py', run.files['last'], args)}"
+        ) from error
+    finally:
+        run.stop.restore()
+    run.write(run.files["final"], finished_network(args, run, parts, progress.last or {}))
+    rows = {"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])}
+    print_table(results_table({name: row for name, row in rows.items() if row[0]}))
+    print(f"data set: {data.path}; {labeller.counts}")
+    return parts.results(run) | {"signal": None}
+
+
+@dataclass
+class Parts:
+    """What a run works with."""
+
+    task: Task
+    network: PolicyNetwork
+    learner: Learner
+    labeller: Labeller
+    starts: RolloutStarts
+    handovers: tuple[Path, ...]
+    """States that episodes of rollouts begin at."""
+    demonstrations: tuple[list[Path], dict[Path, int]] | None
+    """Files that are to be added to a new data set, and how many steps of some; None without."""
+    envs: ThreadVectorEnv
+    evaluator: Evaluator
+    progress: Progress
+    data: DaggerData
+    training: TrainingSet
+    began: float
+    """The moment at which the run went to work, of the monotonic clock."""
+
+    @property
+    def by_picture(self) -> bool:
+        """Whether what the student sees decides the label: then it is asked about once in an episode."""
+        return pictures_tell_all(self.task.game, self.task.starts.settings.get("tier"), self.network)
+
+    def results(self, run: TrainingRun) -> dict[str, Any]:
+        """What `main` returns."""
+        progress = self.progress
+        about = {"run_name": run.name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
+        return about | {"labels": asdict(self.labeller.counts)}
+
+
+def set_up(args: Args, run: TrainingRun) -> Parts:
+    """Open all that the run works with: what may fail first, and what writes last."""
+    data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
+    if run.checkpoint is None:
+        check_not_of_another_data_set(data_file, run.files["last"], args.overwrite)
+    init = None if args.init_from is None or run.checkpoint is not None else load_checkpoint(args.init_from)
+
+    # What is learned
+    demonstrations, facts = None, {}
+    if args.expert_data_dir is not None and not run.saved("progress", Progress).get("rows"):  # else they are in the data set
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
         files, last_steps = limit_labels(files, args.max_labels)
-        steps_of = {} if last_steps is None else {files[-1]: last_steps}
-    milestone = args.milestone or facts.get("milestone") or (init or checkpoint or {}).get("milestone")
-    known = [entry.id for entry in game.milestones]
-    if not known:
-        raise FlagError(
-            f"{args.rom_path} ({game.name}) has no milestones, and so no expert that could label: clone recordings of it with "
-            "bc_pokemon.py, or add a module to pokemon_env/games/"
-        )
-    if milestone not in known:
-        problem = "which milestone?" if milestone is None else f"no milestone {milestone}."
-        raise FlagError(f"{args.rom_path} ({game.name}): {problem} Name one with --milestone; it has {', '.join(known)}")
-    buttons = list(game.buttons)
-    wanted = {"buttons": buttons, "game": game.id, "rom_sha256": rom.header.sha256, "milestone": milestone}
-    check_demonstrations(args.expert_data_dir or "", facts, wanted)
-    limits = {} if args.eval_max_steps else limits_of_game(args.milestone_config, game, "--eval-max-steps")
-    if not args.eval_max_steps and milestone not in limits:
-        raise MilestoneConfigError(f"{args.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
-    eval_max_steps = args.eval_max_steps or limits[milestone]
-    # Where nothing is said it goes on where the demonstrations, or the clone, were made.
-    before = checkpoint or (facts if facts.get("tier") else init or {})
-    tier = args.tier or before.get("tier")
-    worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
-    experts = {"policy_dir": args.policy_dir, "unsafe_policies": args.unsafe_policies}
-    starts = find_starts(args, game, milestone, tier, worlds, "train", **experts)
-    if args.handover_share and not starts.settings:
+        demonstrations = files, {} if last_steps is None else {files[-1]: last_steps}
+    task = find_task(
+        args,
+        learned={"milestone": facts.get("milestone") or (init or run.checkpoint or {}).get("milestone")},
+        before=run.checkpoint or (facts if facts.get("tier") else init or {}),
+        demonstrations=(args.expert_data_dir or "", facts), max_steps=args.eval_max_steps,
+        policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies,
+    )  # fmt: skip
+    if args.handover_share and not task.starts.settings:
         raise FlagError("--handover-share: recorded states are hand-overs all of them; leave it out, or --start-states")
-    eval_starts = find_starts(args, game, milestone, tier, worlds, "choose", **experts)
 
     # The student
-    settings = {"rom_path": args.rom_path, "target_milestone": milestone, "state_in_info": False}
+    envs = task.make_envs("train", min(args.num_envs, args.episodes_per_iter))
+    run.callback(envs.close)
+    eval_envs = task.make_envs("choose", min(args.num_envs, max(args.eval_episodes, args.best_eval_episodes)))
+    run.callback(eval_envs.close)
+    network = new_network(args, task, envs.single_observation_space.shape, init)
+    learner = Learner(network, run.device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
+
+    # The expert. Before anything is written: a policy that can't be loaded shall leave no files behind
+    oracle = run.enter(open_expert(args, task.milestone, task.game, with_optimal=args.label_set))
+    oracle.start()
+    cache = run.enter(AnswerCache(args.answer_cache, len(task.game.buttons))) if args.answer_cache else None
+    labeller = Labeller(oracle, cache, args.query_budget)
+
+    # Where episodes begin
+    starts = RolloutStarts(
+        Path(args.model_dir) / f"{args.exp_name}_starts", args.seed, args.episodes_per_iter, args.handover_share, args.cutoff_share
+    )
+    by_picture = pictures_tell_all(task.game, task.starts.settings.get("tier"), network)
+    progress = restore_progress(args, run, task, network, labeller, starts, by_picture)
+    # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
+    places: dict[str, Any] = {"rom_path": args.rom_path, "num_envs": args.num_envs}
+    n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
+    handovers = starts.make_handovers("train", task.game, task.milestone, task.starts.settings, n_handovers, **places)
+    n_handovers = share_of(args.best_eval_episodes, args.handover_share)
+    eval_handovers = starts.make_handovers("choose", task.game, task.milestone, task.eval_starts.settings, n_handovers, **places)
+    eval_files = task.eval_starts.files
+    if eval_handovers:
+        eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
+
+    # The data set and the logs; of a new run the data set last, which a failed start would leave in the way of the next
+    buttons = list(task.game.buttons)
+    if run.checkpoint is not None:
+        digest = run.checkpoint.get("data_digest")
+        data = open_data(data_file, args.resume_from, task.milestone, buttons, progress.rows, digest)
+        run.callback(data.close)
+        if oracle.identity in data.withdrawn:
+            raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
+    run.begin(progress.step, numbered="_iter")
+    if run.checkpoint is None:
+        if args.overwrite:
+            starts.clear(kept=(*handovers, *eval_handovers))
+        about = {key: task.identity[key] for key in ("game", "rom_sha256")}
+        data = create_data(data_file, args.exp_name, task.milestone, buttons, about, args.overwrite)
+        run.callback(data.close)
+    data.truncate(progress.rows)
+    heed_withdrawals(data, labeller, progress)
+    training = TrainingSet(
+        data, network.preprocess, frame_stack=args.frame_stack, sampling=args.sampling, button_balance=args.button_balance,
+        device=run.device, seed=args.seed,
+    )  # fmt: skip
+    if run.checkpoint is not None:
+        with restoring(args.resume_from):
+            training.load_state_dict(run.checkpoint["training_state"]["sampler"])
+            learner.load_state_dict(run.checkpoint | run.checkpoint["training_state"])
+        learner.check_finite(progress.step)
+    evaluator = Evaluator(
+        eval_envs, max_steps=task.max_steps, start_states=eval_files, device=run.device, frame_stack=args.frame_stack,
+        deterministic=not args.stochastic_eval, buttons=buttons, videos=run.videos if args.video else None,
+    )  # fmt: skip
+    return Parts(
+        task, network, learner, labeller, starts, handovers, demonstrations, envs, evaluator, progress, data, training,
+        time.monotonic(),
+    )  # fmt: skip
+
+
+def new_network(args: Args, task: Task, screen_shape: tuple[int, ...], init: dict[str, Any] | None) -> PolicyNetwork:
+    """Return the student's network: new, or with the weights of --init-from."""
     try:
-        envs = make_vector_env(min(args.num_envs, args.episodes_per_iter), **settings, **starts.settings)
-        opened.callback(envs.close)
-        n_eval = max(args.eval_episodes, args.best_eval_episodes)
-        eval_envs = make_vector_env(min(args.num_envs, n_eval), **settings, **eval_starts.settings)
-        opened.callback(eval_envs.close)
-        screen_shape = envs.single_observation_space.shape
-        network = make_network(args.network, len(buttons), args.hidden_dim, screen_shape, args.frame_stack)
-    except ValueError as error:  # worlds that the tier is not played in, screens that the network can't see
+        network = make_network(args.network, len(task.game.buttons), args.hidden_dim, screen_shape, args.frame_stack)
+    except ValueError as error:  # screens that the network can't see
         raise FlagError(str(error)) from error
     if args.query_by == "disagreement" and chooses(args):
         queries.dropouts_of(network)  # complains now, and not after the first rollout
     if init is not None:
-        check_fits(init, args.init_from, network=network_arguments(network), **wanted)
+        check_fits(init, args.init_from, network=network_arguments(network), **task.identity)
         network.load_state_dict(build_network(init, args.init_from).state_dict())
-    learner = Learner(network, device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
-    student = NetworkPolicy(network, device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
+    return network
 
-    by_picture = pictures_tell_all(game, starts.settings.get("tier"), network)
 
-    # Who labels. Before anything is written: a policy that can't be loaded shall leave no files behind
-    oracle = opened.enter_context(open_expert(args, milestone, game, with_optimal=args.label_set))
-    oracle.start()
-    cache = opened.enter_context(AnswerCache(args.answer_cache, len(buttons))) if args.answer_cache else None
-    labeller = Labeller(oracle, cache, args.query_budget)
+def restore_progress(
+    args: Args, run: TrainingRun, task: Task, network: PolicyNetwork, labeller: Labeller, starts: RolloutStarts, by_picture: bool
+) -> Progress:
+    """Return how far the run has come, and say what will not be as without the stop."""
+    if run.checkpoint is None:
+        return Progress(threads=run.threads)
+    check_fits(run.checkpoint, args.resume_from, network=network_arguments(network), **task.identity)
+    progress = Progress(**run.saved("progress", Progress))
+    experts = labeller.oracle.identity, run.checkpoint.get("expert")
+    missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
+    if experts[1] not in (None, experts[0]) and missing:
+        raise FlagError(
+            f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
+            "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
+        )
+    threads = run.threads, progress.threads
+    changes = what_changed(args, run.flags_before, experts, threads, by_picture and not args.ask_repeats)
+    if args.cutoff_share and (gone := progress.cutoffs - len(starts.kept(progress.last_rollout))) > 0:
+        changes.append(f"{gone} states of --cutoff-share are gone from {starts.folder}")
+    if changes:
+        print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+    progress.threads = run.threads
+    with restoring(args.resume_from):
+        labeller.load_state_dict(progress.labels)
+    return progress
 
-    # The run: new, or one to go on with
-    shares = {"handover_share": args.handover_share, "cutoff_share": args.cutoff_share}
-    starts_folder = Path(args.model_dir) / f"{args.exp_name}_starts"
-    rollout_starts = RolloutStarts(starts_folder, args.seed, args.episodes_per_iter, **shares)
-    progress = Progress(threads=threads)
-    if checkpoint is not None:
-        check_fits(checkpoint, args.resume_from, network=network_arguments(network), **wanted)
-        progress = Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
-        flags = saved_fields(checkpoint, args.resume_from, "args", Args)
-        experts = oracle.identity, checkpoint.get("expert")
-        missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
-        if experts[1] not in (None, oracle.identity) and missing:
-            raise FlagError(
-                f"{args.resume_from}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
-                "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
-            )
-        changes = what_changed(args, flags, experts, (threads, progress.threads), by_picture and not args.ask_repeats)
-        if args.cutoff_share and (gone := progress.cutoffs - len(rollout_starts.kept(progress.last_rollout))) > 0:
-            changes.append(f"{gone} states of --cutoff-share are gone from {rollout_starts.folder}")
-        if changes:
-            print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
-        progress.threads = threads
-        with restoring(args.resume_from):
-            labeller.load_state_dict(progress.labels)
-    # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
-    n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
-    places = {"rom_path": args.rom_path, "num_envs": args.num_envs}
-    handovers = rollout_starts.make_handovers("train", game, milestone, starts.settings, n_handovers, **places)
-    n_handovers = share_of(args.best_eval_episodes, args.handover_share)
-    eval_files = eval_starts.files
-    eval_handovers = rollout_starts.make_handovers("choose", game, milestone, eval_starts.settings, n_handovers, **places)
-    if eval_handovers:
-        eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
-    about = {key: wanted[key] for key in ("game", "rom_sha256")}
-    if checkpoint is not None:  # a run that is refused leaves its logs as they are
-        data = open_data(data_file, args.resume_from, milestone, buttons, progress.rows, checkpoint.get("data_digest"))
-        opened.callback(data.close)
-        if oracle.identity in data.withdrawn:
-            raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
-    # Its name, and the logs: the last that may fail before what a failed start would leave in the way of the next
-    name = run_folder(args.exp_name, args.seed) if known_name is None else resumed_run(known_name)
-    run_name = opened.enter_context(name)
-    writer = start_run(
-        run_name,
-        args,
-        track=args.track,
-        project=args.wandb_project_name,
-        entity=args.wandb_entity,
-        resumed_at=None if checkpoint is None else progress.step,
-    )
-    opened.callback(finish_run, writer, args.track)
-    if checkpoint is None:
-        if args.overwrite:
-            rollout_starts.clear(kept=(*handovers, *eval_handovers))
-        data = create_data(data_file, args.exp_name, milestone, buttons, about, args.overwrite)
-        opened.callback(data.close)
-    data.truncate(progress.rows)
-    heed_withdrawals(data, labeller, progress)
-    training = TrainingSet(
-        data,
-        network.preprocess,
-        frame_stack=args.frame_stack,
-        sampling=args.sampling,
-        button_balance=args.button_balance,
-        device=device,
-        seed=args.seed,
-    )
-    if checkpoint is not None:
-        with restoring(args.resume_from):
-            training.load_state_dict(checkpoint["training_state"]["sampler"])
-            learner.load_state_dict(checkpoint | checkpoint["training_state"])
-        learner.check_finite(progress.step)
-    evaluator = Evaluator(
-        eval_envs,
-        max_steps=eval_max_steps,
-        start_states=eval_files,
-        device=device,
-        frame_stack=args.frame_stack,
-        deterministic=not args.stochastic_eval,
-        buttons=buttons,
-        videos=RUNS / run_name / "videos" if args.video else None,
-    )
 
-    def save(path: Path, record: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint: with a record, that of a network to play with; without, one that training can go on from."""
-        learner.check_finite(progress.step, models["last"] if models["last"].is_file() else args.resume_from)
-        data.check_in_place()
-        state = learner.state_dict()
-        content = {
-            "algorithm": "dagger",
-            "model_state_dict": state.pop("model_state_dict"),
-            "network": network_arguments(network),
-            "frame_stack": args.frame_stack,
-            "deterministic": not args.stochastic_eval,
-            "args": plain_flags(args),
-            "run_name": run_name,
-            "global_step": progress.step,
-            "metrics": (progress.last or {}) if record is None else record,
-            **wanted,
-            **{key: starts.settings.get(key) for key in ("tier", "worlds")},
-            "max_steps": eval_max_steps,
-            "expert": oracle.identity,
-            "labels": asdict(labeller.counts),
-            "versions": package_versions(),
-        }
-        if record is None:
-            progress.rows, progress.labels = data.n_committed, labeller.state_dict()
-            progress.cutoffs = len(rollout_starts.kept(progress.last_rollout))
-            content["data_digest"] = data.digest(data.n_committed)
-            content["optimizer_state_dict"] = state.pop("optimizer_state_dict")
-            content |= {"training_state": state | {"sampler": training.state_dict()}, "progress": asdict(progress)}
-        save_checkpoint(path, content)
+def finished_network(args: Args, run: TrainingRun, parts: Parts, record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint of a network to play with holds. Raises DivergedError if it is not finite."""
+    task, step = parts.task, parts.progress.step
+    parts.learner.check_finite(step, run.last_good)
+    parts.data.check_in_place()
+    return {
+        "model_state_dict": parts.learner.state_dict()["model_state_dict"], "network": network_arguments(parts.network),
+        "frame_stack": args.frame_stack, "deterministic": not args.stochastic_eval, "global_step": step, "metrics": record,
+        **task.identity, **{key: task.starts.settings.get(key) for key in ("tier", "worlds")}, "max_steps": task.max_steps,
+        "expert": parts.labeller.oracle.identity, "labels": asdict(parts.labeller.counts),
+    }  # fmt: skip
 
-    numbered = NumberedCheckpoints(args.model_dir, f"{args.exp_name}_iter", run_name, args.keep_last)
-    where = f"tier {starts.settings['tier']}, worlds {starts.settings['worlds']}" if starts.settings else "recorded states"
-    print(f"{run_name}: {milestone} on {where}; expert {oracle.identity}; {device}, {threads} thread(s)")
-    stop = StopRequest()
-    began = time.monotonic()
-    trained = progress.iteration + (progress.phase == "evaluate")
-    total = progress.first_step if progress.phase == "train" else progress.step
-    total += max(args.n_iterations - trained, 0) * args.train_steps_per_iter
-    labels_before = labeller.state_dict()
-    try:
-        with ProgressReport("training", total, start=progress.step) as report:
-            if checkpoint is None:
-                save(models["last"])
-            if args.target_success_rate is not None and progress.expert_success_rate is None:
-                rate = expert_success_rate(eval_envs, oracle, cache, eval_files, eval_max_steps, args.eval_seed, stop)
-                progress.expert_success_rate = rate
-                report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
-                if complaint := target_complaint(args.target_success_rate, rate):
-                    report.print(complaint)
-            while progress.iteration < args.n_iterations and not progress.reached_target:
-                iteration = progress.iteration
-                if progress.phase == "roll out":
-                    labels_before = labeller.state_dict()
-                    shown = iteration == 0 and files and not len(data)
-                    if shown and args.init_from is None:
-                        # Aggregate: demonstrations are the first iteration's rollout, with its labels
-                        n_rows = data.add_demonstrations(files, steps_of)
-                        data.commit(DEMONSTRATION_ITERATION)
-                        tell(args, report, "demonstrations", 0, f"{n_rows:,} steps of {len(files)} demonstrations")
-                    else:
-                        if shown:
-                            data.add_demonstrations(files, steps_of)
-                            data.commit(DEMONSTRATION_ITERATION)
-                            training.refresh()
-                        # Roll out: the student plays, at first with the expert's hand
-                        beta = beta_of(args, iteration)
-                        episodes = rollout_starts.episodes(iteration, starts.files, handovers)
-                        rollout = roll_out(
-                            data, envs, student, labeller, episodes, args.max_episode_steps, beta=beta, iteration=iteration,
-                            recorder=film_of(args.rollout_videos, milestone, buttons, iteration),
-                            cutoffs=rollout_starts.cutoffs(iteration), should_stop=stop,
-                        )  # fmt: skip
-                        # Label: the expert says what it would have done there
-                        training.refresh()
-                        answered = labeller.counts.answered
-                        budget = budget_of(args, iteration, labels_before["labels"] - labels_before["withdrawn"])
-                        acted = labeller.counts.labels - labels_before["labels"]
-                        left = max(budget - acted, 0)
-                        asked = label(args, data, rollout.ids, network, training, labeller, stop, left, by_picture)
-                        labeller.check()
-                        if len(asked) and labeller.counts.answered == answered:
-                            tell(args, report, "no answers", iteration, f"the expert answered none of {len(asked):,} queries")
-                        training.refresh()
-                        if not len(training):  # not committed, so that it is done again with another expert
-                            raise no_labels(labeller)
-                        text = log_rollout(writer, data, rollout, network, training, beta, progress.step)
-                        if math.isfinite(budget):
-                            writer.add_scalar("labels/budget_of_iteration", budget, progress.step)
-                            text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
-                        # Aggregate: all of it becomes visible at once
-                        data.commit(iteration)
-                        tell(args, report, "rollout", iteration, text, success_rate=rollout.result.success_rate)
-                    for name, value in labeller.counts.scalars().items():
-                        writer.add_scalar(f"labels/{name}", value, progress.step)
-                    progress.phase, progress.first_step = "train", progress.step
-                    save(models["last"])
-                    rollout_starts.forget(iteration - 1)  # not before: a rollout that is done again needs them
 
-                # Train on all that was labelled so far
-                if progress.phase == "train":
-                    training.refresh()
-                    if not train(
-                        args, learner, training, progress, writer, report, began, stop, lambda: save(models["last"]), models["last"]
-                    ):  # fmt: skip
-                        raise Stopped
-                    progress.phase = "evaluate"
-                    save(models["last"])
-
-                # Evaluate
-                last, record = iteration + 1 >= args.n_iterations, None
-                if last or (args.eval_frequency and (iteration + 1) % args.eval_frequency == 0):
-                    record, texts = play_candidate(
-                        evaluator, network, progress.step, progress.best, writer, eval_episodes=args.eval_episodes,
-                        best_eval_episodes=args.best_eval_episodes, eval_seed=args.eval_seed, save_best=args.save_best,
-                        last=last, should_stop=stop,
-                    )  # fmt: skip
-                    record |= {"step": progress.step, "iteration": iteration, "labels": labeller.counts.labels}
-                    text = f"{'; '.join(texts)}; {labeller.counts}"
-                    tell(args, report, "evaluation", iteration, text, success_rate=record["success_rate"])
-                    if args.target_success_rate is not None:
-                        target = args.target_success_rate * (progress.expert_success_rate or 0.0)
-                        progress.reached_target = reaches_target(target, evaluator, network, record, args.eval_seed, stop)
-                    progress.last = record
-                    if args.save_best and is_better(record, progress.best):
-                        progress.best = record
-                        save(models["best"], record)
-
-                # Save
-                if args.save_iterations:
-                    save(numbered.path(iteration), record or {})
-                    numbered.written(numbered.path(iteration))
-                progress.iteration, progress.phase = iteration + 1, "roll out"
-                save(models["last"])
-            if progress.reached_target:
-                report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
-        finished = True
-    except Stopped:
-        data.discard()
-        if progress.phase == "roll out":  # whoever goes on asks again, and counts it then
-            labeller.load_state_dict(labels_before)
-        finished = False
-        save(models["last"])
-    except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
-        data.withdraw(oracle.identity, str(error))
-        raise LabelsWithdrawn(
-            f"{error}. Its labels in {data_file} are withdrawn, nothing is trained on them any more. Correct the policy, and go "
-            f"on: {resume_command('dagger_pokemon.py', models['last'], args)}"
-        ) from error
-    finally:
-        stop.restore()
-    results = {"run_name": run_name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
-    results["labels"] = asdict(labeller.counts)
-    if not finished:
-        print(f"stopped in iteration {progress.iteration}; to go on: {resume_command('dagger_pokemon.py', models['last'], args)}")
-        return results | {"signal": stop.signal}
-    save(models["final"], progress.last or {})
-    rows = {"best": (progress.best, models["best"]), "final": (progress.last, models["final"])}
-    print_table(results_table({name: row for name, row in rows.items() if row[0]}))
-    print(f"data set: {data_file}; {labeller.counts}")
-    return results | {"signal": None}
+def save(args: Args, run: TrainingRun, parts: Parts) -> None:
+    """Write the checkpoint that the run is resumed from. Raises DivergedError if the network is not finite."""
+    progress, data = parts.progress, parts.data
+    content = finished_network(args, run, parts, progress.last or {})
+    progress.rows, progress.labels = data.n_committed, parts.labeller.state_dict()
+    progress.cutoffs = len(parts.starts.kept(progress.last_rollout))
+    state = {key: value for key, value in parts.learner.state_dict().items() if key != "model_state_dict"}
+    content |= {"data_digest": data.digest(data.n_committed), "optimizer_state_dict": state.pop("optimizer_state_dict")}
+    content |= {"training_state": state | {"sampler": parts.training.state_dict()}, "progress": asdict(progress)}
+    run.write(run.files["last"], content)
 
 
 def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -> None:
@@ -689,29 +611,66 @@ def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -
         progress.best = None
 
 
-def train(
-    args: Args,
-    learner: Learner,
-    training: TrainingSet,
-    progress: Progress,
-    writer: RunLog,
-    report: ProgressReport,
-    began: float,
-    stop: StopRequest,
-    save: Any,
-    last: Path,
-) -> bool:
-    """The training steps of one iteration, or what is left of them; returns False if it was told to stop before their end.
+def measure_expert(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -> None:
+    """Measure the success that --target-success-rate is a share of."""
+    envs, labeller, evaluator = parts.evaluator.envs, parts.labeller, parts.evaluator
+    rate = expert_success_rate(
+        envs, labeller.oracle, labeller.cache, evaluator.start_states, evaluator.max_steps, args.eval_seed, run.stop
+    )
+    parts.progress.expert_success_rate = rate
+    report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
+    if complaint := target_complaint(args.target_success_rate, rate):
+        report.print(complaint)
 
-    Raises DivergedError, which names `last`, the checkpoint that `save` writes.
+
+def roll_out_and_label(
+    args: Args, run: TrainingRun, parts: Parts, labels_before: dict[str, Any], report: ProgressReport
+) -> None:
+    """Let the student play an iteration's episodes, at first with the expert's hand, and the expert label where it came to.
+
+    Nothing is committed. Raises FlagError if there is no label at all after it, Stopped, and LabelsWithdrawn.
     """
-    first, end = progress.first_step, progress.first_step + args.train_steps_per_iter
-    first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
+    data, labeller, training, network = parts.data, parts.labeller, parts.training, parts.network
+    iteration, step = parts.progress.iteration, parts.progress.step
+    # Roll out: the student acts; with probability beta the expert acts instead
+    beta = beta_of(args, iteration)
+    episodes = parts.starts.episodes(iteration, parts.task.starts.files, parts.handovers)
+    student = NetworkPolicy(network, run.device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
+    rollout = roll_out(
+        data, parts.envs, student, labeller, episodes, args.max_episode_steps, beta=beta, iteration=iteration,
+        recorder=film_of(args.rollout_videos, parts.task.milestone, data.buttons, iteration),
+        cutoffs=parts.starts.cutoffs(iteration), should_stop=run.stop,
+    )  # fmt: skip
+    # Label: the expert says what it would have done in the states that the student visited
+    training.refresh()
+    answered = labeller.counts.answered
+    budget = budget_of(args, iteration, labels_before["labels"] - labels_before["withdrawn"])
+    acted = labeller.counts.labels - labels_before["labels"]
+    asked = label(args, data, rollout.ids, network, training, labeller, run.stop, max(budget - acted, 0), parts.by_picture)
+    labeller.check()
+    if len(asked) and labeller.counts.answered == answered:
+        tell(args, report, "no answers", iteration, f"the expert answered none of {len(asked):,} queries")
+    training.refresh()
+    if not len(training):  # not committed, so that it is done again with another expert
+        raise no_labels(labeller)
+    text = log_rollout(run.log, data, rollout, network, training, beta, step)
+    if math.isfinite(budget):
+        run.log.add_scalar("labels/budget_of_iteration", budget, step)
+        text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
+    tell(args, report, "rollout", iteration, text, success_rate=rollout.result.success_rate)
+
+
+def train(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -> None:
+    """Do the training steps of one iteration, or what is left of them. Raises Stopped, and DivergedError."""
+    progress, learner, training = parts.progress, parts.learner, parts.training
+    training.refresh()
     if not len(training):
         raise FlagError(f"{args.expert_data_dir}: no step of the demonstrations has a label; record others, or leave them out")
+    first, end = progress.first_step, progress.first_step + args.train_steps_per_iter
+    first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
     while progress.step < end:
-        if stop():
-            return False
+        if run.stop():
+            raise Stopped
         share = (progress.step - first) / args.train_steps_per_iter
         rate = learner.set_learning_rate(share if args.lr_schedule == "cosine" else None)
         # ALGO LOGIC: imitate the expert on one batch
@@ -724,18 +683,41 @@ def train(
         n_summed += 1
         if progress.step % 100 == 0 or progress.step == end:
             means = {name: value.item() / n_summed for name, value in sums.items()}
-            learner.check_finite(progress.step, last)
-            for name, value in means.items():
-                writer.add_scalar(f"train/{name}", value, progress.step)
-            writer.add_scalar("train/learning_rate", rate, progress.step)
-            writer.add_scalar("train/rows", len(training), progress.step)
-            writer.add_scalar("train/seconds", time.monotonic() - began, progress.step)
+            learner.check_finite(progress.step, run.last_good)
+            scalars = {**means, "learning_rate": rate, "rows": len(training), "seconds": time.monotonic() - parts.began}
+            run.log_scalars("train", scalars, progress.step)
             report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
             sums, n_summed = {}, 0
         if time.monotonic() - last_saved >= args.last_interval and progress.step > first_step:
-            save()
+            save(args, run, parts)
             last_saved = time.monotonic()
-    return True
+
+
+def is_evaluated(args: Args, iteration: int) -> bool:
+    """Whether the network of an iteration is evaluated; the last one always is."""
+    return iteration + 1 >= args.n_iterations or (args.eval_frequency > 0 and (iteration + 1) % args.eval_frequency == 0)
+
+
+def evaluate(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -> dict[str, Any]:
+    """Play with the network, keep it if it is the best so far, and return the record. Raises Stopped."""
+    progress, labeller, network = parts.progress, parts.labeller, parts.network
+    iteration = progress.iteration
+    record, texts = play_candidate(
+        parts.evaluator, network, progress.step, progress.best, run.log, eval_episodes=args.eval_episodes,
+        best_eval_episodes=args.best_eval_episodes, eval_seed=args.eval_seed, save_best=args.save_best,
+        last=iteration + 1 >= args.n_iterations, should_stop=run.stop,
+    )  # fmt: skip
+    record |= {"step": progress.step, "iteration": iteration, "labels": labeller.counts.labels}
+    text = f"{'; '.join(texts)}; {labeller.counts}"
+    tell(args, report, "evaluation", iteration, text, success_rate=record["success_rate"])
+    if args.target_success_rate is not None:
+        target = args.target_success_rate * (progress.expert_success_rate or 0.0)
+        progress.reached_target = reaches_target(target, parts.evaluator, network, record, args.eval_seed, run.stop)
+    progress.last = record
+    if args.save_best and is_better(record, progress.best):
+        progress.best = record
+        run.write(run.files["best"], finished_network(args, run, parts, record))
+    return record
 
 
 if __name__ == "__main__":

@@ -181,3 +181,8 @@ class TrainingRun:
         path = self.numbered.path(number)
         self.write(path, content)
         self.numbered.written(path)
+
+    def log_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """Log values under their names within a group, such as `train/`."""
+        for name, value in values.items():
+            self.log.add_scalar(f"{group}/{name}", value, step)

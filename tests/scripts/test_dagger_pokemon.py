@@ -39,6 +39,7 @@ from pipeline.progress import PipelineProgress
 from pokemon_env.errors import PokemonEnvError, StateFileError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
+from pokemon_env.vector_env import make_vector_env
 from tasks.milestone_config import MilestoneConfigError
 from tasks.recorded_starts import StartStateError
 
@@ -291,7 +292,7 @@ def test_a_start_that_failed_is_not_in_the_way_of_the_next(learn, monkeypatch):
     assert done.returncode == 1 and done.stderr.startswith("dagger_pokemon.py: --track: W&B refuses: No API key"), done.stderr
     assert done.stderr.count("\n") == 1 and not Path("models").exists() and not os.listdir("runs")
     with monkeypatch.context() as patch:  # as far as the data set, but not to the first checkpoint
-        patch.setattr(dagger_pokemon, "save_checkpoint", lambda *_: (_ for _ in ()).throw(CheckpointError("a full disk")))
+        patch.setattr("common.runtime.run.save_checkpoint", lambda *_: (_ for _ in ()).throw(CheckpointError("a full disk")))
         with pytest.raises(CheckpointError, match="a full disk"):
             learn()
     assert os.listdir("models") == ["dagger_pokemon_data.sqlite"]
@@ -489,8 +490,8 @@ def test_sets_of_right_buttons_are_learned_from(learn, monkeypatch):
 
 def test_no_environment_or_expert_is_left_open(learn, monkeypatch):
     """However it ends: the pipeline calls this again and again."""
-    made, make = [], dagger_pokemon.make_vector_env
-    monkeypatch.setattr(dagger_pokemon, "make_vector_env", lambda *args, **more: made.append(make(*args, **more)) or made[-1])
+    made, make = [], make_vector_env
+    monkeypatch.setattr("tasks.task.make_vector_env", lambda *args, **more: made.append(make(*args, **more)) or made[-1])
     experts, open_expert = [], dagger_pokemon.open_expert
     noted = lambda *args, **more: experts.append(open_expert(*args, **more)) or experts[-1]  # noqa: E731
     monkeypatch.setattr(dagger_pokemon, "open_expert", noted)
@@ -528,7 +529,7 @@ PHASES = {
     "after the commit": ("DaggerData", "commit", 2),
     "training": ("Learner", "update", 17),
     "evaluation": ("Evaluator", "play", 3),
-    "after the best was saved": ("dagger_pokemon", "save_checkpoint", 4),
+    "after the best was saved": ("run", "save_checkpoint", 4),
     "after an iteration was saved": ("save_checkpoint", "_iter1.pth", 1),
     "in the last iteration": ("Learner", "update", 28),
 }
@@ -542,6 +543,7 @@ import json, os, signal, sys
 sys.path.insert(0, {root!r})
 import dagger_pokemon
 from agent.answer_cache import AnswerCache
+from common.runtime import run
 from dagger.data import DaggerData
 from common.evaluation import Evaluator
 from common.learner import Learner
@@ -564,7 +566,7 @@ for number, (owner, name, count) in enumerate(json.load(sys.stdin)):
     if not child:
         os.environ["PYTHONHASHSEED"] = "0"
         if owner == "save_checkpoint":
-            dies_after(dagger_pokemon, owner, count, only=name)
+            dies_after(run, owner, count, only=name)
         else:
             dies_after(globals()[owner], name, count)
         try:
