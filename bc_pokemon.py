@@ -94,7 +94,7 @@ import numpy as np
 import torch
 
 from common.buffers import ReplayBuffer
-from common.cloning_data import load_buffer, network_for, say_what_is_held_out, some, split_as_before
+from common.cloning_data import load_buffer, network_for, say_what_is_held_out, say_which_tier, some, split_as_before
 from common.demonstrations import (
     DemonstrationError,
     copies_held_out,
@@ -203,6 +203,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     # The expert's steps
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
     milestone, buttons, tier = facts["milestone"], facts.get("buttons"), args.tier or facts["tier"]
+    say_which_tier(facts["tiers"], tier)
     # The worlds of demonstrations on T2 are those to learn from: who names another tier does not mean to be evaluated there.
     worlds = None if facts["tier"] == "T2" else facts.get("worlds")
     if buttons is None:

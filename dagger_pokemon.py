@@ -130,6 +130,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.open_expert import UNSAFE_NOTICE, open_expert
 from agent.oracle import LabelsWithdrawn
+from common.cloning_data import say_which_tier
 from common.demonstrations import check_demonstrations, limit_labels, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
@@ -290,7 +291,7 @@ def check_flags(args: Args) -> None:
 
 def no_labels(labeller: Labeller) -> FlagError:
     return FlagError(
-        f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does his file "
+        f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does its file "
         "in --policy-dir suit the milestone?), or --query-budget and --query-rate allow none"
     )
 
@@ -400,6 +401,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
     # Where nothing is said it goes on where the demonstrations, or the clone, were made.
     before = checkpoint or (facts if facts.get("tier") else init or {})
     tier = args.tier or before.get("tier")
+    say_which_tier(facts.get("tiers", {}), tier)
     worlds = args.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
     experts = {"policy_dir": args.policy_dir, "unsafe_policies": args.unsafe_policies}
     starts = find_starts(args, game, milestone, tier, worlds, "train", **experts)

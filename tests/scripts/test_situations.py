@@ -19,6 +19,7 @@ import collect_expert_data
 import dagger_pokemon
 import play
 from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError
 from benchmarks import realisability
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
@@ -31,7 +32,7 @@ from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
-from tools import describe_data, train_router
+from tools import describe_data, export_minari, train_router
 
 ROOT = Path(__file__).resolve().parents[2]
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -436,6 +437,80 @@ def test_demonstrations_of_another_tool(here):
     np.savez("expert_data/episode_0004.npz", **arrays)
     with pytest.raises(DemonstrationError, match=r"episode_0004.npz: lacks rewards"):
         clone(overwrite=True)
+
+
+def test_demonstrations_of_two_tiers_in_one_folder(here, capsys):
+    """The lines of docs/scripts/collect.md one after the other: all evaluations were on T1, without a word."""
+    record("expert_data", 3, tier="T1", worlds="0")
+    record("expert_data", 4, seed=1, tier="T2", worlds="train")
+    clone(overwrite=True)
+    assert "of several tiers, 3 of T1 and 4 of T2: played on T1; choose with --tier\n" in capsys.readouterr().out
+    clone(overwrite=True, tier="T2")
+    assert "several tiers" not in capsys.readouterr().out
+
+
+def test_demonstrations_that_are_one_folder_below(here):
+    """Recorded as on one page, and learned from as on another: "record some" was the advice."""
+    record("expert_data/rival_house")
+    with pytest.raises(DemonstrationError, match=r"expert_data: holds no .*, or name a folder in it that does: expert_data/riv"):
+        clone()
+    learn(exp_name="x")
+    with pytest.raises(DaggerDataError, match=r"models: .* name the data set in it, such as models/x_data.sqlite"):
+        describe_data.describe("models")
+
+
+def test_a_milestone_in_lower_case(here):
+    """The advice was to record some of a milestone that there is not."""
+    record("expert_data")
+    with pytest.raises(DemonstrationError, match=r"no demonstrations of light, only of LIGHT; write LIGHT$"):
+        clone(milestone="light")
+
+
+def test_dagger_from_a_clone_with_the_network_left_out(here):
+    """One was told to leave as they were the flags that one had not given, and of the networks all but their kinds."""
+    record("expert_data", milestone="GAME_RUNNING", game="tallgrass")
+    clone()
+    flags = r"give --network tiles-small --hidden-dim 16 --frame-stack 1, as when"
+    with pytest.raises(CheckpointError, match=r"has network \{'kind': 'tiles'\}, here it is \{'kind': 'impala'\}: .*" + flags):
+        learn(network="impala", hidden_dim=256, init_from="models/bc_pokemon_final.pth")
+    with pytest.raises(CheckpointError, match=r"has network \{'hidden_dim': 16\}, here it is \{'hidden_dim': 8\}: .*" + flags):
+        learn(hidden_dim=8, init_from="models/bc_pokemon_final.pth")
+
+
+def test_an_export_whose_name_has_no_version(here):
+    """`--dataset-id demos`: a TypeError of Minari's."""
+    pytest.importorskip("minari")
+    record("expert_data")
+    with pytest.raises(export_minari.ExportError, match=r"--dataset-id demos: has no version; give demos-v0$"):
+        export_minari.export(export_minari.Args("expert_data", "demos", output_dir="exported"))
+
+
+# One's own policies
+
+
+def collect(**flags):
+    args = dict(milestone="GAME_RUNNING", n_episodes=1, num_envs=1, rom_path=DAGGER["rom_path"])
+    args |= dict(milestone_config=DAGGER["milestone_config"])
+    return collect_expert_data.main(collect_expert_data.Args(**(args | flags)))
+
+
+def test_a_folder_of_policies_that_is_mistyped(here):
+    """Demonstrations and labels were of the game's own policy, without a word."""
+    for work in (collect, learn):
+        with pytest.raises(PolicyError, match=r"^mypols: no such folder of policies; is --policy-dir right\?"):
+            work(policy_dir="mypols")
+
+
+def test_a_policy_that_is_misnamed(here, capsys):
+    """In lower case, say: the same."""
+    (here / "mine").mkdir()
+    collect(policy_dir="mine", expert_data_dir="before")
+    assert "own policy" not in capsys.readouterr().out  # an empty folder raises no hopes
+    (here / "mine" / "game_running.py").write_text("def run(state): return 'start'")
+    collect(policy_dir="mine")
+    assert "the game's own policy plays where mine has none: it has no GAME_RUNNING.py\n" in capsys.readouterr().out
+    learn(policy_dir="mine")
+    assert "labels by the game's own policy: mine has no GAME_RUNNING.py\n" in capsys.readouterr().out
 
 
 # Output that is cut off, and surroundings that are odd
