@@ -131,7 +131,7 @@ from common.runtime.plain_names import is_plain_name
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
-from common.selection import is_better, play_candidate
+from common.selection import is_better, play_candidate, say_what_judged_the_best
 from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -301,6 +301,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         if not best_file.is_file():
             print(f"{best_file} is gone: the best network is looked for again from here")
             progress.best = None
+        say_what_judged_the_best(progress.best, best_file, args, flags, checkpoint)
     new = run_name is None
     name = run_folder(args.exp_name, args.seed) if new else resumed_run(run_name)
     run_name = opened.enter_context(name)

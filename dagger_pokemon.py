@@ -158,7 +158,7 @@ from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import derive
-from common.selection import is_better, play_candidate
+from common.selection import is_better, play_candidate, say_what_judged_the_best
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, Status
 from dagger.rollout import (
@@ -458,6 +458,9 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
             changes.append(f"{gone} states of --cutoff-share are gone from {rollout_starts.folder}")
         if changes:
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+        say_what_judged_the_best(progress.best, models["best"], args, flags, checkpoint)
+        if begun and args.expert_data_dir not in (None, flags.get("expert_data_dir")):
+            print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")
         progress.threads = threads
         with restoring(args.resume_from):
             labeller.load_state_dict(progress.labels)

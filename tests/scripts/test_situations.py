@@ -27,6 +27,7 @@ from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpo
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
 from common.runtime.run_names import RunError, only_trainer
+from common.selection import is_better
 from common.video import write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
@@ -365,6 +366,39 @@ def test_flags_that_leave_nothing_to_do(here, capsys):
     labels = learn(exp_name="x", n_iterations=3, query_budget=1, resume_from="models/x_last.pth")["labels"]["labels"]
     assert load_checkpoint("models/x_iter1.pth")["labels"]["labels"] == labels
     assert "--query-budget was 9 and is 1" in capsys.readouterr().out
+
+
+# A mind that is changed before the run goes on
+
+
+def test_demonstrations_that_come_too_late(here, capsys):
+    """`--resume-from x_last.pth --expert-data-dir more`: they were passed over without a word."""
+    record("some", milestone="GAME_RUNNING", game="tallgrass")
+    learn(exp_name="x", expert_data_dir="some")
+    learn(exp_name="x", expert_data_dir="some", n_iterations=2, resume_from="models/x_last.pth")
+    assert "not read" not in capsys.readouterr().out
+    learn(exp_name="x", expert_data_dir="more", n_iterations=3, resume_from="models/x_last.pth")
+    assert "more: not read, a run takes demonstrations in when it begins" in capsys.readouterr().out
+
+
+def test_the_best_after_another_number_of_episodes():
+    """After `--best-eval-episodes` was raised, 2 of 4 was better than 1 of 1."""
+    counts = ((1, 1), (2, 4), (0, 1))
+    few, many, fewer = ({"thorough": True, "successes": n, "episodes": of, "mean_return": n / of} for n, of in counts)
+    assert is_better(few, many) and not is_better(many, few) and is_better(many, fewer)
+
+
+@pytest.mark.parametrize("changed", [dict(tier="T1"), dict(eval_max_steps=3)], ids=["tier", "limit"])
+def test_the_best_after_other_evaluations(here, capsys, changed):
+    """A network of an easier tier, or a longer limit, stayed the best to the end, without a word."""
+    learn(exp_name="x")
+    capsys.readouterr()
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth", **changed)
+    flag = next(iter(changed)).replace("_", "-")
+    assert f"models/x_best.pth was chosen by other evaluations (before --{flag}): it stays until" in capsys.readouterr().out
+    said = dict(tier="T0", eval_max_steps=4) | changed  # what it is already
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth", **said)
+    assert "other evaluations" not in capsys.readouterr().out
 
 
 # Demonstrations that were put together by hand
