@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import PIL.Image
 import pytest
@@ -545,6 +547,19 @@ def test_a_policy_that_is_misnamed(here, capsys):
     assert "the game's own policy plays where mine has none: it has no GAME_RUNNING.py\n" in capsys.readouterr().out
     learn(policy_dir="mine")
     assert "labels by the game's own policy: mine has no GAME_RUNNING.py\n" in capsys.readouterr().out
+
+
+def test_gymnasiums_own_vector_environments():
+    """CleanRL's idiom: where only one of two had a menu, Gymnasium could not batch the state. docs/environment.md says how."""
+    make = partial(PokemonEnv, start_milestone="RIVAL_HOUSE", max_episode_steps=6, state_in_info=False)
+    envs = gymnasium.vector.SyncVectorEnv([make, make])
+    try:
+        envs.reset(seed=1)
+        for _ in range(14):  # beyond an episode's end
+            infos = envs.step(np.array([1, 2]))[-1]  # B, and START, which opens the menu
+    finally:
+        envs.close()
+    assert infos["milestones"]["RIVAL_HOUSE"]["completed"].tolist() == [False, False]
 
 
 # Output that is cut off, and surroundings that are odd
