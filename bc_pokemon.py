@@ -90,6 +90,7 @@ from common.cloning_data import (
     CloningData,
     load_cloning_data,
     say_what_is_held_out,
+    say_which_tier,
     some,
 )
 from common.demonstrations import (
@@ -117,7 +118,7 @@ from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run import TrainingRun
 from common.runtime.run_names import RUNS
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
-from common.selection import is_better, play_candidate
+from common.selection import is_better, play_candidate, say_what_judged_the_best
 from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -187,6 +188,7 @@ def main(args: Args) -> dict[str, Any]:
 def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
     """Behavioural cloning: evaluate, save, imitate the expert on one batch, and again."""
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
+    say_which_tier(facts["tiers"], args.tier or facts["tier"])
     game = check_game(args, files, facts)
     before = None if run.checkpoint is None else run.saved("progress", Progress)
     data = load_cloning_data(args, args, files, facts, seed=args.seed, device=run.device, before=before)
@@ -318,6 +320,7 @@ def restore(args: Args, run: TrainingRun, data: CloningData, cloning: Behavioura
     if progress.best is not None and not best_file.is_file():
         print(f"{best_file} is gone: the best network is looked for again from here")
         progress.best = None
+    say_what_judged_the_best(progress.best, best_file, args, run.flags_before, run.checkpoint)
     return progress, best_file
 
 

@@ -106,9 +106,10 @@ from rich.table import Table
 
 from agent.demonstrate import play_episode
 from agent.human_player import Ending, HandRecording, saved_steps
-from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, is_games_own, open_policy, where_it_runs
+from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, has_own_policies, is_games_own, open_policy, where_it_runs
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
+from common.cloning_data import some
 from common.demonstrations import (
     NO_LABEL,
     Episode,
@@ -571,11 +572,16 @@ def main(args: Args) -> int:
     whole_game = args.human and not (args.milestone or args.milestones)
     ids = [None] if whole_game else choose_milestones(args, known, env.game.name)
     if not args.human:  # before anything is made: is there an expert for each?
+        without = []
         for milestone in ids:
             expert = open_policy((args.policy_dir, milestone), env, args.unsafe_policies)
             expert.close()
             if not is_games_own(expert.path, env.game):
                 console.print(f"{milestone}: {where_it_runs(expert.path, args.unsafe_policies)}", markup=False)
+            else:
+                without.append(expert.path.name)
+        if without and has_own_policies(args.policy_dir, env.game):
+            console.print(f"the game's own policy plays where {args.policy_dir} has none: it has no {some(without)}", markup=False)
     with only_recorder(args):
         interrupted = record(args, recorder, tallies, ids, console)
     print_tallies(tallies, args.expert_data_dir, console)

@@ -129,6 +129,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import MOST_AT_ONCE, Labeller
 from agent.open_expert import UNSAFE_NOTICE, open_expert
 from agent.oracle import LabelsWithdrawn
+from common.cloning_data import say_which_tier
 from common.demonstrations import limit_labels, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
@@ -145,7 +146,7 @@ from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run import TrainingRun
 from common.runtime.seeding import derive
-from common.selection import is_better, play_candidate
+from common.selection import is_better, play_candidate, say_what_judged_the_best
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, Status
 from dagger.rollout import (
@@ -283,7 +284,7 @@ def check_flags(args: Args) -> None:
 
 def no_labels(labeller: Labeller) -> FlagError:
     return FlagError(
-        f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does his file "
+        f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does its file "
         "in --policy-dir suit the milestone?), or --query-budget and --query-rate allow none"
     )
 
@@ -460,11 +461,12 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
         files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
         files, last_steps = limit_labels(files, args.max_labels)
         demonstrations = files, {} if last_steps is None else {files[-1]: last_steps}
+    before = run.checkpoint or (facts if facts.get("tier") else init or {})
+    say_which_tier(facts.get("tiers", {}), args.tier or before.get("tier"))
     task = find_task(
         args,
         learned={"milestone": facts.get("milestone") or (init or run.checkpoint or {}).get("milestone")},
-        before=run.checkpoint or (facts if facts.get("tier") else init or {}),
-        demonstrations=(args.expert_data_dir or "", facts), max_steps=args.eval_max_steps,
+        before=before, demonstrations=(args.expert_data_dir or "", facts), max_steps=args.eval_max_steps,
         policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies,
     )  # fmt: skip
     if args.handover_share and not task.starts.settings:
@@ -571,6 +573,9 @@ def restore_progress(
         changes.append(f"{gone} states of --cutoff-share are gone from {starts.folder}")
     if changes:
         print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+    say_what_judged_the_best(progress.best, run.files["best"], args, run.flags_before, run.checkpoint)
+    if progress.rows > 0 and args.expert_data_dir not in (None, run.flags_before.get("expert_data_dir")):
+        print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")
     progress.threads = run.threads
     with restoring(args.resume_from):
         labeller.load_state_dict(progress.labels)

@@ -56,6 +56,13 @@ def where_it_runs(policy: Path, unsafe: bool) -> str:
     return f"{policy}, in {'this process, unguarded' if unsafe else 'a sandbox'}"
 
 
+def has_own_policies(folder: str | os.PathLike, game: Game) -> bool:
+    """Return whether a --policy-dir holds policies of the user's, who wonders where it is the game's own that is used: a file may
+    be misnamed."""
+    own = game.policy_dir is None or Path(folder).resolve() != game.policy_dir.resolve()
+    return own and any(Path(folder).glob("*.py"))
+
+
 class SandboxedExpert:
     """`PolicyExpert`'s counterpart in a sandbox, for one environment; to be closed.
 
@@ -154,5 +161,7 @@ def open_expert(flags: ExpertFlags, milestone: str, game: Game, with_optimal: bo
     path = policy_path((flags.policy_dir, milestone), game)
     if not is_games_own(path, game):
         print(f"labels by {where_it_runs(path, flags.unsafe_policies)}", flush=True)
+    elif has_own_policies(flags.policy_dir, game):
+        print(f"labels by the game's own policy: {flags.policy_dir} has no {path.name}", flush=True)
     limits = {} if flags.unsafe_policies else {"call_seconds": min(flags.expert_timeout, MOST_POLICY_SECONDS)}
     return open_policy_oracle(path, game, unsafe=flags.unsafe_policies, with_optimal=with_optimal, **limits)

@@ -105,7 +105,8 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
 
     Args:
         milestone: for example "CLOCK_SET".
-        policy_dir: folder with the user's own policies, `DEFAULT_POLICY_DIR` if None. It need not exist.
+        policy_dir: folder with the user's own policies, `DEFAULT_POLICY_DIR` if None. Only that one need not exist: a folder that
+            somebody named was mistyped.
         shipped_dir: folder with the game's policies, None if the game brings none.
 
     Raises PolicyError that names the places where it looked, and one for something of that name that is no file: it is never
@@ -123,6 +124,8 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
         except FileNotFoundError:
             if folder.is_symlink() and not folder.exists():
                 raise PolicyError(f"{folder}: is a link to nothing; correct it, or name another --policy-dir") from None
+            if folder != DEFAULT_POLICY_DIR and not folder.exists():
+                raise PolicyError(f"{folder}: no such folder of policies; is --policy-dir right?") from None
             continue
         except NotADirectoryError:
             raise PolicyError(f"{folder}: is no folder; name the folder of the policies with --policy-dir") from None

@@ -25,6 +25,7 @@ import math
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,11 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
     files = sorted(folder.glob("episode_*.npz"), key=lambda path: (_number(path), path.name))
     if not files:
         under_way = sorted(path.name for path in folder.glob("under_way.*.jsonl"))
-        hint = f" ({under_way[0]} is a recording that is under way: the command that began it goes on)" if under_way else ""
+        if under_way:
+            hint = f" ({under_way[0]} is a recording that is under way: the command that began it goes on)"
+        else:
+            below = sorted({str(path.parent) for path in folder.glob("*/episode_*.npz")})
+            hint = f", or name a folder in it that does: {', '.join(below[:3])}{', ...' if below[3:] else ''}" if below else ""
         raise DemonstrationError(f"{folder}: holds no episode_*.npz; record some with collect_expert_data.py{hint}")
     return files
 
@@ -310,7 +315,7 @@ def select_episodes(
 
     Returns:
         The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several), `milestones`
-        (of each file) and, where the files tell, `game`, `rom_sha256` and `buttons`.
+        (of each file), `tiers` (tier -> number of files) and, where the files tell, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -319,15 +324,15 @@ def select_episodes(
         present = sorted({metadata.get("milestone") or "the whole game" for _, metadata in entries})
         entries = [(path, metadata) for path, metadata in entries if metadata.get("milestone") == milestone]
         if not entries:
-            raise DemonstrationError(
-                f"{expert_data_dir}: no demonstrations of {milestone}, only of {', '.join(present)}; record some with "
-                f"collect_expert_data.py --milestone {milestone}"
-            )
+            meant = [name for name in present if name.lower() == milestone.lower()]
+            hint = f"write {meant[0]}" if meant else f"record some with collect_expert_data.py --milestone {milestone}"
+            raise DemonstrationError(f"{expert_data_dir}: no demonstrations of {milestone}, only of {', '.join(present)}; {hint}")
     entries = entries[:max_episodes]
     facts = common_metadata(entries, ("game", "rom_sha256", "buttons"))
     for key in ("milestone", "tier", "worlds"):
         found = {metadata.get(key) for _, metadata in entries}
         facts[key] = found.pop() if len(found) == 1 else None
+    facts["tiers"] = Counter(metadata["tier"] for _, metadata in entries if metadata.get("tier") is not None)
     facts["milestones"] = [metadata.get("milestone") for _, metadata in entries]
     return [path for path, _ in entries], facts
 

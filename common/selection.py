@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 CANDIDATE_SEEDS = CANDIDATES.first - EVALUATION.first
 """From --eval-seed to the first seed of the episodes that candidates for the best play."""
+
+JUDGING_FLAGS = ("tier", "worlds", "start_states", "max_steps", "eval_max_steps", "stochastic_eval")
+"""What decides how hard evaluations are."""
 
 
 def play_candidate(
@@ -50,13 +54,36 @@ def play_candidate(
     return {**result.record(), "thorough": closely}, texts
 
 
+def say_what_judged_the_best(
+    best: dict[str, Any] | None, file: str | os.PathLike, args: Any, before: Mapping[str, Any], checkpoint: Mapping[str, Any]
+) -> None:
+    """Print that a resumed run's best network was played elsewhere, or for longer, than those that now come after it.
+
+    Args:
+        best: its record, None if there is none.
+        args, before: the flags as they are now, and as they were.
+        checkpoint: the run's; it knows what flags that were not given came to.
+    """
+    before = {**before, "tier": checkpoint.get("tier")}
+    before["max_steps"] = before["eval_max_steps"] = checkpoint.get("max_steps")
+    now = {name: getattr(args, name, None) for name in JUDGING_FLAGS}
+    changed = [name for name, value in now.items() if value is not None and value != before.get(name, value)]
+    if best is not None and "successes" in best and changed:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        print(f"{file} was chosen by other evaluations (before {flags}): it stays until a network does better in the new ones")
+
+
 def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes)."""
+    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes).
+
+    Success is compared as a rate: a run may go on with another number of episodes.
+    """
     if not record["thorough"] and ("successes" in record or "val_loss" not in record):
         return False
 
     def score(entry: dict[str, Any]) -> tuple[float, ...]:
         tie = entry.get("val_loss", entry.get("mean_length", 0.0))
-        return entry.get("successes", 0), entry.get("mean_return", 0.0), -tie
+        rate = entry.get("successes", 0) / max(entry.get("episodes", 1), 1)
+        return rate, entry.get("mean_return", 0.0), -tie
 
     return best is None or score(record) > score(best)

@@ -38,7 +38,7 @@ from common.demonstrations import NO_LABEL, episode_files, load_episode
 from common.picture_codec import picture_key
 from common.runtime.main import run_main
 from common.runtime.progress import print_table
-from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, Source, Status
+from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
 
 SHOWN_REASONS = 3
 """Reasons of abstentions that are told, the most frequent ones: each may be another."""
@@ -55,6 +55,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
+        if (data_sets := sorted(path.glob("*.sqlite"))) and not any(path.glob("episode_*.npz")):
+            raise DaggerDataError(f"{path}: is a folder without demonstrations; name the data set in it, such as {data_sets[0]}")
         facts, columns, names = _read_demonstrations(path)
     else:
         with DaggerData(path, "read") as data:

@@ -124,7 +124,13 @@ def export(args: Args) -> MinariDataset:
     if args.output_dir is not None:
         os.environ["MINARI_DATASETS_PATH"] = str(Path(args.output_dir).absolute())
     import minari
+    from minari.dataset.minari_dataset import parse_dataset_id
     from minari.storage import get_dataset_path
+
+    try:
+        parse_dataset_id(args.dataset_id)
+    except TypeError as error:  # Minari's, for a name without a version
+        raise ExportError(f"--dataset-id {args.dataset_id}: has no version; give {args.dataset_id}-v0") from error
 
     folder = get_dataset_path(args.dataset_id)
     with exclusive_lock(folder.with_name(f".{folder.name}.lock")):  # who fails deletes the folder, which must not be another's

@@ -249,7 +249,7 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         "game": "it was trained on another game; give that game's ROM with --rom-path",
         "rom_sha256": "it was trained on another build of the ROM; use that one, or train again",
         "milestone": "it was trained for another milestone; choose that one, or another checkpoint",
-        "network": "its weights don't fit; leave --network, --hidden-dim and --frame-stack as they were",
+        "network": f"its weights don't fit; {_network_flags(checkpoint)}",
     }
     for key, value in wanted.items():
         has = checkpoint.get(key)
@@ -260,8 +260,18 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         if not _same(has, value):
             if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
                 names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)
+                names = ["kind"] if "kind" in names else names  # the rest means something else in each kind
                 has, value = ({name: one.get(name) for name in names} for one in (has, value))
             raise CheckpointError(f"{path}: has {key} {shown(has)}, here it is {shown(value)}: {hints[key]}")
+
+
+def _network_flags(checkpoint: Mapping[str, Any]) -> str:
+    """What to give that the network becomes the checkpoint's: who named none of these flags can't leave them as they were."""
+    args = checkpoint.get("args")
+    names = ("network", "hidden_dim", "frame_stack")
+    if not isinstance(args, Mapping) or not all(type(args.get(name)) in (str, int) for name in names):
+        return "leave --network, --hidden-dim and --frame-stack as they were"
+    return "give " + " ".join(f"--{name.replace('_', '-')} {shown(args[name])}" for name in names) + ", as when it was trained"
 
 
 def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str | None, overwrite: bool) -> None:

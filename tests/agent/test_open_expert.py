@@ -67,7 +67,7 @@ def test_the_games_own_runs_in_this_process_and_any_other_in_a_sandbox(env, tmp_
     shipped = GAME.policy_dir / "CLOCK_SET.py"
     (tmp_path / "link").symlink_to(GAME.policy_dir)
     monkeypatch.chdir(GAME.policy_dir.parent)
-    for policy in (shipped, (tmp_path / "none", "CLOCK_SET"), ("policies", "CLOCK_SET"), (tmp_path / "link", "CLOCK_SET")):
+    for policy in (shipped, (tmp_path, "CLOCK_SET"), ("policies", "CLOCK_SET"), (tmp_path / "link", "CLOCK_SET")):
         expert = open_policy(policy, env)
         assert type(expert) is PolicyExpert and expert.path == shipped
         expert.close()

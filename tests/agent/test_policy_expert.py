@@ -142,7 +142,8 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path):
 
 def test_ones_own_policy_comes_before_the_games(tmp_path):
     assert PolicyExpert((tmp_path, "CLOCK_SET"), GAME).path == GAME.policy_dir / "CLOCK_SET.py"
-    assert PolicyExpert((tmp_path / "not there", "CLOCK_SET"), GAME).path == GAME.policy_dir / "CLOCK_SET.py"
+    with pytest.raises(PolicyError, match="not there: no such folder of policies"):
+        PolicyExpert((tmp_path / "not there", "CLOCK_SET"), GAME)
     own = tmp_path / "CLOCK_SET.py"
     own.write_text(returning("'b'"))
     assert PolicyExpert((tmp_path, "CLOCK_SET"), GAME).path == own

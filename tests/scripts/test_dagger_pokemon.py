@@ -250,7 +250,7 @@ def test_what_cannot_be_resumed(learn, tmp_path):
     last = "models/dagger_pokemon_last.pth"
     with pytest.raises(CheckpointError, match=f"{last}: has milestone PLAYER_NAME_SET, here it is CLOCK_SET"):
         learn(last, milestone="CLOCK_SET")
-    with pytest.raises(CheckpointError, match="has network .*leave --network, --hidden-dim"):
+    with pytest.raises(CheckpointError, match="has network .*give --network tiles --hidden-dim 16"):
         learn(last, hidden_dim=8)
     with pytest.raises(DaggerDataError, match=f"other_data.sqlite: the data set of {last} is not there; copy it"):
         learn(last, exp_name="other")

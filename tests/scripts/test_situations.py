@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import PIL.Image
 import pytest
@@ -19,6 +21,7 @@ import collect_expert_data
 import dagger_pokemon
 import play
 from agent.answer_cache import AnswerCache, AnswerCacheError
+from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError
 from benchmarks import realisability
 from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
@@ -26,12 +29,13 @@ from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpo
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
 from common.runtime.run_names import RunError, only_trainer
+from common.selection import is_better
 from common.video import write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
-from tools import describe_data, train_router
+from tools import describe_data, export_minari, train_router
 
 ROOT = Path(__file__).resolve().parents[2]
 BUTTONS = ["A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT"]
@@ -366,6 +370,39 @@ def test_flags_that_leave_nothing_to_do(here, capsys):
     assert "--query-budget was 9 and is 1" in capsys.readouterr().out
 
 
+# A mind that is changed before the run goes on
+
+
+def test_demonstrations_that_come_too_late(here, capsys):
+    """`--resume-from x_last.pth --expert-data-dir more`: they were passed over without a word."""
+    record("some", milestone="GAME_RUNNING", game="tallgrass")
+    learn(exp_name="x", expert_data_dir="some")
+    learn(exp_name="x", expert_data_dir="some", n_iterations=2, resume_from="models/x_last.pth")
+    assert "not read" not in capsys.readouterr().out
+    learn(exp_name="x", expert_data_dir="more", n_iterations=3, resume_from="models/x_last.pth")
+    assert "more: not read, a run takes demonstrations in when it begins" in capsys.readouterr().out
+
+
+def test_the_best_after_another_number_of_episodes():
+    """After `--best-eval-episodes` was raised, 2 of 4 was better than 1 of 1."""
+    counts = ((1, 1), (2, 4), (0, 1))
+    few, many, fewer = ({"thorough": True, "successes": n, "episodes": of, "mean_return": n / of} for n, of in counts)
+    assert is_better(few, many) and not is_better(many, few) and is_better(many, fewer)
+
+
+@pytest.mark.parametrize("changed", [dict(tier="T1"), dict(eval_max_steps=3)], ids=["tier", "limit"])
+def test_the_best_after_other_evaluations(here, capsys, changed):
+    """A network of an easier tier, or a longer limit, stayed the best to the end, without a word."""
+    learn(exp_name="x")
+    capsys.readouterr()
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth", **changed)
+    flag = next(iter(changed)).replace("_", "-")
+    assert f"models/x_best.pth was chosen by other evaluations (before --{flag}): it stays until" in capsys.readouterr().out
+    said = dict(tier="T0", eval_max_steps=4) | changed  # what it is already
+    learn(exp_name="x", n_iterations=2, resume_from="models/x_last.pth", **said)
+    assert "other evaluations" not in capsys.readouterr().out
+
+
 # Demonstrations that were put together by hand
 
 
@@ -436,6 +473,93 @@ def test_demonstrations_of_another_tool(here):
     np.savez("expert_data/episode_0004.npz", **arrays)
     with pytest.raises(DemonstrationError, match=r"episode_0004.npz: lacks rewards"):
         clone(overwrite=True)
+
+
+def test_demonstrations_of_two_tiers_in_one_folder(here, capsys):
+    """The lines of docs/scripts/collect.md one after the other: all evaluations were on T1, without a word."""
+    record("expert_data", 3, tier="T1", worlds="0")
+    record("expert_data", 4, seed=1, tier="T2", worlds="train")
+    clone(overwrite=True)
+    assert "of several tiers, 3 of T1 and 4 of T2: played on T1; choose with --tier\n" in capsys.readouterr().out
+    clone(overwrite=True, tier="T2")
+    assert "several tiers" not in capsys.readouterr().out
+
+
+def test_demonstrations_that_are_one_folder_below(here):
+    """Recorded as on one page, and learned from as on another: "record some" was the advice."""
+    record("expert_data/rival_house")
+    with pytest.raises(DemonstrationError, match=r"expert_data: holds no .*, or name a folder in it that does: expert_data/riv"):
+        clone()
+    learn(exp_name="x")
+    with pytest.raises(DaggerDataError, match=r"models: .* name the data set in it, such as models/x_data.sqlite"):
+        describe_data.describe("models")
+
+
+def test_a_milestone_in_lower_case(here):
+    """The advice was to record some of a milestone that there is not."""
+    record("expert_data")
+    with pytest.raises(DemonstrationError, match=r"no demonstrations of light, only of LIGHT; write LIGHT$"):
+        clone(milestone="light")
+
+
+def test_dagger_from_a_clone_with_the_network_left_out(here):
+    """One was told to leave as they were the flags that one had not given, and of the networks all but their kinds."""
+    record("expert_data", milestone="GAME_RUNNING", game="tallgrass")
+    clone()
+    flags = r"give --network tiles-small --hidden-dim 16 --frame-stack 1, as when"
+    with pytest.raises(CheckpointError, match=r"has network \{'kind': 'tiles'\}, here it is \{'kind': 'impala'\}: .*" + flags):
+        learn(network="impala", hidden_dim=256, init_from="models/bc_pokemon_final.pth")
+    with pytest.raises(CheckpointError, match=r"has network \{'hidden_dim': 16\}, here it is \{'hidden_dim': 8\}: .*" + flags):
+        learn(hidden_dim=8, init_from="models/bc_pokemon_final.pth")
+
+
+def test_an_export_whose_name_has_no_version(here):
+    """`--dataset-id demos`: a TypeError of Minari's."""
+    pytest.importorskip("minari")
+    record("expert_data")
+    with pytest.raises(export_minari.ExportError, match=r"--dataset-id demos: has no version; give demos-v0$"):
+        export_minari.export(export_minari.Args("expert_data", "demos", output_dir="exported"))
+
+
+# One's own policies
+
+
+def collect(**flags):
+    args = dict(milestone="GAME_RUNNING", n_episodes=1, num_envs=1, rom_path=DAGGER["rom_path"])
+    args |= dict(milestone_config=DAGGER["milestone_config"])
+    return collect_expert_data.main(collect_expert_data.Args(**(args | flags)))
+
+
+def test_a_folder_of_policies_that_is_mistyped(here):
+    """Demonstrations and labels were of the game's own policy, without a word."""
+    for work in (collect, learn):
+        with pytest.raises(PolicyError, match=r"^mypols: no such folder of policies; is --policy-dir right\?"):
+            work(policy_dir="mypols")
+
+
+def test_a_policy_that_is_misnamed(here, capsys):
+    """In lower case, say: the same."""
+    (here / "mine").mkdir()
+    collect(policy_dir="mine", expert_data_dir="before")
+    assert "own policy" not in capsys.readouterr().out  # an empty folder raises no hopes
+    (here / "mine" / "game_running.py").write_text("def run(state): return 'start'")
+    collect(policy_dir="mine")
+    assert "the game's own policy plays where mine has none: it has no GAME_RUNNING.py\n" in capsys.readouterr().out
+    learn(policy_dir="mine")
+    assert "labels by the game's own policy: mine has no GAME_RUNNING.py\n" in capsys.readouterr().out
+
+
+def test_gymnasiums_own_vector_environments():
+    """CleanRL's idiom: where only one of two had a menu, Gymnasium could not batch the state. docs/environment.md says how."""
+    make = partial(PokemonEnv, start_milestone="RIVAL_HOUSE", max_episode_steps=6, state_in_info=False)
+    envs = gymnasium.vector.SyncVectorEnv([make, make])
+    try:
+        envs.reset(seed=1)
+        for _ in range(14):  # beyond an episode's end
+            infos = envs.step(np.array([1, 2]))[-1]  # B, and START, which opens the menu
+    finally:
+        envs.close()
+    assert infos["milestones"]["RIVAL_HOUSE"]["completed"].tolist() == [False, False]
 
 
 # Output that is cut off, and surroundings that are odd
