@@ -131,7 +131,7 @@ from common.runtime.plain_names import is_plain_name
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
-from common.selection import is_better, play_candidate
+from common.selection import check_records, is_better, play_candidate
 from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -281,6 +281,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         if flags.get("exp_name") == args.exp_name:
             run_name = saved_run_name(checkpoint, args.resume_from)
         now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
+        with restoring(args.resume_from):
+            check_records(progress.best, progress.last)
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads

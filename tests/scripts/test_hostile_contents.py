@@ -6,6 +6,7 @@ The rounds before are in `tests/test_hostile_files.py` and `tests/test_hostile_p
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import os
@@ -31,11 +32,13 @@ from agent.oracle import Answer, Situation
 from agent.policy_expert import InProcessOracle, add_optimal
 from agent.sandbox.oracle import PolicyOracle
 from common.demonstrations import DemonstrationError, Episode, load_metadata, save_episode
+from common.learner import Learner
 from common.networks import TileCNN
 from common.policies import NetworkPolicy
-from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, restoring, rng_state, save_checkpoint, set_rng_state
 from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, print_table
+from common.selection import check_records
 from pipeline.folder import SETTINGS, PipelineError, pipeline_to_continue
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, PipelineRecordsError, Record
@@ -412,3 +415,99 @@ def test_students_of_a_pipeline_that_are_not_its_own(tmp_path, change):
     with pytest.raises(CheckpointError, match="(best|final).pth: ") as caught:
         pipeline.check_student(work, entry, best, final)
     one_line(str(caught.value))
+
+
+# What training goes on from
+
+
+class Two(torch.nn.Module):
+    """Two weights, of which one is large."""
+
+    def __init__(self):
+        super().__init__()
+        self.large, self.small = torch.nn.Linear(300, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.small(self.large(pictures.flatten(1).float() / 255))
+
+
+def trained(learner: Learner) -> list[torch.Tensor]:
+    learner.update(torch.full((2, 3, 10, 10), 200, dtype=torch.uint8), torch.tensor([1, 2]))
+    return [weight.detach().clone() for weight in learner.network.parameters()]
+
+
+def new_learner() -> Learner:
+    return Learner(Two(), torch.device("cpu"), learning_rate=0.01, weight_decay=0.1, bf16=False)
+
+
+def of_each(name, change):
+    return lambda state: [one.update({name: change(one[name])}) for one in state["state"].values()]
+
+
+def of_group(**changes):
+    return lambda state: state["param_groups"][0].update(changes)
+
+
+NO_MOMENTS = {
+    "shorter than the weight": of_each("exp_avg", lambda t: torch.zeros(1)),  # the fused kernel wrote behind it: a crash, or worse
+    "shorter squares": of_each("exp_avg_sq", lambda t: torch.zeros(2)),
+    "another shape": of_each("exp_avg", lambda t: t.reshape(-1)),
+    "complex": of_each("exp_avg", lambda t: t.to(torch.complex64)),
+    "nan": of_each("exp_avg", lambda t: t * math.nan),
+    "squares below 0": of_each("exp_avg_sq", lambda t: t - 1),
+    "before the first step": of_each("step", lambda t: t - 10),
+    "several steps": of_each("step", lambda t: torch.ones(5)),
+    "a step in words": of_each("step", lambda t: "x"),
+    "without squares": lambda state: [one.pop("exp_avg_sq") for one in state["state"].values()],
+    "of one weight fewer": lambda state: state["state"].pop(3),
+    "of one weight more": lambda state: state["state"].update({99: {"step": torch.tensor(1.0)}}),
+    "no table": lambda state: state.update(state=[1]),
+}
+
+
+@pytest.mark.parametrize("name", NO_MOMENTS)
+def test_what_adam_remembers_is_of_these_weights(name):
+    learner = new_learner()
+    trained(learner)
+    state = learner.state_dict()
+    NO_MOMENTS[name](state["optimizer_state_dict"])
+    with pytest.raises(CheckpointError, match="x.pth: training can't go on") as caught, restoring("x.pth"):
+        new_learner().load_state_dict(state)
+    one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("change", [
+    of_group(maximize=True), of_group(betas="xx"), of_group(betas=(1.0, 1.0)), of_group(eps=1e30), of_group(amsgrad=True),
+    of_group(params=[0] * 4), of_group(lr=math.nan), lambda state: state.pop("param_groups"),
+    of_each("exp_avg", lambda t: torch.empty_strided(t.shape, (1, *t.shape[:-1])).copy_(t)),
+], ids=str)  # fmt: skip
+def test_how_it_trains_is_not_said_by_a_checkpoint(change):
+    """One with `maximize` climbed, and lost all that it had learned, without a word."""
+    learner, other = new_learner(), new_learner()
+    trained(learner)
+    state = copy.deepcopy(learner.state_dict())
+    change(state["optimizer_state_dict"])
+    other.load_state_dict(state)
+    assert all(map(torch.equal, trained(learner), trained(other)))
+
+
+@pytest.mark.parametrize("place", [625, 1 << 30, -1])
+def test_a_generator_is_not_behind_its_numbers(place):
+    """numpy read memory that isn't its own, or crashed."""
+    state = rng_state()
+    state["numpy"]["state"]["pos"] = place
+    with pytest.raises(CheckpointError, match="numpy's generator is at"), restoring("x.pth"):
+        set_rng_state(state)
+
+
+@pytest.mark.parametrize("record", [
+    {"success_rate": 1.0}, {"step": "x"}, {"step": -1}, {"step": 1, "success_rate": 2.0}, {"step": 1, "mean_return": math.nan},
+    {"step": 1, "successes": 30, "episodes": 20}, {"step": 1, "successes": "30"}, {"step": 1, "val_loss": -math.inf},
+    {"step": 1, "val_loss": None}, {"step": 1, "text": ["x"]},
+])  # fmt: skip
+def test_the_best_so_far_is_one_that_can_be(record):
+    """A traceback at the first comparison, or one that no network could ever better."""
+    real = {"step": 1, "thorough": True, "successes": 0, "episodes": 2, "success_rate": 0.0, "mean_success_length": math.nan}
+    check_records(None, {"step": 1}, real)
+    with pytest.raises(ValueError, match="a network's record"):
+        check_records(real, record)
