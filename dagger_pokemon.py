@@ -471,7 +471,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
     about = {key: wanted[key] for key in ("game", "rom_sha256")}
     if checkpoint is not None:  # a run that is refused leaves its logs as they are
-        data = open_data(data_file, args.resume_from, milestone, buttons, progress.rows, checkpoint.get("data_digest"))
+        digest = checkpoint.get("data_digest")
+        data = open_data(data_file, args.resume_from, milestone, buttons, progress.rows, digest, args.overwrite)
         opened.callback(data.close)
         if oracle.identity in data.withdrawn:
             raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")

@@ -39,6 +39,9 @@ from common.runtime.checkpoints import CheckpointError, load_checkpoint, restori
 from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, print_table
 from common.selection import check_records
+from dagger.data import DaggerData, DaggerDataError, Row
+from dagger.run_data import open_data
+from dagger.starts import RolloutStarts
 from pipeline.folder import SETTINGS, PipelineError, pipeline_to_continue
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, PipelineRecordsError, Record
@@ -50,6 +53,7 @@ from tasks.episode_starts import choose_starts
 from tasks.milestone_config import load_milestone_config
 from tasks.recorded_starts import StartStateError, ensure_start_states
 from tests.sandboxed import distinct_situations
+from tools.describe_data import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e\ud800[/x]\n"  # a title for the terminal, a cleared screen, letters turned round
@@ -511,3 +515,66 @@ def test_the_best_so_far_is_one_that_can_be(record):
     check_records(None, {"step": 1}, real)
     with pytest.raises(ValueError, match="a network's record"):
         check_records(real, record)
+
+
+@pytest.mark.parametrize("change", [
+    {"abstained": 0}, {"abstained": {1: 2}}, {"abstained": {ESCAPE: 2}}, {"abstained": {"x": "y"}}, {"seconds": math.nan},
+    {"labels": -(10**9)}, {"withdrawn": 10**30}, {"asked": None}, {"others": 1},
+])  # fmt: skip
+def test_counts_of_labels_that_can_t_be(change):
+    """A traceback in the middle of a rollout; a budget with a billion labels below nothing is none."""
+    labeller = Labeller(None, None, budget=10)
+    state = labeller.state_dict()
+    labeller.load_state_dict(state | {"abstained": {"timeout": 1}})
+    with pytest.raises(CheckpointError, match="x.pth: training can't go on"), restoring("x.pth"):
+        labeller.load_state_dict(state | change)
+
+
+@pytest.mark.parametrize("name", ["actions", "executed_actions"])
+def test_a_button_of_a_number_that_nothing_has(tmp_path, name):
+    """Of a file that does not name its buttons: `tools.describe_data` made a table of ten million, or asked for 7 GiB."""
+    screens = np.zeros((3, 16, 16, 3), np.uint8)
+    buttons = {name: np.array([0, 10_000_000])}
+    path = tmp_path / "episode_0001.npz"
+    np.savez_compressed(path, **{"actions": np.array([0, 1]), **buttons}, observations=screens, rewards=[0, 0], dones=[0, 0])
+    with pytest.raises(DemonstrationError, match=f"{name} has button 10000000, but nothing has 1000 buttons"):
+        describe(tmp_path)
+
+
+# A run's folder
+
+
+@pytest.mark.parametrize("link", ["x_starts", "x_starts/cutoffs_iter0", "x_starts/handovers_train"])
+def test_a_run_s_folder_has_nothing_deleted_elsewhere(tmp_path, link):
+    """`--overwrite` deleted each folder in the one that a link named x_starts led to, whatever it was."""
+    kept = tmp_path / "important" / "photos"
+    kept.mkdir(parents=True)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "important", target_is_directory=True)
+    with pytest.raises(StartStateError, match=f"{link}: is a link, and nothing is deleted behind one; remove it"):
+        RolloutStarts(tmp_path / "x_starts", 1, 4, cutoff_share=0.5)
+    assert kept.is_dir()
+
+
+def test_only_what_runs_made_is_deleted_of_their_starts(tmp_path):
+    for name in ("photos", "cutoffs_iter3", "handovers_train", "handovers_choose"):
+        (tmp_path / "x_starts" / name).mkdir(parents=True)
+    (tmp_path / "x_starts" / "notes.txt").touch()
+    RolloutStarts(tmp_path / "x_starts", 1, 4).clear(kept=[tmp_path / "x_starts/handovers_train/000.state"])
+    assert {path.name for path in (tmp_path / "x_starts").iterdir()} == {"photos", "notes.txt", "handovers_train"}
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_checkpoint_that_knows_of_little_has_no_data_set_cut_off(tmp_path, known):
+    """A stranger's, with a link to one of yours as its data set, and without a digest as older ones are: all rows were gone."""
+    with DaggerData(tmp_path / "x.sqlite", "create", milestone="M", buttons=["A", "B"]) as data:
+        for number in range(3):
+            picture = np.full((16, 16, 3), number, np.uint8)
+            data.append([Row(picture, action=0, iteration=number, episode=number, step=0)])
+            data.commit(number)
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "x.sqlite")
+    with pytest.raises(DaggerDataError, match=f"has {3 - known} iterations that x_last.pth does not know of, and {3 - known} rows"):
+        open_data(tmp_path / "link.sqlite", "x_last.pth", "M", ["A", "B"], known, None)
+    for rows, overwrite in ((2, False), (known, True)):  # a run that was killed before its checkpoint; who says so
+        with open_data(tmp_path / "link.sqlite", "x_last.pth", "M", ["A", "B"], rows, None, overwrite) as data:
+            assert len(data) == 3
