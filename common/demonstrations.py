@@ -167,6 +167,7 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
         arrays["executed_actions"] = np.asarray(episode.executed_actions, dtype=np.int64)
 
     temporary = folder / f".recording.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
     try:
         with named_errors(folder / f"episode_{next_episode_number(folder):04d}.npz"), open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)
