@@ -594,6 +594,26 @@ def test_a_pipeline_s_folder_has_nothing_deleted_elsewhere(tmp_path, link):
     assert sorted(path.name for path in precious.rglob("*")) == ["M", "M.json", "a.txt", "a.txt"]
 
 
+@pytest.mark.parametrize("table", ["rows", "frames", "names"])
+def test_pages_that_are_said_to_be_free(tmp_path, table):
+    """The next commit was written over committed rows, and only the next start found the file damaged."""
+    path = tmp_path / "x.sqlite"
+    with DaggerData(path, "create", milestone="M", buttons=["A", "B"]) as data:
+        data.append([Row(picture(0), action=0, iteration=0, episode=0, step=0, label=Label(1, expert="e"))])
+        data.commit(0)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+    content = bytearray(path.read_bytes())
+    trunk = len(content) // 4096 + 1
+    content += struct.pack(">3I", 0, 1, page).ljust(4096, b"\0")  # a list of one free page, which is not
+    content[28:40] = struct.pack(">3I", trunk, trunk, 2)
+    path.write_bytes(content)
+    with pytest.raises(DaggerDataError, match=r"x.sqlite: is damaged \(2nd reference to page \d+\); delete it") as caught:
+        DaggerData(path, "open")
+    one_line(caught.value)
+
+
 # Names that are known beforehand
 
 
