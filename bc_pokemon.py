@@ -131,7 +131,7 @@ from common.runtime.plain_names import is_plain_name
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
-from common.selection import check_records, is_better, play_candidate
+from common.selection import check_counts, check_records, is_better, play_candidate
 from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -283,6 +283,7 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         now, progress = progress, Progress(**saved_fields(checkpoint, args.resume_from, "progress", Progress))
         with restoring(args.resume_from):
             check_records(progress.best, progress.last)
+            check_counts(step=progress.step, evaluated_at=progress.evaluated_at, n_summed=progress.n_summed)
         if changes := what_changed(args, flags, progress, now):
             print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
         progress.demonstrations, progress.threads = now.demonstrations, now.threads

@@ -157,7 +157,7 @@ from common.runtime.numbered_checkpoints import NumberedCheckpoints
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run_names import RUNS, only_trainer, resumed_run, run_folder
 from common.runtime.seeding import derive
-from common.selection import check_records, is_better, play_candidate
+from common.selection import check_counts, check_records, is_better, play_candidate
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, Status
 from dagger.rollout import (
@@ -459,6 +459,8 @@ def run(args: Args, opened: ExitStack) -> dict[str, Any]:
         progress.threads = threads
         with restoring(args.resume_from):
             check_records(progress.best, progress.last)
+            check_counts(iteration=progress.iteration, step=progress.step, first_step=progress.first_step, rows=progress.rows)
+            check_counts(steps_of_this_iteration=progress.step - progress.first_step)
             labeller.load_state_dict(progress.labels)
     # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
     n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)

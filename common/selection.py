@@ -70,6 +70,13 @@ def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
     return best is None or score(record) > score(best)
 
 
+def check_counts(**counts: int) -> None:
+    """Raise ValueError for a number of steps, rows, ... that is none: from a checkpoint, to be counted on and logged."""
+    for name, value in counts.items():
+        if not 0 <= value < 1 << 53:
+            raise ValueError(f"{name} is {shown(value)}")
+
+
 def check_records(*records: dict[str, Any] | None) -> None:
     """Raise ValueError for a record of a network that can be none: from a checkpoint, to be compared with others and shown."""
     for record in records:

@@ -14,6 +14,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from rich.table import Table
 
 import auto_dagger_pipeline as pipeline
 import bc_pokemon
+import dagger_pokemon
 from agent import labelling
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.chain import ChainedStudents, MemoryRouter, PixelRouter
@@ -578,3 +580,29 @@ def test_a_checkpoint_that_knows_of_little_has_no_data_set_cut_off(tmp_path, kno
     for rows, overwrite in ((2, False), (known, True)):  # a run that was killed before its checkpoint; who says so
         with open_data(tmp_path / "link.sqlite", "x_last.pth", "M", ["A", "B"], rows, None, overwrite) as data:
             assert len(data) == 3
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """Flags of a run of one rollout and one step, and the content of its last checkpoint."""
+    folder = tmp_path_factory.mktemp("begun")
+    args = dagger_pokemon.Args(
+        milestone="PLAYER_NAME_SET", network="tiles-small", model_dir=str(folder), answer_cache=None, eval_episodes=1, num_envs=1,
+        best_eval_episodes=1, episodes_per_iter=1, max_episode_steps=2, train_steps_per_iter=1, n_iterations=1, num_threads=1,
+        rom_path=str(ROOT / "tallgrass/tallgrass.gb"), eval_max_steps=2,
+    )  # fmt: skip
+    with contextlib.chdir(folder):
+        dagger_pokemon.main(args)
+        yield args, load_checkpoint("dagger_pokemon_last.pth")
+
+
+@pytest.mark.parametrize("change", [
+    {"iteration": -5}, {"step": 1 << 70}, {"first_step": 10**12, "phase": "train"}, {"first_step": -1}, {"rows": -1},
+])  # fmt: skip
+def test_progress_that_no_run_can_have_made(begun, monkeypatch, change):
+    """Tracebacks of a random generator and of the logs; training to a step a trillion ahead."""
+    args, content = begun
+    monkeypatch.chdir(args.model_dir)
+    save_checkpoint("dagger_pokemon_last.pth", content | {"progress": content["progress"] | change})
+    with pytest.raises(CheckpointError, match="training can't go on from what it holds"):
+        dagger_pokemon.main(replace(args, resume_from="dagger_pokemon_last.pth", n_iterations=2))
