@@ -150,7 +150,7 @@ from common.networks import check_plays
 from common.policies import load_policy
 from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_run_name, shown
 from common.runtime.device import select_device
-from common.runtime.files import clear_temporaries, save_json
+from common.runtime.files import clear_temporaries, open_no_link, save_json
 from common.runtime.logs import finish_run, start_run
 from common.runtime.main import Stopped, StopRequest, run_main
 from common.runtime.progress import print_table
@@ -441,7 +441,7 @@ def run_name_of(checkpoint: Path) -> str | None:
 def log_of(path: Path) -> IO[str]:
     """The milestone's log, to write on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a", encoding="utf-8", errors="backslashreplace")
+    return open_no_link(path, "a")
 
 
 def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:

@@ -146,7 +146,7 @@ from common.runtime.main import Stopped, StopRequest, exit_code, run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run import TrainingRun
 from common.runtime.seeding import derive
-from common.selection import is_better, play_candidate, say_what_judged_the_best
+from common.selection import check_counts, check_records, is_better, play_candidate, say_what_judged_the_best
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, Status
 from dagger.rollout import (
@@ -506,7 +506,7 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
     buttons = list(task.game.buttons)
     if run.checkpoint is not None:
         digest = run.checkpoint.get("data_digest")
-        data = open_data(data_file, args.resume_from, task.milestone, buttons, progress.rows, digest)
+        data = open_data(data_file, args.resume_from, task.milestone, buttons, progress.rows, digest, args.overwrite)
         run.callback(data.close)
         if oracle.identity in data.withdrawn:
             raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
@@ -578,6 +578,9 @@ def restore_progress(
         print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")
     progress.threads = run.threads
     with restoring(args.resume_from):
+        check_records(progress.best, progress.last)
+        check_counts(iteration=progress.iteration, step=progress.step, first_step=progress.first_step, rows=progress.rows)
+        check_counts(steps_of_this_iteration=progress.step - progress.first_step)
         labeller.load_state_dict(progress.labels)
     return progress
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
 from agent.oracle import ANSWER_KINDS, Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
 from common.picture_codec import picture_key
+from common.runtime.plain_text import LONGEST_TEXT
 
 CHECKED_FIRST, CHECKED_LATER = 64, 32
 """Of the cache's answers so many first ones are asked for again in each run, and then one in so many."""
@@ -50,6 +52,10 @@ class LabelCounts:
         if self.abstained:
             text += "; abstained: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.abstained.items()))
         return f"{text}; {self.seconds:.1f} s)"
+
+
+def _is_kind(name: Any) -> bool:
+    return isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_TEXT
 
 
 class Labeller:
@@ -118,7 +124,17 @@ class Labeller:
         return asdict(self.counts)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.counts = LabelCounts(**state)
+        """Raises ValueError or TypeError for counts that can't be: a budget is held against them."""
+        counts = LabelCounts(**state)
+        numbers = {name: value for name, value in asdict(counts).items() if name not in ("abstained", "seconds")}
+        if not isinstance(counts.abstained, dict) or not all(map(_is_kind, counts.abstained)):
+            raise ValueError(f"abstained is {str(counts.abstained)[:40]}, wanted kinds of abstentions with their numbers")
+        for name, value in (numbers | counts.abstained).items():
+            if type(value) is not int or not 0 <= value < 1 << 53:
+                raise ValueError(f"{name} is {str(value)[:40]}, wanted a number of labels")
+        if type(counts.seconds) not in (int, float) or not 0 <= counts.seconds < math.inf:
+            raise ValueError(f"seconds is {str(counts.seconds)[:40]}")
+        self.counts = counts
 
     def _raise_if_withdrawn(self) -> None:
         if self.oracle.withdrawn is not None:

@@ -63,6 +63,7 @@ _TEXTS = ("milestone", "game", "rom_sha256", "recorder", "tier", "worlds", "star
 """Those that are shown, and kept in checkpoints, which hold printable texts of no more than LONGEST_TEXT characters."""
 
 _MOST_METADATA = 1 << 24
+_MOST_BUTTONS = 1000
 _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
 
 
@@ -171,6 +172,7 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
         arrays["executed_actions"] = np.asarray(episode.executed_actions, dtype=np.int64)
 
     temporary = folder / f".recording.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
     try:
         with named_errors(folder / f"episode_{next_episode_number(folder):04d}.npz"), open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)
@@ -464,6 +466,8 @@ def _check(episode: Episode, name: str) -> None:
         lowest = NO_LABEL if key == "actions" else 0
         if not np.issubdtype(np.asarray(values).dtype, np.integer) or np.min(values) < lowest:
             raise DemonstrationError(f"{name}: {key} must be whole numbers from {lowest} (button numbers)")
+        if np.max(values) >= _MOST_BUTTONS:  # whoever counts them makes a table as long
+            raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but nothing has {_MOST_BUTTONS} buttons")
         buttons = episode.metadata.get("buttons")
         if buttons and np.max(values) >= len(buttons):
             raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -130,8 +131,36 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError, or what else goes wrong with values of other kinds, for a state that is none of this network's."""
         self.network.load_state_dict(state["model_state_dict"])
-        self.optimizer.load_state_dict(state["optimizer_state_dict"])
-        for group in self.optimizer.param_groups:  # they hold the flags of the run before
-            group["weight_decay"] = self.weight_decay
+        moments = _moments(state["optimizer_state_dict"], list(self.network.parameters()))
+        # Its own groups: how it trains is said by the flags, and a file could have it climb where it should descend.
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         set_rng_state(state["rng"])
+
+
+def _moments(optimizer_state: Mapping[str, Any], weights: Sequence[torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
+    """What Adam remembers of each weight, in new tensors laid out as the weights are.
+
+    The fused kernel takes its sizes from the weights alone: whatever lies behind a tensor that is shorter would be overwritten.
+    Raises ValueError unless each has just what belongs to it.
+    """
+    found = optimizer_state["state"]
+    if not found:
+        return {}  # of before the first step
+    if found.keys() != set(range(len(weights))):
+        raise ValueError(f"Adam's state is of {len(found)} weights, the network has {len(weights)}")
+    moments = {}
+    for number, weight in enumerate(weights):
+        if found[number].keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(f"Adam's state of weight {number} is not one step and two means")
+        step, mean, square = (torch.as_tensor(found[number][name]) for name in ("step", "exp_avg", "exp_avg_sq"))
+        for value, shape in ((step, torch.Size()), (mean, weight.shape), (square, weight.shape)):
+            if value.shape != shape or not value.is_floating_point():
+                raise ValueError(f"Adam's state of weight {number} has other shapes than the weight, or other kinds of numbers")
+        # Steep losses may make a mean of squares infinite; then that weight stands still.
+        if not (torch.isfinite(mean).all() and 0 <= step < math.inf and (square >= 0).all()):
+            raise ValueError(f"Adam's state of weight {number} has numbers that it can't have")
+        means = {"exp_avg": torch.empty_like(weight).copy_(mean), "exp_avg_sq": torch.empty_like(weight).copy_(square)}
+        moments[number] = {"step": step.to(torch.float32), **means}
+    return moments

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from common.demonstrations import DemonstrationError
-from common.runtime.files import make_folder
+from common.runtime.files import make_folder, open_no_link
 from pokemon_env.bounded_files import read_file
 
 FORMAT = 1
@@ -119,7 +119,7 @@ class PressJournal:
 
     def _open(self) -> None:
         make_folder(self.path.parent)
-        self._file = open(self.path, "ab", buffering=0)
+        self._file = open_no_link(self.path, "a").detach().detach()  # bytes, without a buffer
         self._file.truncate(self._length)
         if not self._length:
             self._write(self.header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from common.evaluation import Evaluator
+from common.runtime.checkpoints import shown
 from common.runtime.seeding import CANDIDATES, EVALUATION
+from common.runtime.value_types import is_of_type
 
 if TYPE_CHECKING:
     from common.runtime.logs import RunLog
+
+_IN_A_RECORD: dict[str, Any] = {
+    "step": int, "iteration": int, "thorough": bool, "text": str, "successes": int, "episodes": int, "success_rate": float,
+    "val_loss": float, "val_accuracy": float, "mean_return": float, "mean_length": float, "mean_success_length": float,
+}  # fmt: skip
 
 CANDIDATE_SEEDS = CANDIDATES.first - EVALUATION.first
 """From --eval-seed to the first seed of the episodes that candidates for the best play."""
@@ -87,3 +95,27 @@ def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
         return rate, entry.get("mean_return", 0.0), -tie
 
     return best is None or score(record) > score(best)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ValueError for a number of steps, rows, ... that is none: from a checkpoint, to be counted on and logged."""
+    for name, value in counts.items():
+        if not 0 <= value < 1 << 53:
+            raise ValueError(f"{name} is {shown(value)}")
+
+
+def check_records(*records: dict[str, Any] | None) -> None:
+    """Raise ValueError for a record of a network that can be none: from a checkpoint, to be compared with others and shown."""
+    for record in records:
+        if record is None:
+            continue
+        for name, kind in _IN_A_RECORD.items():
+            value = record.get(name)
+            if (value is None and name not in record and name != "step") or is_of_type(value, kind):
+                continue
+            raise ValueError(f"in a network's record, {name} is {shown(value)}")
+        played = record.get("episodes", 0)
+        if record["step"] < 0 or not 0 <= record.get("successes", 0) <= played or not 0 <= record.get("success_rate", 0) <= 1:
+            raise ValueError(f"a network's record has {record.get('successes')} successes in {played} episodes")
+        if not all(math.isfinite(record.get(name, 0)) for name in ("val_loss", "mean_return", "mean_length")):
+            raise ValueError("a network's record has a number that is none")

@@ -105,6 +105,7 @@ class VideoWriter:
         self._bar = bar
         self._font = ImageFont.load_default(size=8 * self.scale)
         width, height = size[0], size[1] + (12 * self.scale if bar else 0)
+        self._temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
         self._container = av.open(str(self._temporary.absolute()), "w")  # what stands before a colon would be a protocol
         self._stream = self._container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1000))
         self._stream.width, self._stream.height = width + width % 2, height + height % 2  # yuv420p halves both

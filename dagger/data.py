@@ -752,6 +752,10 @@ class DaggerData:
         commits = self._connection.execute("SELECT iteration, rows FROM commits ORDER BY id").fetchall()
         if any(values != sorted(set(values)) for values in map(list, zip(*commits, strict=True))):
             raise DaggerDataError(f"{self.path}: is damaged (its commits don't follow one another); delete it and start anew")
+        if self.mode == "open":  # what is written would else be written over it
+            told = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0].splitlines()[-1]
+            if told != "ok":
+                raise DaggerDataError(f"{self.path}: is damaged ({told[:80]}); delete it and start anew")
         found = tuple(self._count(table) for table in ("rows", "frames", "snapshots", "names"))
         self._connection.execute("SELECT data FROM frames ORDER BY id DESC LIMIT 1").fetchone()
         if found != (last or (0, 0, 0, 0)):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagger.data import DaggerData, DaggerDataError
+from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError
 
 
 def holds_rows(path: Path) -> bool:
@@ -48,7 +48,7 @@ def create_data(
 
 
 def open_data(
-    path: Path, resume_from: str, milestone: str, buttons: Sequence[str], n_rows: int, digest: str | None
+    path: Path, resume_from: str, milestone: str, buttons: Sequence[str], n_rows: int, digest: str | None, overwrite: bool = False
 ) -> DaggerData:
     """Open the data set of the run that is resumed.
 
@@ -58,8 +58,10 @@ def open_data(
         milestone, buttons: the run's.
         n_rows: rows that the checkpoint knows of.
         digest: of those rows (`DaggerData.digest`); None in older checkpoints, and nothing is compared.
+        overwrite: what came after those rows may be thrown away.
 
-    Raises DaggerDataError if it is not there, or is another one.
+    Raises DaggerDataError if it is not there, or is another one, or goes on for longer than a run that was killed can have written
+    since its checkpoint.
     """
     if not path.is_file():
         beside = Path(resume_from).with_name(path.name)
@@ -71,6 +73,12 @@ def open_data(
             raise DaggerDataError(
                 f"{path}: is not the data set of {resume_from}, or was changed: its first {n_rows} rows are others; put the right "
                 "file there, or start anew without --resume-from"
+            )
+        later = [number for number, rows in data.iterations.items() if rows > n_rows and number != DEMONSTRATION_ITERATION]
+        if len(later) > 1 and not overwrite:  # of one, the checkpoint is written just after it
+            raise DaggerDataError(
+                f"{path}: has {len(later)} iterations that {resume_from} does not know of, and {len(data) - n_rows:,} rows in them "
+                "would be thrown away; go on from the newest checkpoint of its run, or say --overwrite"
             )
     except BaseException:
         data.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.state_files import StateIdentity, read_state
 from pokemon_env.vector_env import make_vector_env
 from tasks.recorded_starts import ATTEMPTS, MAX_STEPS_PER_MILESTONE, StartStateError
+
+_MADE = re.compile(r"handovers_(train|choose)|cutoffs_iter-?\d+")
 
 
 def ensure_handovers(
@@ -177,10 +180,17 @@ class RolloutStarts:
         seed: the run's.
         per_iteration: episodes of a rollout.
         handover_share, cutoff_share: shares of them that begin at hand-overs, and where episodes before were cut off.
+
+    Raises StartStateError if the folder, or one that was made in it, is a link.
     """
 
     def __init__(self, folder: Path, seed: int, per_iteration: int, handover_share: float = 0.0, cutoff_share: float = 0.0):
         self.folder, self.seed, self.per_iteration = folder, seed, per_iteration
+        for path in (folder, *self._made()):  # a run's folder may be a stranger's, and lead anywhere
+            if path.is_symlink():
+                raise StartStateError(
+                    f"{path}: is a link, and nothing is deleted behind one; remove it, or choose another --model-dir"
+                )
         self.handover_share, self.cutoff_share = handover_share, cutoff_share
 
     def episodes(self, iteration: int, files: Sequence[Path | None], handovers: Sequence[Path]) -> list[EpisodeSpec]:
@@ -211,7 +221,7 @@ class RolloutStarts:
 
     def clear(self, kept: Sequence[Path]) -> None:
         """Delete the states of an overwritten run, but for the folders that these lie in."""
-        for part in self.folder.glob("*"):
+        for part in self._made():
             if part not in {path.parent for path in kept}:
                 shutil.rmtree(part)
         with suppress(OSError):  # it is not empty, or not there
@@ -232,6 +242,10 @@ class RolloutStarts:
         seed = int(derive(self.seed, purpose).generate_state(1)[0])
         folder = self.folder / f"handovers_{purpose}"
         return ensure_handovers(folder, game, milestone, settings, n_states, seed, rom_path=rom_path, num_envs=num_envs)
+
+    def _made(self) -> list[Path]:
+        """The folders that runs of this name made in theirs."""
+        return [path for path in self.folder.glob("*") if path.is_dir() and _MADE.fullmatch(path.name)]
 
     def _cutoffs_folder(self, iteration: int) -> Path:
         return self.folder / f"cutoffs_iter{iteration}"

@@ -482,7 +482,7 @@ class _Worker:
         self._limits = limits
         self._config = {
             "source": source,
-            "path": str(path),
+            "path": path.name,  # not its folder, which its identity does not know of: answers could depend on it
             "game": game.id,
             "system": game.system,
             "memory_bytes": limits.memory_mb << 20,

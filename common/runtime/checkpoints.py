@@ -346,6 +346,8 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
     """Put all global generators back to where `rng_state` found them."""
     random.setstate(_tuples(state["python"]))
     inner = state["numpy"]["state"]
+    if not 0 <= inner["pos"] <= len(inner["key"]):  # numpy would read memory that isn't its own
+        raise ValueError(f"numpy's generator is at {shown(inner['pos'])} of {len(inner['key'])}")
     np.random.set_state({**state["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state and torch.cuda.is_available():

@@ -8,12 +8,13 @@ import fcntl
 import json
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from common.runtime.main import UserError
 
@@ -67,6 +68,29 @@ def link_complaint(path: Path) -> str | None:
     return None if link is None else f"{link} is a link to {os.readlink(link)}, which is not there"
 
 
+def open_no_link(path: str | os.PathLike, mode: Literal["r", "a", "w"]) -> IO[str]:
+    """Open a text file under a name that is known beforehand, to be read, written on or written anew.
+
+    Where the folder is a stranger's, a link of such a name would have any other file written or emptied. Raises OSError for a link,
+    and for what is no file: a pipe would be waited for.
+    """
+    how = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT, "w": os.O_WRONLY | os.O_CREAT}[mode]
+    path = Path(path)
+    complaint = f"{path.name} there is a link, or no file; delete it"
+    try:
+        fd = os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            error.strerror = complaint
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, complaint, os.fspath(path))
+    if mode == "w":
+        os.ftruncate(fd, 0)
+    return os.fdopen(fd, mode, encoding="utf-8", errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` when the block ends without an error.
@@ -79,6 +103,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
+        temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
         with named_errors(path):
             yield temporary
             os.replace(temporary, path)
@@ -157,7 +182,7 @@ def _try_lock(path: Path) -> IO[str] | None:
         make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
             try:
-                file = opened.enter_context(path.open("a"))  # which does not cut off what its holder wrote
+                file = opened.enter_context(open_no_link(path, "a"))  # which does not cut off what its holder wrote
             except PermissionError:  # another user's: that of a run which was killed goes, if the folder allows it
                 if not _remove_if_free(path):
                     return None
@@ -175,7 +200,7 @@ def _try_lock(path: Path) -> IO[str] | None:
 def _remove_if_free(path: Path) -> bool:
     """Delete a lock file that can't be written; False if somebody holds it. Raises PermissionError if that can't be done."""
     try:
-        with path.open() as file:
+        with open_no_link(path, "r") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 path.unlink()
@@ -192,7 +217,8 @@ def _remove_if_free(path: Path) -> bool:
 def _holder(path: Path) -> str:
     """Who holds a lock, as far as the file says."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        with open_no_link(path, "r") as file:
+            entry = json.loads(file.read(4096))
         text = f"process {entry['pid']}, {entry['script']}, since {entry['since']}"
         return text if is_running(entry["pid"]) else f"{text}, or one that it started"
     except (OSError, ValueError, KeyError, TypeError):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.runtime.files import make_folder
+from common.runtime.files import make_folder, open_no_link
 from common.runtime.main import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def run_script(
     target = None
     if log is not None:
         make_folder(log.parent)
-        target = log.open("a" if append else "w")
+        target = open_no_link(log, "a" if append else "w")
     reader = None if log is None or on_line is None else _LineReader(log, on_line)
     try:
         # In a process group of its own: the terminal's Ctrl-C comes to this process alone, which then sends one signal. A second

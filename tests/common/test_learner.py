@@ -129,8 +129,8 @@ def test_goes_on_bit_for_bit_with_dropout(tmp_path):
 
 
 def test_another_weight_decay_of_a_run_that_goes_on():
-    one, other = learner(), learner()
-    other.weight_decay = 0.5
+    one = learner()
+    other = Learner(learner().network, CPU, learning_rate=1e-3, weight_decay=0.5)
     other.load_state_dict(one.state_dict())
     assert other.optimizer.param_groups[0]["weight_decay"] == 0.5
 

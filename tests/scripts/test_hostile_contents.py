@@ -6,6 +6,7 @@ The rounds before are in `tests/test_hostile_files.py` and `tests/test_hostile_p
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from rich.table import Table
 
 import auto_dagger_pipeline as pipeline
 import bc_pokemon
+import dagger_pokemon
 from agent import labelling
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.chain import ChainedStudents, MemoryRouter, PixelRouter
@@ -31,11 +34,16 @@ from agent.oracle import Answer, Situation
 from agent.policy_expert import InProcessOracle, add_optimal
 from agent.sandbox.oracle import PolicyOracle
 from common.demonstrations import DemonstrationError, Episode, load_metadata, save_episode
+from common.learner import Learner
 from common.networks import TileCNN
 from common.policies import NetworkPolicy
-from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, restoring, rng_state, save_checkpoint, set_rng_state
 from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, print_table
+from common.selection import check_records
+from dagger.data import DaggerData, DaggerDataError, Row
+from dagger.run_data import open_data
+from dagger.starts import RolloutStarts
 from pipeline.folder import SETTINGS, PipelineError, pipeline_to_continue
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, PipelineRecordsError, Record
@@ -47,6 +55,7 @@ from tasks.episode_starts import choose_starts
 from tasks.milestone_config import load_milestone_config
 from tasks.recorded_starts import StartStateError, ensure_start_states
 from tests.sandboxed import distinct_situations
+from tools.describe_data import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e\ud800[/x]\n"  # a title for the terminal, a cleared screen, letters turned round
@@ -412,3 +421,188 @@ def test_students_of_a_pipeline_that_are_not_its_own(tmp_path, change):
     with pytest.raises(CheckpointError, match="(best|final).pth: ") as caught:
         pipeline.check_student(work, entry, best, final)
     one_line(str(caught.value))
+
+
+# What training goes on from
+
+
+class Two(torch.nn.Module):
+    """Two weights, of which one is large."""
+
+    def __init__(self):
+        super().__init__()
+        self.large, self.small = torch.nn.Linear(300, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.small(self.large(pictures.flatten(1).float() / 255))
+
+
+def trained(learner: Learner) -> list[torch.Tensor]:
+    learner.update(torch.full((2, 3, 10, 10), 200, dtype=torch.uint8), torch.tensor([1, 2]))
+    return [weight.detach().clone() for weight in learner.network.parameters()]
+
+
+def new_learner() -> Learner:
+    return Learner(Two(), torch.device("cpu"), learning_rate=0.01, weight_decay=0.1, bf16=False)
+
+
+def of_each(name, change):
+    return lambda state: [one.update({name: change(one[name])}) for one in state["state"].values()]
+
+
+def of_group(**changes):
+    return lambda state: state["param_groups"][0].update(changes)
+
+
+NO_MOMENTS = {
+    "shorter than the weight": of_each("exp_avg", lambda t: torch.zeros(1)),  # the fused kernel wrote behind it: a crash, or worse
+    "shorter squares": of_each("exp_avg_sq", lambda t: torch.zeros(2)),
+    "another shape": of_each("exp_avg", lambda t: t.reshape(-1)),
+    "complex": of_each("exp_avg", lambda t: t.to(torch.complex64)),
+    "nan": of_each("exp_avg", lambda t: t * math.nan),
+    "squares below 0": of_each("exp_avg_sq", lambda t: t - 1),
+    "before the first step": of_each("step", lambda t: t - 10),
+    "several steps": of_each("step", lambda t: torch.ones(5)),
+    "a step in words": of_each("step", lambda t: "x"),
+    "without squares": lambda state: [one.pop("exp_avg_sq") for one in state["state"].values()],
+    "of one weight fewer": lambda state: state["state"].pop(3),
+    "of one weight more": lambda state: state["state"].update({99: {"step": torch.tensor(1.0)}}),
+    "no table": lambda state: state.update(state=[1]),
+}
+
+
+@pytest.mark.parametrize("name", NO_MOMENTS)
+def test_what_adam_remembers_is_of_these_weights(name):
+    learner = new_learner()
+    trained(learner)
+    state = learner.state_dict()
+    NO_MOMENTS[name](state["optimizer_state_dict"])
+    with pytest.raises(CheckpointError, match="x.pth: training can't go on") as caught, restoring("x.pth"):
+        new_learner().load_state_dict(state)
+    one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("change", [
+    of_group(maximize=True), of_group(betas="xx"), of_group(betas=(1.0, 1.0)), of_group(eps=1e30), of_group(amsgrad=True),
+    of_group(params=[0] * 4), of_group(lr=math.nan), lambda state: state.pop("param_groups"),
+    of_each("exp_avg", lambda t: torch.empty_strided(t.shape, (1, *t.shape[:-1])).copy_(t)),
+], ids=str)  # fmt: skip
+def test_how_it_trains_is_not_said_by_a_checkpoint(change):
+    """One with `maximize` climbed, and lost all that it had learned, without a word."""
+    learner, other = new_learner(), new_learner()
+    trained(learner)
+    state = copy.deepcopy(learner.state_dict())
+    change(state["optimizer_state_dict"])
+    other.load_state_dict(state)
+    assert all(map(torch.equal, trained(learner), trained(other)))
+
+
+@pytest.mark.parametrize("place", [625, 1 << 30, -1])
+def test_a_generator_is_not_behind_its_numbers(place):
+    """numpy read memory that isn't its own, or crashed."""
+    state = rng_state()
+    state["numpy"]["state"]["pos"] = place
+    with pytest.raises(CheckpointError, match="numpy's generator is at"), restoring("x.pth"):
+        set_rng_state(state)
+
+
+@pytest.mark.parametrize("record", [
+    {"success_rate": 1.0}, {"step": "x"}, {"step": -1}, {"step": 1, "success_rate": 2.0}, {"step": 1, "mean_return": math.nan},
+    {"step": 1, "successes": 30, "episodes": 20}, {"step": 1, "successes": "30"}, {"step": 1, "val_loss": -math.inf},
+    {"step": 1, "val_loss": None}, {"step": 1, "text": ["x"]},
+])  # fmt: skip
+def test_the_best_so_far_is_one_that_can_be(record):
+    """A traceback at the first comparison, or one that no network could ever better."""
+    real = {"step": 1, "thorough": True, "successes": 0, "episodes": 2, "success_rate": 0.0, "mean_success_length": math.nan}
+    check_records(None, {"step": 1}, real)
+    with pytest.raises(ValueError, match="a network's record"):
+        check_records(real, record)
+
+
+@pytest.mark.parametrize("change", [
+    {"abstained": 0}, {"abstained": {1: 2}}, {"abstained": {ESCAPE: 2}}, {"abstained": {"x": "y"}}, {"seconds": math.nan},
+    {"labels": -(10**9)}, {"withdrawn": 10**30}, {"asked": None}, {"others": 1},
+])  # fmt: skip
+def test_counts_of_labels_that_can_t_be(change):
+    """A traceback in the middle of a rollout; a budget with a billion labels below nothing is none."""
+    labeller = Labeller(None, None, budget=10)
+    state = labeller.state_dict()
+    labeller.load_state_dict(state | {"abstained": {"timeout": 1}})
+    with pytest.raises(CheckpointError, match="x.pth: training can't go on"), restoring("x.pth"):
+        labeller.load_state_dict(state | change)
+
+
+@pytest.mark.parametrize("name", ["actions", "executed_actions"])
+def test_a_button_of_a_number_that_nothing_has(tmp_path, name):
+    """Of a file that does not name its buttons: `tools.describe_data` made a table of ten million, or asked for 7 GiB."""
+    screens = np.zeros((3, 16, 16, 3), np.uint8)
+    buttons = {name: np.array([0, 10_000_000])}
+    path = tmp_path / "episode_0001.npz"
+    np.savez_compressed(path, **{"actions": np.array([0, 1]), **buttons}, observations=screens, rewards=[0, 0], dones=[0, 0])
+    with pytest.raises(DemonstrationError, match=f"{name} has button 10000000, but nothing has 1000 buttons"):
+        describe(tmp_path)
+
+
+# A run's folder
+
+
+@pytest.mark.parametrize("link", ["x_starts", "x_starts/cutoffs_iter0", "x_starts/handovers_train"])
+def test_a_run_s_folder_has_nothing_deleted_elsewhere(tmp_path, link):
+    """`--overwrite` deleted each folder in the one that a link named x_starts led to, whatever it was."""
+    kept = tmp_path / "important" / "photos"
+    kept.mkdir(parents=True)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "important", target_is_directory=True)
+    with pytest.raises(StartStateError, match=f"{link}: is a link, and nothing is deleted behind one; remove it"):
+        RolloutStarts(tmp_path / "x_starts", 1, 4, cutoff_share=0.5)
+    assert kept.is_dir()
+
+
+def test_only_what_runs_made_is_deleted_of_their_starts(tmp_path):
+    for name in ("photos", "cutoffs_iter3", "handovers_train", "handovers_choose"):
+        (tmp_path / "x_starts" / name).mkdir(parents=True)
+    (tmp_path / "x_starts" / "notes.txt").touch()
+    RolloutStarts(tmp_path / "x_starts", 1, 4).clear(kept=[tmp_path / "x_starts/handovers_train/000.state"])
+    assert {path.name for path in (tmp_path / "x_starts").iterdir()} == {"photos", "notes.txt", "handovers_train"}
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_checkpoint_that_knows_of_little_has_no_data_set_cut_off(tmp_path, known):
+    """A stranger's, with a link to one of yours as its data set, and without a digest as older ones are: all rows were gone."""
+    with DaggerData(tmp_path / "x.sqlite", "create", milestone="M", buttons=["A", "B"]) as data:
+        for number in range(3):
+            picture = np.full((16, 16, 3), number, np.uint8)
+            data.append([Row(picture, action=0, iteration=number, episode=number, step=0)])
+            data.commit(number)
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "x.sqlite")
+    with pytest.raises(DaggerDataError, match=f"has {3 - known} iterations that x_last.pth does not know of, and {3 - known} rows"):
+        open_data(tmp_path / "link.sqlite", "x_last.pth", "M", ["A", "B"], known, None)
+    for rows, overwrite in ((2, False), (known, True)):  # a run that was killed before its checkpoint; who says so
+        with open_data(tmp_path / "link.sqlite", "x_last.pth", "M", ["A", "B"], rows, None, overwrite) as data:
+            assert len(data) == 3
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """Flags of a run of one rollout and one step, and the content of its last checkpoint."""
+    folder = tmp_path_factory.mktemp("begun")
+    args = dagger_pokemon.Args(
+        milestone="PLAYER_NAME_SET", network="tiles-small", model_dir=str(folder), answer_cache=None, eval_episodes=1, num_envs=1,
+        best_eval_episodes=1, episodes_per_iter=1, max_episode_steps=2, train_steps_per_iter=1, n_iterations=1, num_threads=1,
+        rom_path=str(ROOT / "tallgrass/tallgrass.gb"), eval_max_steps=2,
+    )  # fmt: skip
+    with contextlib.chdir(folder):
+        dagger_pokemon.main(args)
+        yield args, load_checkpoint("dagger_pokemon_last.pth")
+
+
+@pytest.mark.parametrize("change", [
+    {"iteration": -5}, {"step": 1 << 70}, {"first_step": 10**12, "phase": "train"}, {"first_step": -1}, {"rows": -1},
+])  # fmt: skip
+def test_progress_that_no_run_can_have_made(begun, monkeypatch, change):
+    """Tracebacks of a random generator and of the logs; training to a step a trillion ahead."""
+    args, content = begun
+    monkeypatch.chdir(args.model_dir)
+    save_checkpoint("dagger_pokemon_last.pth", content | {"progress": content["progress"] | change})
+    with pytest.raises(CheckpointError, match="training can't go on from what it holds"):
+        dagger_pokemon.main(replace(args, resume_from="dagger_pokemon_last.pth", n_iterations=2))

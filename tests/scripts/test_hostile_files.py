@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 
+import auto_dagger_pipeline as pipeline
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import Label
 from agent.oracle import Answer, PolicyError
@@ -30,6 +31,9 @@ from common.demonstrations import DemonstrationError, Episode, load_episode, loa
 from common.networks import ImpalaCNN, TileCNN, build_network, check_plays, network_arguments
 from common.press_journal import PressJournal
 from common.runtime.checkpoints import CheckpointError, check_fits, check_not_of_another_run, load_checkpoint, saved_run_name
+from common.runtime.files import exclusive_lock, save_json
+from common.runtime.main import UserError
+from common.runtime.run_names import only_trainer
 from common.runtime.sqlite_files import WITHDRAWN_TABLE
 from dagger.data import DaggerData, DaggerDataError, Row
 from pipeline.folder import SETTINGS, PipelineError, clear, pipeline_to_continue
@@ -588,3 +592,83 @@ def test_a_pipeline_s_folder_has_nothing_deleted_elsewhere(tmp_path, link):
     with pytest.raises(PipelineError, match="is a link, and nothing is deleted behind one"):
         clear(output)
     assert sorted(path.name for path in precious.rglob("*")) == ["M", "M.json", "a.txt", "a.txt"]
+
+
+@pytest.mark.parametrize("table", ["rows", "frames", "names"])
+def test_pages_that_are_said_to_be_free(tmp_path, table):
+    """The next commit was written over committed rows, and only the next start found the file damaged."""
+    path = tmp_path / "x.sqlite"
+    with DaggerData(path, "create", milestone="M", buttons=["A", "B"]) as data:
+        data.append([Row(picture(0), action=0, iteration=0, episode=0, step=0, label=Label(1, expert="e"))])
+        data.commit(0)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+    content = bytearray(path.read_bytes())
+    trunk = len(content) // 4096 + 1
+    content += struct.pack(">3I", 0, 1, page).ljust(4096, b"\0")  # a list of one free page, which is not
+    content[28:40] = struct.pack(">3I", trunk, trunk, 2)
+    path.write_bytes(content)
+    with pytest.raises(DaggerDataError, match=r"x.sqlite: is damaged \(2nd reference to page \d+\); delete it") as caught:
+        DaggerData(path, "open")
+    one_line(caught.value)
+
+
+# Names that are known beforehand
+
+
+def a_lock(folder: Path) -> None:
+    with exclusive_lock(folder / ".lock"):
+        pass
+
+
+def a_run(folder: Path) -> None:
+    with only_trainer(folder, "x"):
+        pass
+
+
+def presses(folder: Path) -> None:
+    journal = PressJournal(folder / "under_way.jsonl")
+    journal.begin({"attempt": 0})
+    try:
+        journal.append(1, picture(0))
+    finally:
+        journal.close()
+
+
+def its_log(folder: Path) -> None:
+    pipeline.log_of(folder / "M.log").close()
+
+
+WRITERS = {".lock": a_lock, ".x.lock": a_run, "under_way.jsonl": presses, "M.log": its_log}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_has_no_other_file_written(tmp_path, name, there):
+    """A folder of checkpoints with a `.bc_pokemon.lock` that leads to your thesis: the thesis was a line about a process."""
+    if there:
+        (tmp_path / "thesis").write_text("all of it")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name).symlink_to(tmp_path / "thesis")
+    with pytest.raises((OSError, UserError), match="there is a link, or no file; delete it") as caught:
+        WRITERS[name](tmp_path / "folder")
+    one_line(caught.value)
+    assert not there or (tmp_path / "thesis").read_text() == "all of it"
+    assert there or not (tmp_path / "thesis").exists()
+
+
+@pytest.mark.parametrize("name", [".lock", ".x.lock", "M.log"])
+@pytest.mark.parametrize("kind", [fifo, Path.mkdir])
+def test_what_is_no_file_is_not_written_on(tmp_path, name, kind):
+    kind(tmp_path / name)
+    with pytest.raises((OSError, UserError), match="there is a link, or no file; delete it"):
+        WRITERS[name](tmp_path)
+
+
+def test_a_half_written_file_is_not_a_link_to_another(tmp_path):
+    """Its name holds the number of this process, which can be guessed."""
+    (tmp_path / "thesis").write_text("all of it")
+    (tmp_path / f".x.{os.getpid()}.tmp.json").symlink_to(tmp_path / "thesis")
+    save_json(tmp_path / "x.json", {})
+    assert (tmp_path / "thesis").read_text() == "all of it"

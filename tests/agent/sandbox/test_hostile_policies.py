@@ -211,3 +211,21 @@ def test_memory_that_is_kept_between_questions_is_an_abstention(oracle_of, situa
     oracle = oracle_of(policy("return 'up'", before="math.kept = [*getattr(math, 'kept', []), bytearray(10_000_000)]\n"))
     answers = asked(oracle, situations)
     assert {answer.kind for answer in answers} == {None, "memory"}
+
+
+@pytest.mark.parametrize("line", [
+    "return 'down' if 'other' in __file__ + __name__ else 'up'",
+    "return 'down' if 'other' in run.__code__.co_filename else 'up'",
+    f"return 'down' if 'other' in str({MODULES}['sys'].argv) else 'up'",
+    "return 'down' if 'other' in str(caller('config')['path']) else 'up'",
+])  # fmt: skip
+def test_answers_do_not_depend_on_where_the_policy_lies(tmp_path, situations, line):
+    """Its identity is the same there, and so are the answers in the cache."""
+    found = []
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "POLICY.py"
+        path.write_text(policy(line))
+        with PolicyOracle(path, GAME, **QUICK) as oracle:
+            found.append((oracle.identity, [answer.action for answer in oracle.label_batch(situations[:2])]))
+    assert found[0] == found[1]
