@@ -486,7 +486,7 @@ def test_what_adam_remembers_is_of_these_weights(name):
     of_group(maximize=True), of_group(betas="xx"), of_group(betas=(1.0, 1.0)), of_group(eps=1e30), of_group(amsgrad=True),
     of_group(params=[0] * 4), of_group(lr=math.nan), lambda state: state.pop("param_groups"),
     of_each("exp_avg", lambda t: torch.empty_strided(t.shape, (1, *t.shape[:-1])).copy_(t)),
-], ids=str)  # fmt: skip
+], ids=[str(number) for number in range(9)])  # fmt: skip
 def test_how_it_trains_is_not_said_by_a_checkpoint(change):
     """One with `maximize` climbed, and lost all that it had learned, without a word."""
     learner, other = new_learner(), new_learner()
