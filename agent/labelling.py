@@ -103,12 +103,12 @@ class Labeller:
         counts.asked += len(missing)
         counts.cached += sum(key in known for key in keys)
         counts.answered += sum(label.action is not None for label in labels)
-        kinds = Counter(counts.abstained)
+        kinds: Counter[str] = Counter()
         for label in labels:
             if label.action is None:
-                assert label.kind is not None
+                assert label.kind is not None  # who abstains says why
                 kinds[label.kind] += 1
-        counts.abstained = dict(kinds)
+        counts.abstained = dict(Counter(counts.abstained) + kinds)
         counts.seconds += time.monotonic() - began
         return [*labels, *[None] * (len(situations) - len(labels))]
 

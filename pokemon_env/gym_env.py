@@ -349,9 +349,10 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
 
     def _load(self, path: str | Path) -> tuple[str, ...]:
         """Load a state file; return the milestones that it says were completed."""
+        emulator = self._running()
         saved = state_files.read_state(path, self.identity)
         try:
-            self._running().load_state(saved.data)
+            emulator.load_state(saved.data)
         except EmulatorError as error:
             raise state_files.StateFileError(
                 f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record it again."
