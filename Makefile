@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 
-.PHONY: help demo play pipeline test test-fast lint rom expert-table bc-table realisability audit reference compare clean
+.PHONY: help demo play pipeline test test-fast lint typecheck rom expert-table bc-table realisability audit reference compare clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -35,8 +35,11 @@ test: $(VENV)/.installed-dev ## the whole suite, two tests at a time
 test-fast: $(VENV)/.installed-dev ## what runs in a minute or two
 	$(PY) -m pytest -m "not slow"
 
-lint: $(VENV)/.installed-dev ## ruff
+lint: $(VENV)/.installed-dev typecheck ## ruff and mypy
 	$(VENV)/bin/ruff check .
+
+typecheck: $(VENV)/.installed-dev ## mypy, over the folders that pyproject.toml names
+	$(VENV)/bin/mypy
 
 rom: ## rebuild tallgrass/tallgrass.gb (needs sdcc 4.2.0)
 	tallgrass/tools/build_rom.sh

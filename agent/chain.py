@@ -86,21 +86,22 @@ class PixelRouter(Router):
     def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         logits = forward(self.network, screens)
         likelihoods = torch.softmax(self.trust * logits.double(), dim=-1).numpy()
+        likeliest = []
         for slot, screen, likelihood in zip(slots, screens, likelihoods, strict=True):
             belief = self._beliefs[slot]
-            if belief is not None and np.array_equal(screen, self._screens[slot]):
-                continue
-            self._screens[slot] = screen.copy()
-            if belief is None:
-                belief = np.eye(len(likelihood))[0]
-            else:
-                going_on = belief / MILESTONE_STEPS
-                going_on[-1] = 0.0
-                belief = belief - going_on
-                belief[1:] += going_on[:-1]
-            belief = belief * np.maximum(likelihood, LEAST_LIKELIHOOD)
-            self._beliefs[slot] = belief / belief.sum()
-        return [int(self._beliefs[slot].argmax()) for slot in slots]
+            if belief is None or not np.array_equal(screen, self._screens[slot]):
+                self._screens[slot] = screen.copy()
+                if belief is None:
+                    belief = np.eye(len(likelihood))[0]
+                else:
+                    going_on = belief / MILESTONE_STEPS
+                    going_on[-1] = 0.0
+                    belief = belief - going_on
+                    belief[1:] += going_on[:-1]
+                belief = belief * np.maximum(likelihood, LEAST_LIKELIHOOD)
+                belief = self._beliefs[slot] = belief / belief.sum()
+            likeliest.append(int(belief.argmax()))
+        return likeliest
 
 
 class ChainedStudents(Policy):

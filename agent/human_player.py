@@ -48,23 +48,26 @@ class HandRecording:
         """
         self.journal, self.saved, self.terminated = journal, min(saved, len(journal.presses)), False
         self._env, self._seed, self._start_state = env, seed, start_state
-        env.window.fast_forward = True
+        window = env.window
+        assert window is not None  # of render_mode "human"
+        window.fast_forward = True
         observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
         self._first_picture = observation
         self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # picture after, action, reward, terminated
         last = 0
         for number, (action, crc) in enumerate(journal.presses, start=1):
             possible = action < len(env.buttons) and not self.terminated
-            last = checksum(last, action, self._step(action)) if possible else None
-            if last != crc:
+            outcome = checksum(last, action, self._step(action)) if possible else None
+            if outcome is None or outcome != crc:
                 raise DemonstrationError(
                     f"{journal.path}: press {number} of {len(journal.presses)} has another outcome now than when it was "
                     "recorded; go on with the versions and files that it was begun with, or move it away to begin anew"
                 )
+            last = outcome
             if number <= self.saved:
                 self._first_picture = self._steps.pop()[0]
-        env.window.fast_forward = False
-        env.window.clear()
+        window.fast_forward = False
+        window.clear()
 
     def play(self, max_steps: int, should_stop: Callable[[], bool], say: Callable[[str], None]) -> Ending:
         """Let the person play until the environment terminates, or until there are `max_steps` that are in no episode.
@@ -74,6 +77,7 @@ class HandRecording:
             say: told what the person should know.
         """
         window = self._env.window
+        assert window is not None
         refused = window.refused
         while not self.terminated:
             if len(self._steps) >= max_steps:
@@ -86,6 +90,7 @@ class HandRecording:
             if should_stop():
                 self._say_not_played(len(window.waiting) + (action is not None), say)
                 return "stopped"
+            assert action is not None  # or it was to stop
             self.journal.append(action, self._step(action))
             if window.refused > refused:
                 say(f"{window.refused - refused} keys were ignored, for {CAPACITY} presses waited already (Delete drops them)")

@@ -109,8 +109,12 @@ class Labeller:
         counts.asked += len(missing)
         counts.cached += sum(key in known for key in keys)
         counts.answered += sum(label.action is not None for label in labels)
-        kinds = Counter(counts.abstained) + Counter(label.kind for label in labels if label.action is None)
-        counts.abstained = dict(kinds)
+        kinds: Counter[str] = Counter()
+        for label in labels:
+            if label.action is None:
+                assert label.kind is not None  # who abstains says why
+                kinds[label.kind] += 1
+        counts.abstained = dict(Counter(counts.abstained) + kinds)
         counts.seconds += time.monotonic() - began
         return [*labels, *[None] * (len(situations) - len(labels))]
 
@@ -147,7 +151,10 @@ class Labeller:
             raise found_out
 
     def _key(self, situation: Situation) -> bytes:
-        picture = picture_key(situation.frame) if self.oracle.needs_frame else b""
+        picture = b""
+        if self.oracle.needs_frame:
+            assert situation.frame is not None
+            picture = picture_key(situation.frame)
         return answer_key(self.oracle.identity, situation.snapshot, situation.prev_action, picture)
 
     def _ask(self, missing: dict[bytes, Situation]) -> dict[bytes, Answer]:

@@ -41,7 +41,7 @@ def open_policy(
     Raises PolicyError if it is missing or can't be loaded, SandboxError where the platform can't lock a process.
     """
     path = policy_path(policy, env.game)
-    if is_games_own(path, env.game):
+    if env.game.policy_dir is not None and is_games_own(path, env.game):
         return PolicyExpert(env.game.policy_dir / path.name, env.game)
     return PolicyExpert(path, env.game) if unsafe else SandboxedExpert(path, env)
 

@@ -248,7 +248,10 @@ class PolicyExpert:
         except BaseException as error:  # a policy may even call exit(); whatever it raises, it gave no answer
             return self._abstain("exception", describe_error(error, str(self.path)))
         judged = judge_answer(answer, self._actions)
-        return judged if judged.action is not None else self._abstain(judged.kind, judged.reason)
+        if judged.action is not None:
+            return judged
+        assert judged.kind is not None and judged.reason is not None  # or it would be an answer
+        return self._abstain(judged.kind, judged.reason)
 
     def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """`label` for several states, in their order."""

@@ -134,7 +134,7 @@ class ReplayBuffer:
             raise ValueError(f"action {action} is not one of 0..{self.n_actions - 1} (or -1, no label)")
 
         slot, before = self.pos, self.pos - 1  # slot -1 is the last one, as it should be in a ring
-        follows = not self._episode_ended and np.array_equal(self._last_next, obs)
+        follows = not self._episode_ended and self._last_next is not None and np.array_equal(self._last_next, obs)
         if self.full and self.actions[slot] == NO_LABEL:
             self._unlabelled -= 1
         self._unlabelled += int(action) == NO_LABEL
@@ -161,7 +161,7 @@ class ReplayBuffer:
 
     def add_episode(self, episode: Episode, preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None) -> int:
         """Store all steps of a demonstration, each picture preprocessed once. Returns their number."""
-        pictures = episode.observations
+        pictures: np.ndarray | list[np.ndarray] = episode.observations
         if preprocess_fn is not None:
             pictures = [preprocess_fn(picture) for picture in pictures]
         self.start_episode()
@@ -293,7 +293,7 @@ def load_expert_data_to_buffer(
     preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
     files: Iterable[str | os.PathLike] | None = None,
-    steps_of: Mapping[str | os.PathLike, int] | None = None,
+    steps_of: Mapping[Path, int] | None = None,
 ) -> int:
     """Add the demonstrations of a folder to the buffer, in the order of their numbers.
 

@@ -101,8 +101,8 @@ class Episode:
     def first(self, steps: int) -> Episode:
         """The episode cut off after so many steps."""
         pressed = None if self.executed_actions is None else self.executed_actions[:steps]
-        arrays = (values[:steps] for values in (self.actions, self.rewards, self.dones))
-        return Episode(self.observations[: steps + 1], *arrays, pressed, self.metadata)
+        actions, rewards, dones = self.actions[:steps], self.rewards[:steps], self.dones[:steps]
+        return Episode(self.observations[: steps + 1], actions, rewards, dones, pressed, self.metadata)
 
     @property
     def episode_return(self) -> float:
@@ -159,7 +159,7 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
     folder = Path(expert_data_dir)
     make_folder(folder)
     _check(episode, "the episode to be saved")
-    arrays = {
+    arrays: dict[str, Any] = {
         "observations": np.asarray(episode.observations, dtype=np.uint8),
         "actions": np.asarray(episode.actions, dtype=np.int64),
         "rewards": np.asarray(episode.rewards, dtype=np.float32),

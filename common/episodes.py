@@ -76,8 +76,8 @@ class Evaluation:
 
         Anderson et al., "On Evaluation of Embodied Navigation Agents", 2018.
         """
-        known = [e for e in self.episodes if e.optimal_steps is not None]
-        return _mean([e.success * e.optimal_steps / max(e.length, e.optimal_steps, 1) for e in known]) if known else None
+        known = [(e.success, e.optimal_steps, e.length) for e in self.episodes if e.optimal_steps is not None]
+        return _mean([success * least / max(length, least, 1) for success, least, length in known]) if known else None
 
     @property
     def mean_return(self) -> float:

@@ -50,7 +50,7 @@ def evaluate(
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, wanted at least 1")
     environments = _Vector(env) if isinstance(env, gym.vector.VectorEnv) else _Single(env)
-    results: list[EpisodeResult | None] = [None] * len(episodes)
+    results: dict[int, EpisodeResult] = {}
     waiting = deque(range(len(episodes)))
     playing: dict[int, _Playing] = {}
     began = time.perf_counter()
@@ -100,7 +100,7 @@ def evaluate(
     finally:
         if recorder is not None:
             recorder.discard()
-    return Evaluation(results, time.perf_counter() - began)
+    return Evaluation([results[episode] for episode in range(len(episodes))], time.perf_counter() - began)
 
 
 @dataclass
@@ -190,7 +190,7 @@ class _Vector:
                 f"{type(envs).__name__} steps all its environments or none; make the vector with "
                 f"pokemon_env.vector_env.make_vector_env, or give one environment"
             )
-        self.envs = envs
+        self.envs: Any = envs  # its `step` takes a mask, and its `reset` a list of seeds
         self.count = envs.num_envs
 
     def reset(self, specs: Mapping[int, EpisodeSpec]) -> dict[int, tuple[np.ndarray, Mapping[str, Any]]]:

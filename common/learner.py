@@ -65,7 +65,8 @@ class Learner:
         bf16: bool = True,
     ):
         self.device = device
-        self.network = network.to(device, memory_format=torch.channels_last)
+        # torch's stubs say that a module takes a device or a memory format; it takes both.
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.half_precision = autocast(device, bf16)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -52,7 +52,27 @@ class ConvSequence(nn.Module):
         return self.block2(self.block1(self.pool(self.conv(x))))
 
 
-class ImpalaCNN(nn.Module):
+class PolicyNetwork(nn.Module):
+    """What every policy network gives, beside (B, action_dim) logits for (B, C, H, W) pictures."""
+
+    image_shape: tuple[int, int, int]
+    """(C, H, W) of the pictures."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What makes this network again, in plain types."""
+        raise NotImplementedError
+
+    def preprocess(self, screen: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB screen -> the uint8 picture that the network sees of it, without a stack's others."""
+        raise NotImplementedError
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, hidden_dim): what the logits are made from."""
+        raise NotImplementedError
+
+
+class ImpalaCNN(PolicyNetwork):
     """A policy over buttons: pictures in, (B, action_dim) logits out.
 
     The input is (B, C, H, W) or (B, H, W, C), told apart by where the C channels are; uint8 in 0..255 (scaled here)
@@ -101,7 +121,7 @@ class ImpalaCNN(nn.Module):
             "hidden_dim": self.head[-1].in_features,
             "image_size": [height, width],
             "in_channels": channels,
-            "channels": [sequence.conv.out_channels for sequence in self.conv_sequences],
+            "channels": [sequence.conv.out_channels for sequence in cast(Iterable[ConvSequence], self.conv_sequences)],
         }
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
@@ -130,7 +150,7 @@ class ImpalaCNN(nn.Module):
         return self.conv_sequences(x)
 
 
-class TileCNN(nn.Module):
+class TileCNN(PolicyNetwork):
     """A policy for games that draw their screen from tiles of 8x8 pixels, in steps of 16, as Game Boy games at rest do.
 
     The first convolution reads each tile whole, without overlap and at the screen's own resolution, so that a letter or a
@@ -218,8 +238,7 @@ class TileCNN(nn.Module):
         return self.blocks(self.drop_channels(squares))
 
 
-PolicyNetwork = ImpalaCNN | TileCNN
-NETWORKS = {"impala": ImpalaCNN, "tiles": TileCNN}
+NETWORKS: dict[str, type[PolicyNetwork]] = {"impala": ImpalaCNN, "tiles": TileCNN}
 """Kind of a network -> class."""
 NetworkName = Literal["impala", "tiles", "tiles-small"]
 """What --network may say."""

@@ -37,7 +37,7 @@ def picture_key(picture: np.ndarray) -> bytes:
     """
     _check(picture)
     digest = hashlib.sha256(struct.pack("<HH", *picture.shape[:2]))
-    digest.update(np.ascontiguousarray(picture))
+    digest.update(np.ascontiguousarray(picture).data)
     return digest.digest()
 
 
@@ -47,7 +47,7 @@ def encode_picture(picture: np.ndarray) -> bytes:
     height, width = picture.shape[:2]
     palette, pixels = _palette(picture)
     if palette is None:
-        return _HEADER.pack(height, width, _NO_PALETTE, 0) + zlib.compress(np.ascontiguousarray(picture), _LEVEL)
+        return _HEADER.pack(height, width, _NO_PALETTE, 0) + zlib.compress(np.ascontiguousarray(picture).data, _LEVEL)
     bits = next(bits for bits in (1, 2, 4, 8) if len(palette) <= 1 << bits)
     per_byte = 8 // bits
     pixels = np.pad(pixels, (0, -len(pixels) % per_byte)).reshape(-1, per_byte)
@@ -55,7 +55,7 @@ def encode_picture(picture: np.ndarray) -> bytes:
     for place in range(1, per_byte):
         packed <<= bits
         packed |= pixels[:, place]
-    return _HEADER.pack(height, width, bits, len(palette) - 1) + palette.tobytes() + zlib.compress(packed, _LEVEL)
+    return _HEADER.pack(height, width, bits, len(palette) - 1) + palette.tobytes() + zlib.compress(packed.data, _LEVEL)
 
 
 def decode_picture(data: bytes) -> np.ndarray:
@@ -87,8 +87,8 @@ def _palette(picture: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     colours: list[int] = []
     while left.any():
         if len(colours) == 16:  # a search per colour is only fast for few
-            palette, pixels = np.unique(flat, return_inverse=True)
-            return (palette if len(palette) <= _MOST_COLOURS else None), pixels.astype(np.uint8)
+            palette, places = np.unique(flat, return_inverse=True)
+            return (palette if len(palette) <= _MOST_COLOURS else None), places.astype(np.uint8)
         colour = flat[int(left.argmax())]
         same = flat == colour
         np.copyto(pixels, np.uint8(len(colours)), where=same)

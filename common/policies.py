@@ -12,6 +12,7 @@ import torch
 
 from common.networks import build_network
 from common.preprocessing import preprocess_uint8
+from common.recurrent import RecurrentNetwork
 from common.runtime.checkpoints import CheckpointError, load_checkpoint
 from common.runtime.seeding import episode_rng
 
@@ -157,11 +158,11 @@ class RecurrentPolicy(Policy):
     """Presses the likeliest button of a network that remembers the episode.
 
     Args:
-        network: `common.recurrent.RecurrentNetwork`. Its mode (training or not) is left as it was.
+        network: its mode (training or not) is left as it was.
         device: where it is.
     """
 
-    def __init__(self, network: torch.nn.Module, device: torch.device | str = "cpu"):
+    def __init__(self, network: RecurrentNetwork, device: torch.device | str = "cpu"):
         self.network, self.device = network, torch.device(device)
         self._memories: dict[int, torch.Tensor | None] = {}
 
@@ -170,7 +171,7 @@ class RecurrentPolicy(Policy):
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         blank = self.network.blank(1)
-        memory = torch.cat([blank if self._memories[slot] is None else self._memories[slot] for slot in slots], dim=1)
+        memory = torch.cat([blank if (kept := self._memories[slot]) is None else kept for slot in slots], dim=1)
         pictures = torch.from_numpy(np.stack([self.network.preprocess(screen) for screen in screens])).to(self.device)
         training = self.network.training
         self.network.eval()

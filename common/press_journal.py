@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 26
 
 def checksum(before: int, action: int, picture: np.ndarray) -> int:
     """The CRC-32 of a press and the picture that came of it, and of all before it, whose checksum is `before`."""
-    return zlib.crc32(np.ascontiguousarray(picture), zlib.crc32(bytes([action]), before))
+    return zlib.crc32(np.ascontiguousarray(picture).data, zlib.crc32(bytes([action]), before))
 
 
 class PressJournal:
@@ -130,6 +130,7 @@ class PressJournal:
                 os.close(folder)
 
     def _write(self, content: Any) -> None:
+        assert self._file is not None  # it is open
         line = json.dumps(content).encode() + b"\n"
         written = self._file.write(line)
         if written < len(line):  # the disk became full in the middle; the rest says so

@@ -97,7 +97,7 @@ def _bootstrap(
     n_milestones, n_seeds, n_episodes = values.shape
     drawn = np.empty(resamples)
     for i in range(resamples):
-        milestones = rng.integers(n_milestones, size=n_milestones)[:, None, None]
+        milestones = rng.integers(n_milestones, size=(n_milestones,))[:, None, None]
         seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
         episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
         drawn[i] = statistic(values[milestones, seeds, episodes])

@@ -53,6 +53,7 @@ class VideoWriter:
         image = image.resize((image.width * self.scale, image.height * self.scale), Image.Resampling.NEAREST)
         if self._container is None:
             self._open(screen.shape, image.size, caption is not None)
+        assert self._container is not None and self._stream is not None
         if screen.shape != self._screen_shape:
             raise ValueError(f"{self.path}: a screen of shape {screen.shape} among those of {self._screen_shape}")
         canvas = Image.new("RGB", (self._stream.width, self._stream.height))
@@ -70,6 +71,7 @@ class VideoWriter:
         """
         if self._container is None:
             return None
+        assert self._stream is not None
         try:
             for packet in self._stream.encode():
                 self._container.mux(packet)
@@ -166,7 +168,9 @@ class EpisodeRecorder:
             outcome = "success" if result.success else "failure"
             name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
             try:
-                self.paths.append(self._writers[episode].close(f"{name}.mp4"))
+                path = self._writers[episode].close(f"{name}.mp4")
+                assert path is not None  # it got a frame as soon as it was made
+                self.paths.append(path)
                 del self._writers[episode]
             except OSError as error:
                 self._give_up(error)

@@ -38,6 +38,7 @@ class BlobTable:
         """The number of the blob with this SHA-256; `encode` is called if it is new."""
         if self.count is None:
             self._load()
+        assert self.count is not None
         short = int.from_bytes(key[:8], "little")
         number = self._recent.get(short)
         if number is None:

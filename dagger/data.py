@@ -253,6 +253,7 @@ class DaggerData:
             self._snapshots = BlobTable(self._connection, "snapshots", "snapshot_keys")
             self.generation = 0
             self._digested: tuple[Commit, list[Any]] | None = None
+            self._previous: np.ndarray
             self._reset()
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             self._connection.close()
@@ -488,7 +489,7 @@ class DaggerData:
         if unknown := [name for name in names if name not in COLUMNS]:
             raise ValueError(f"no columns {unknown}; there are {', '.join(COLUMNS)}")
         n = len(self)
-        arrays = {name: np.empty(max(n - start, 0), COLUMNS[name]) for name in names}
+        arrays: dict[str, np.ndarray] = {name: np.empty(max(n - start, 0), COLUMNS[name]) for name in names}
         columns = {name: f"ifnull({self._stored[name]}, {0 if name == 'optimal' else -1})" for name in names}
         if self.withdrawn:
             theirs = "expert IN (SELECT names.id FROM names JOIN withdrawn ON names.name = withdrawn.expert)"
@@ -550,14 +551,14 @@ class DaggerData:
 
     def previous(self, ids: Sequence[int] | np.ndarray, k: int = 1) -> np.ndarray:
         """(n,) int64: the rows k steps before the rows `ids` in their episodes; an episode's first where it is shorter."""
-        ids = np.asarray(ids, np.int64)
+        rows = np.asarray(ids, np.int64)
         if k:
             if len(self._previous) < len(self):
                 more = self.columns(["previous"], start=len(self._previous))["previous"]
                 self._previous = np.concatenate([self._previous, more])
             for _ in range(k):
-                ids = self._previous[ids]
-        return ids
+                rows = self._previous[rows]
+        return rows
 
     def episode_end(self, episode: int) -> tuple[np.ndarray, bool] | None:
         """What `end_episode` was given: the last picture, and whether the episode ended there; None if nothing was."""
@@ -823,8 +824,8 @@ class DaggerData:
             )
         label = self._label_values(row.label)
         snapshot = None
-        if row.snapshot is not None:
-            snapshot = self._snapshots.add(hashlib.sha256(row.snapshot).digest(), lambda: zlib.compress(row.snapshot, 6))
+        if (memory := row.snapshot) is not None:
+            snapshot = self._snapshots.add(hashlib.sha256(memory).digest(), lambda: zlib.compress(memory, 6))
         frame = self._add_frame(row.observation)
         values = (
             row_id, previous, frame, int(row.action), *label.values(), int(row.iteration), float(row.beta), int(row.episode),

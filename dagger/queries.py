@@ -87,7 +87,9 @@ def features(network: PolicyNetwork, observations: Callable[[np.ndarray], torch.
 
 def dropouts_of(network: PolicyNetwork) -> list[nn.Module]:
     """What the network drops out. Raises SelectionError if that is nothing."""
-    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0]
+    dropouts: list[nn.Module] = [
+        module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0
+    ]
     if not dropouts:
         raise SelectionError("--query-by disagreement needs a network with dropout: give --network tiles, or another --query-by")
     return dropouts

@@ -65,7 +65,8 @@ def roll_out(
     Raises Stopped when `should_stop()` says so; the rows are then to be discarded.
     """
     policy = MixedPolicy(student, envs, labeller, beta)
-    first, ids, repeats, n_cut = data.next_episode, [], 0, 0
+    first, repeats, n_cut = data.next_episode, 0, 0
+    ids: list[int] = []
     if cutoffs is not None:
         cutoffs.clear()
     before: dict[int, tuple[int, bool]] = {}  # slot -> the step's button, and whether it left the screen as it was
@@ -156,7 +157,11 @@ def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> list[
     numbers = [] if not len(ids) else data.columns(["prev_action"], start=int(ids.min()))["prev_action"][ids - ids.min()]
     words = ["no_op" if number == NO_ACTION else data.buttons[number].lower() for number in numbers]
     frames = data.frames(ids) if with_frames else [None] * len(ids)
-    return [Situation(*parts) for parts in zip(data.snapshots(ids), words, frames, strict=True)]
+    situations = []
+    for snapshot, word, frame in zip(data.snapshots(ids), words, frames, strict=True):
+        assert snapshot is not None  # it is kept with each row that an expert may be asked about
+        situations.append(Situation(snapshot, word, frame))
+    return situations
 
 
 def recall_by_button(labels: Sequence[int], predictions: Sequence[int], buttons: Sequence[str]) -> dict[str, float]:

@@ -86,6 +86,9 @@ class TrainingSet:
         self.device = torch.device(device)
         self.n_actions = len(data.buttons)
         self.rng = np.random.default_rng(seed)
+        self._columns: dict[str, np.ndarray]
+        self._n_final: int
+        self._slots: np.ndarray
         self._forget()
         self.refresh()
 
@@ -144,7 +147,7 @@ class TrainingSet:
     def weights(self) -> np.ndarray:
         """(n,) float64: the probabilities with which `valid_ids` are drawn."""
         labels = self._columns["label"][self.valid_ids].astype(np.int64)
-        weights = np.ones(len(labels))
+        weights: np.ndarray = np.ones(len(labels))
         if self.sampling != "uniform":
             group = labels
             for frames in self._stacks(self.valid_ids).T:
@@ -199,6 +202,7 @@ class TrainingSet:
             for number, picture in zip(chunk.tolist(), map(self._preprocessed, self.data.pictures(chunk)), strict=True):
                 read[number] = picture
                 self._keep(number, picture)
+        assert self._store is not None  # `_keep` has made it
         pictures = np.empty((len(numbers), *self._store.shape[1:]), np.uint8)
         kept = slots >= 0
         pictures[kept] = self._store[slots[kept]]

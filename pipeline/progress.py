@@ -82,7 +82,7 @@ class PipelineProgress:
         table = Table("", "milestone", "status", "expert", "steps", "limit", "student [95 % interval]", "expert there", "min")
         for record in records:
             success = "-"
-            if record.dagger_final_success_rate is not None:
+            if record.dagger_final_success_rate is not None and record.test_episodes is not None:
                 success = rate_text(round(record.dagger_final_success_rate * record.test_episodes), record.test_episodes)
             table.add_row(
                 str(record.index + 1),
@@ -103,8 +103,8 @@ def outcome(record: Record) -> str:
     if record.status != "completed":
         return f"{record.status}: {record.reason}"
     return (
-        f"completed: {percent(record.dagger_final_success_rate)} of {record.test_episodes} test episodes, the expert "
-        f"{percent(record.expert_test_success_rate)}; {record.minutes:.1f} min"
+        f"completed: {_percent(record.dagger_final_success_rate)} of {record.test_episodes} test episodes, the expert "
+        f"{_percent(record.expert_test_success_rate)}; {record.minutes:.1f} min"
     )
 
 

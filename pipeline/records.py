@@ -124,8 +124,11 @@ class PipelineRecords:
         """Write both files as the records are."""
         rows = [asdict(record) for record in self]
         save_json(self.json_path, rows)
-        how = dict(newline="", encoding="utf-8", errors="backslashreplace")  # a reason may name a path that is not UTF-8
-        with atomic_write(self.csv_path) as temporary, temporary.open("w", **how) as file:
+        with (
+            atomic_write(self.csv_path) as temporary,
+            # A reason may name a path that is not UTF-8.
+            temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             # The columns are the record's fields, whatever the first row holds.
             writer = csv.DictWriter(file, [field.name for field in fields(Record)])
             writer.writeheader()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
+from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.emulators.open_emulator import open_emulator
 from pokemon_env.emulators.window import Window
 from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted
@@ -28,7 +29,7 @@ _REST_CHECK_FRAMES = 4
 _PICTURE_FRAMES = 2  # what memory says is on the screen one frame later, and whole after another
 
 
-class PokemonEnv(gymnasium.Env[np.ndarray, int]):
+class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
     """Play a ROM by its picture.
 
     A step presses one button, holds it for `hold_frames`, lets go, runs on for the release frames, and takes the
@@ -82,7 +83,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
     what to do.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         tier: str | None = None,
         start_milestone: str | None = None,
     ) -> None:
-        self._emulator = None  # close() may be called on what could not be built
+        self._emulator: Emulator | None = None  # close() may be called on what could not be built
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode is {render_mode!r}, but can be None, 'human' or 'rgb_array'.")
         if render_mode is None and not headless:
@@ -127,10 +128,11 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         self.target_milestone = target_milestone
         self._check_milestone(target_milestone)
         self._start_states = None if start_state is None else state_files.find_states(start_state)
-        self.tier = self.worlds = None
+        self.tier: str | None = None
+        self.worlds: Sequence[int] | None = None
         self.start_milestone = start_milestone
-        given = {"worlds": worlds, "tier": tier, "start_milestone": start_milestone}
-        if given := [name for name, value in given.items() if value is not None]:
+        arguments = {"worlds": worlds, "tier": tier, "start_milestone": start_milestone}
+        if given := [name for name, value in arguments.items() if value is not None]:
             self._choose_worlds(given, worlds, tier)
 
         window = render_mode == "human" or not headless
@@ -209,7 +211,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         self._ready = True
         return emulator.screen(), self._info()
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: int | np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Press the button `buttons[action]`; see the class for what comes back."""
         emulator = self._running()
         if not self._ready:
@@ -278,7 +280,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         """The window in which a person plays, with the presses that wait; None without one."""
         return self._running().window
 
-    def _running(self):
+    def _running(self) -> Emulator:
         if self._emulator is None:
             raise EmulatorError("this environment was closed: make another one.")
         return self._emulator
@@ -306,8 +308,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
             raise ValueError(f"start_state and {given[0]} exclude each other: a saved state holds its own world and place.")
         self._check_milestone(self.start_milestone)
         self.tier = tier or DEFAULT_TIER
-        worlds = self._tier.worlds if worlds is None else worlds
-        self.worlds = _worlds(worlds)
+        self.worlds = _worlds(self._tier.worlds if worlds is None else worlds)
         if self.tier == "T2" and 0 in self.worlds:
             raise ValueError("tier T2 is played in other worlds than world 0: leave world 0 out of worlds, or choose T1.")
 
@@ -343,14 +344,15 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
         low, high = drawn_from
         if frames is None:
             frames = int(self.np_random.integers(low, high + 1))
-        self._emulator.tick(max(1, frames))
+        self._running().tick(max(1, frames))
         self._rest(self.game.settle_frames)
 
     def _load(self, path: str | Path) -> tuple[str, ...]:
         """Load a state file; return the milestones that it says were completed."""
+        emulator = self._running()
         saved = state_files.read_state(path, self.identity)
         try:
-            self._emulator.load_state(saved.data)
+            emulator.load_state(saved.data)
         except EmulatorError as error:
             raise state_files.StateFileError(
                 f"the state {path} cannot be loaded: {error}. It is damaged, or of another ROM or emulator: record it again."
@@ -368,12 +370,13 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int]):
 
     def _rest(self, frames: int) -> None:
         """Run until the game is at rest, at most `frames`, and the screen shows it."""
-        if self.game.at_rest(self._emulator):
+        emulator = self._running()
+        if self.game.at_rest(emulator):
             return
-        while frames > 0 and not self.game.at_rest(self._emulator):
-            self._emulator.tick(min(_REST_CHECK_FRAMES, frames))
+        while frames > 0 and not self.game.at_rest(emulator):
+            emulator.tick(min(_REST_CHECK_FRAMES, frames))
             frames -= _REST_CHECK_FRAMES
-        self._emulator.tick(_PICTURE_FRAMES)
+        emulator.tick(_PICTURE_FRAMES)
 
     def _info(self) -> dict[str, Any]:
         if self.state_in_info:
@@ -389,13 +392,13 @@ def _worlds(worlds: str | int | Sequence[int]) -> Sequence[int]:
     """The worlds meant by the argument of this name, checked; a number alone is one world."""
     if isinstance(worlds, str):
         return parse_worlds(worlds)
-    worlds = worlds if hasattr(worlds, "__len__") else [worlds]
-    if not len(worlds):
+    numbers = cast(Sequence[int], worlds if hasattr(worlds, "__len__") else [worlds])
+    if not len(numbers):
         raise ValueError("worlds is empty: give at least one world's number.")
-    for world in worlds:
+    for world in numbers:
         if not isinstance(world, (int, np.integer)) or world < 0:
             raise ValueError(f"worlds holds {world!r}, but must be numbers from 0 on, or a text such as '1-999' or 'train'.")
-    return tuple(worlds)
+    return tuple(numbers)
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -119,7 +119,10 @@ def nearest(state: State, tiles: Sequence[Tile]) -> Tile | None:
     """Return the tile of `tiles` that the fewest presses lead to (of equals the first), None if there is no way."""
     lengths = [path_length(state, *tile) for tile in tiles]
     reachable = [(length, place) for place, length in enumerate(lengths) if length is not None]
-    return tuple(tiles[min(reachable)[1]]) if reachable else None
+    if not reachable:
+        return None
+    x, y = tiles[min(reachable)[1]]
+    return x, y
 
 
 def find_tiles(state: State, kind: str) -> list[Tile]:

@@ -140,7 +140,7 @@ def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
     return SavedState(path, data, tuple(sidecar["milestones"]), sidecar["details"])
 
 
-def find_states(source: str | Path | Sequence[str | Path]) -> list[Path]:
+def find_states(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
     """Return the state files meant by a path of one, a folder of them (sorted by name), or a list of paths.
 
     Raises StateFileError if one is missing, or there is none.

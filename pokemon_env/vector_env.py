@@ -67,7 +67,9 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space = first.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._observations = np.zeros(self.observation_space.shape, self.observation_space.dtype)
+        shape = self.observation_space.shape
+        assert shape is not None  # a batch of boxes is a box
+        self._observations: np.ndarray = np.zeros(shape, self.observation_space.dtype)
         self._rewards = np.zeros(self.num_envs)
         self._terminations = np.zeros(self.num_envs, bool)
         self._truncations = np.zeros(self.num_envs, bool)
@@ -87,8 +89,8 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             drawing from the environment's generator.
         Returns the observations of all environments, and infos as in `step`.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
-        seeds = [None] * self.num_envs if seeds is None else list(seeds)
+        given = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
+        seeds: list[int | None] = [None] * self.num_envs if given is None else list(given)
         shared = dict(options or {})
         mask = self._mask("options['reset_mask']", shared.pop("reset_mask", None))
         own = shared.pop("per_env", None)
@@ -99,7 +101,8 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         infos: list[dict[str, Any] | None] = [None] * self.num_envs
 
         def reset_one(i: int) -> None:
-            env_seed = None if seeds[i] is None else int(seeds[i])
+            env_seed = seeds[i]
+            env_seed = None if env_seed is None else int(env_seed)
             self._observations[i], infos[i] = self.envs[i].reset(seed=env_seed, options={**shared, **(own[i] or {})})
 
         indices = np.flatnonzero(mask).tolist()
@@ -135,11 +138,11 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         self._for_each(step_one, np.flatnonzero(mask).tolist())
         self._running &= ~(self._terminations | self._truncations)
-        arrays = (self._observations, self._rewards, self._terminations, self._truncations)
-        return *(array.copy() for array in arrays), {"per_env": infos}
+        ended = self._terminations.copy(), self._truncations.copy()
+        return self._observations.copy(), self._rewards.copy(), *ended, {"per_env": infos}
 
-    def render(self) -> tuple[np.ndarray | None, ...]:
-        """Return each environment's `render()`."""
+    def render(self) -> tuple[Any, ...]:
+        """Return each environment's `render()`, a picture or None."""
         return tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:

@@ -80,6 +80,7 @@ def choose_starts(
         return EpisodeStarts(files=tuple(find_states(load_state)))
     if kind == "power-on" or milestone is None:
         return EpisodeStarts()
+    assert kind is not None  # it was chosen above, as there is no `load_state`
     return EpisodeStarts(files=ensure_start_states(milestone, rom_path, **state_folders).files(kind))
 
 

@@ -530,6 +530,7 @@ class _Worker:
         head = json.dumps(header).encode("ascii")
         content = b"".join((len(head).to_bytes(4, "little"), head, *snapshots))
         seconds = self._limits.call_seconds
+        assert self._process is not None  # it is loaded
         self._process.order(b"A")
         self._process.send(len(content).to_bytes(4, "little") + content, seconds)
         for token in tokens:

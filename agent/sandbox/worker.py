@@ -113,7 +113,8 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
     Args:
         cpu_limit: seconds of CPU time after which a child is killed, where that is not our limit but one from outside.
     """
-    child = watch = None
+    child: int | None = None
+    watch: int | None = None
     stop_at: float | None = None  # when the child is stopped, of time.monotonic()
     stopped = False
     orders = select.poll()
@@ -129,6 +130,7 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
             if cpu_limit is not None and status in (-signal.SIGKILL, -signal.SIGXCPU):
                 # The kernel holds the limit against its ticks, which may run ahead of what it tells.
                 spent = used.ru_utime + used.ru_stime > 0.8 * cpu_limit
+            assert watch is not None  # each child is watched
             orders.unregister(watch)
             os.close(watch)
             child = watch = stop_at = None
@@ -140,6 +142,7 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
     while True:
         ready = dict(orders.poll(None if stop_at is None else max(0.0, 1000 * (stop_at - time.monotonic()))))
         if not ready:
+            assert child is not None  # without one there is no `stop_at`
             os.kill(child, signal.SIGSTOP)
             stop_at, stopped = None, True
             continue
@@ -157,6 +160,7 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
             stop_at = None if child is None else time.monotonic() + PREPARE_SECONDS
         elif order == b"A":
             if stopped:
+                assert child is not None
                 os.kill(child, signal.SIGCONT)
             stop_at, stopped = None, False
         else:  # the host closed the pipe
@@ -173,7 +177,7 @@ def _be_child(config: dict[str, Any], game: Game, questions: int, answers: int, 
         write_frame(answers, {"locked": False, "reason": str(error)})
         return
     write_frame(answers, {"locked": True})
-    random._urandom = _no_system_generator
+    random._urandom = _no_system_generator  # type: ignore[attr-defined]  # the stubs leave private names out
     sys.stdin, sys.stdout, sys.stderr = None, _Nowhere(), _Nowhere()
     policy = _Policy(config["source"], config["path"], game)
     if short_of_memory:
@@ -270,6 +274,7 @@ class _Policy:
         more = {"__builtins__": dict(self._builtins), "log": self._log}
         namespace = policy_namespace(self._path, {**more, **self._game.tools()})
         self._seed(0)
+        assert self._code is not None  # it was compiled by `load`
         exec(self._code, namespace)
         return namespace
 

@@ -153,7 +153,7 @@ def _checked_bytes(path: Path) -> bytes:
         descriptions = [entry for name, entry in entries.items() if name.lower().endswith("/data.pkl")]
         if len(descriptions) != 1 or len(descriptions[0]) > _MOST_DESCRIPTION:
             raise CheckpointError(f"{path}: is a zip file, but not a checkpoint of these scripts; name another file")
-        named = {value for code, value, _ in pickletools.genops(descriptions[0]) if code.name == "GLOBAL"}
+        named: set[Any] = {value for code, value, _ in pickletools.genops(descriptions[0]) if code.name == "GLOBAL"}
     except ValueError as error:  # ArchiveError, and a description that is none
         reason = error_text(error)
         raise CheckpointError(f"{path}: is not a checkpoint, or broken or cut short ({reason}); use an earlier one") from error

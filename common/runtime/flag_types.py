@@ -65,7 +65,8 @@ def marked(kind: type, mark: Mark) -> frozenset[str]:
 
 def check_bounds(args: Any) -> None:
     """Raise FlagError, naming the flag, if a number in a dataclass of flags is out of its type's bounds or not finite."""
-    notes = _notes(type(args))
+    kind: type = type(args)
+    notes = _notes(kind)
     for item in fields(args):
         bounds = next((note for note in notes[item.name] if isinstance(note, Bounds)), _ANY)
         values = getattr(args, item.name)

@@ -74,7 +74,7 @@ def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
         switch = name if name in switches else name.removeprefix("no-")
         if flag.startswith("--") and switch in switches:
             if not equals and rest and rest[0].lower() in _WORDS:
-                equals, word = True, rest.pop(0)
+                equals, word = "=", rest.pop(0)
             if equals and word.lower() in _WORDS:
                 argument = f"--{switch}" if _WORDS[word.lower()] == (switch == name) else f"--no-{switch}"
         found.append(argument)
@@ -114,7 +114,7 @@ def parse_flags(
         not_evaluated: flags that --eval-only does not take from a checkpoint.
         algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
     """
-    args = parse_command_line(kind, description)
+    args: Any = parse_command_line(kind, description)
     if args.resume_from is not None:
         evaluates = getattr(args, "eval_only", False)
         args = _taken_over(args, script, description, not_evaluated if evaluates else (), algorithm, evaluates)
@@ -126,13 +126,13 @@ def parse_flags(
 
 
 def _taken_over(
-    said: T,
+    said: Any,
     script: str,
     description: str | None,
     not_evaluated: Sequence[str],
     algorithm: str | None,
     evaluates: bool,
-) -> T:
+) -> Any:
     """The flags with a checkpoint's in the place of those that were not said; see `parse_flags`."""
     from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_fields
 

@@ -6,6 +6,10 @@ import contextlib
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class _LastingFile(io.FileIO):
@@ -17,7 +21,7 @@ class _LastingFile(io.FileIO):
 
     silent = False
 
-    def write(self, data: bytes) -> int | None:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:  # a pipe's reader has ended, a terminal was closed, a disk is full

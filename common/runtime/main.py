@@ -75,9 +75,10 @@ def run_main(
         errors: further errors that the user can fix, beside `UserError`, `OSError` and `MemoryError`.
         interrupted: what is said after Ctrl-C.
     """
+    mendable: tuple[type[Exception], ...] = (UserError, OSError, MemoryError, *errors)
     try:
         sys.exit(main())
-    except (UserError, OSError, MemoryError, *errors) as error:
+    except mendable as error:
         sys.exit(f"{script}: {in_one_line(error)}")
     except KeyboardInterrupt:
         print(f"{script}: {interrupted}", file=sys.stderr)

@@ -8,6 +8,7 @@ import tokenize
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class NpzReader:
                 done += len(chunk)
         return content.view(dtype).reshape(shape, order=order) if size else np.empty(shape, dtype)
 
-    def _header(self, file: zipfile.ZipExtFile, name: str) -> tuple[tuple[int, ...], str, np.dtype, int]:
+    def _header(self, file: IO[bytes], name: str) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype, int]:
         """Shape, order, dtype and bytes of the array that begins here."""
         try:
             version = np.lib.format.read_magic(file)

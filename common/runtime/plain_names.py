@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 LONGEST_NAME = 200
 """In bytes: file systems take 255, and endings are put behind it."""
 
 
-def is_plain_name(name: Any) -> bool:
+def is_plain_name(name: Any) -> TypeGuard[str]:
     """Return whether `name` names one file or folder inside another, and nothing else.
 
     That is printable text of 1 to LONGEST_NAME bytes that holds no slash and does not begin with a dot.

@@ -93,6 +93,7 @@ def run_script(
             if wait(process, SECONDS_TO_END) is None:
                 process.kill()
                 process.wait()
+        assert process.stdin is not None  # it is a pipe
         process.stdin.close()
     if reader is not None:
         reader.read()

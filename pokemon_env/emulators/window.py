@@ -109,7 +109,8 @@ class Window:
             elif event.type == sdl2.SDL_WINDOWEVENT:
                 self._id = event.window.windowID
             elif event.type == sdl2.SDL_KEYUP:
-                self._held.pop(self._buttons.get(event.key.keysym.sym), None)
+                if button := self._buttons.get(event.key.keysym.sym):
+                    self._held.pop(button, None)
             elif event.type == sdl2.SDL_KEYDOWN and not event.key.repeat:
                 self._key_down(event.key.keysym.sym)
 

@@ -23,8 +23,8 @@ class Game:
 
     id: ClassVar[str]  # names the game in saved states and checkpoints
     name: ClassVar[str]  # for people
-    system: ClassVar[str] = "gb"  # as in RomHeader.system
-    buttons: ClassVar[tuple[str, ...]] = GB_BUTTONS  # the actions, in their order
+    system: str = "gb"  # as in RomHeader.system
+    buttons: tuple[str, ...] = GB_BUTTONS  # the actions, in their order
     # Defaults of PokemonEnv's arguments of the same names, in frames (60 a second).
     hold_frames: ClassVar[int] = 12
     release_frames: ClassVar[int] = 12

@@ -267,7 +267,7 @@ def _name_steps() -> dict[tuple[int, bool], tuple[int, frozenset[str]]]:
 
     places = [(cell, named) for cell in range(_NAME_CELLS) for named in (False, True)]
     buttons = ("a", "up", "down", "left", "right")
-    distance = dict.fromkeys(places, _FAR)
+    distance: dict[tuple[int, bool] | None, int] = dict.fromkeys(places, _FAR)
     distance[_END, True] = 1
     for _ in places:  # no way is longer
         for place in places:
@@ -447,10 +447,10 @@ class _Ways:
         steps = field.at(cell, facing)
         if steps >= _FAR:
             return _UNKNOWN
-        actions = {FACINGS[d] for d in _DIRECTIONS if field.after(cell, d) == steps - 1}
+        buttons = {FACINGS[d] for d in _DIRECTIONS if field.after(cell, d) == steps - 1}
         if field.acts.get((cell, facing)) == steps:
-            actions.add("a")
-        return steps, frozenset(actions), self.exact
+            buttons.add("a")
+        return steps, frozenset(buttons), self.exact
 
     def from_here(self, number: int) -> int:
         """Presses left when goal `number` is the next, from where the player is."""
@@ -537,7 +537,8 @@ def _distances(level: _Level, acts: dict[tuple[int, int], int], enters: dict[int
         open_cells[cell] = 0
     offsets = level.offsets
     down = offsets[_DOWN]
-    steps, frontier = min(waiting, default=0), []
+    steps = min(waiting, default=0)
+    frontier: list[int] = []
     while frontier or waiting:
         if not frontier:
             steps = min(waiting)

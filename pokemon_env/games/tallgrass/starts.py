@@ -66,8 +66,9 @@ def _is_natural(tier: Tier, rng: np.random.Generator) -> bool:
 def _type(press: Callable[[str], None], emulator: Emulator, letters: int, rng: np.random.Generator | None) -> None:
     """Type so many letters, with `rng` moving the cursor about before each, and after the last."""
     while True:
-        for _ in range(0 if rng is None else int(rng.integers(_MOST_MOVES + 1))):
-            press(("UP", "DOWN", "LEFT", "RIGHT")[int(rng.integers(4))])
+        if rng is not None:
+            for _ in range(int(rng.integers(_MOST_MOVES + 1))):
+                press(("UP", "DOWN", "LEFT", "RIGHT")[int(rng.integers(4))])
         if len(emulator.read(_NAME, 8).split(b"\0", 1)[0]) >= letters:
             return
         while emulator.read(_CURSOR, 1)[0] >= _DEL:

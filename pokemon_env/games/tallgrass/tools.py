@@ -61,7 +61,7 @@ def go_to_map(state: State, name: str) -> str | None:
 @lru_cache(maxsize=256)
 def next_map(location: str, name: str) -> str | None:
     """The first map on the shortest way from one map to another."""
-    first = {location: None}
+    first: dict[str, str | None] = {location: None}
     queue = [location]
     for here in queue:
         for there in CONNECTIONS.get(here, ()):

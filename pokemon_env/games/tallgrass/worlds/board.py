@@ -44,7 +44,7 @@ class Board:
         self.stand = self.floor & ~fixed
         self.land = self.low & ~fixed
 
-    def _rows(self, layout: bytes, table: bytes) -> int:
+    def _rows(self, layout: bytes | bytearray, table: bytes) -> int:
         """The set of tiles whose metatile `table` translates to b"1"."""
         width = self.map.width
         digits = layout.translate(table)

@@ -64,7 +64,7 @@ def _draw_world(number: int, draw: Draw) -> World:
         rate = draw.between(*_RATES[name]) if name in _RATES else 0
         table = ENCOUNTER_TABLES.index(name) if name in _RATES else 0
         maps[name] = canvases[name].map("void" if canvases[name].indoor else "tree", rate, table)
-    shifts = tuple(draw.below(3) for _ in range(4))
+    shifts = (draw.below(3), draw.below(3), draw.below(3), draw.below(3))
     return World(number, maps, bed, (MAP_ID["HOUSE_1F"], *heal), shifts, (_wild(draw, "ROUTE_1"), _wild(draw, "ROUTE_2")))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pokemon_env.games.tallgrass.worlds.story import MAPS
 
@@ -102,7 +102,7 @@ class MapData:
         """The map as the game stores it; raises WorldError where a limit is passed."""
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE and len(self.layout) == self.width * self.height):
             raise WorldError(f"a map of {self.width}x{self.height} with {len(self.layout)} tiles: at most {MAX_SIDE}x{MAX_SIDE}")
-        lists = (self.warps, self.people, self.signs, self.gates)
+        lists: tuple[Sequence[tuple[int, ...]], ...] = (self.warps, self.people, self.signs, self.gates)
         for (name, most), entries in zip(LIMITS.items(), lists, strict=True):
             if len(entries) > most:
                 raise WorldError(f"{len(entries)} {name} on one map: at most {most} fit")
@@ -120,8 +120,9 @@ class MapData:
         mark = (data[10], data[11])
         end = _BLOB_HEAD + width * height
         layout = data[_BLOB_HEAD:end]
-        lists = []
-        for kind, count in zip((Warp, Person, Sign, Gate), counts, strict=True):
+        kinds: tuple[type[Warp | Person | Sign | Gate], ...] = (Warp, Person, Sign, Gate)
+        lists: list[list[Any]] = []
+        for kind, count in zip(kinds, counts, strict=True):
             size = len(kind._fields)
             start, end = end, end + count * size
             if len(data) < end:
@@ -235,5 +236,5 @@ def unpack(image: bytes) -> Image:
                 maps[name] = MapData.parse(image[offset:length])
     slots = [Slot(*image[i : i + 4]) for i in range(0x20, 0x40, 4)]
     stage = image[_STAGE_AT:_MAPS_AT] if flags & STAGE else None
-    start, heal, shifts = tuple(image[0x14:0x16]), tuple(image[0x16:0x19]), tuple(image[0x1C:0x20])
+    start, heal, shifts = (image[0x14], image[0x15]), (image[0x16], image[0x17], image[0x18]), tuple(image[0x1C:0x20])
     return Image(number, flags, maps, start, heal, shifts, (tuple(slots[:4]), tuple(slots[4:])), stage, palette)

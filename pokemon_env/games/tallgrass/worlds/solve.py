@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from pokemon_env.games.tallgrass.worlds.board import Board, Tile
-from pokemon_env.games.tallgrass.worlds.image import MapData, World, WorldError, pack
+from pokemon_env.games.tallgrass.worlds.image import MapData, Person, Sign, World, WorldError, pack
 from pokemon_env.games.tallgrass.worlds.metatiles import is_grass, is_ledge, is_solid, is_warp
 from pokemon_env.games.tallgrass.worlds.story import CONNECTIONS, EVENT_ID, MAP_ID, MAPS, SCRIPT_ID, SIGHT, WANDER
 
@@ -89,7 +89,8 @@ def story_places(game_map: MapData, board: Board, script: str) -> int:
     if script == "mark":
         return board.bit(*game_map.mark) if game_map.mark else 0
     number, found = SCRIPT_ID[script], 0
-    for entry in (*board.people, *game_map.signs):
+    entries: list[Person | Sign] = [*board.people, *game_map.signs]
+    for entry in entries:
         if entry.script == number:
             found |= board.beside(entry.x, entry.y)
     return found & board.stand
@@ -218,7 +219,8 @@ def _check_all_can_be_met(ways: Ways, events: frozenset[int]) -> None:
     reached = ways.everywhere(events, ("BEDROOM", *ways.world.start))
     for name, tiles in reached.items():
         board = ways.board(name, events)
-        for entry in (*board.people, *board.map.signs):
+        entries: list[Person | Sign] = [*board.people, *board.map.signs]
+        for entry in entries:
             if not board.beside(entry.x, entry.y) & tiles & ~board.warps:
                 raise WorldError(f"{name}: one cannot get beside what is at ({entry.x}, {entry.y})")
 

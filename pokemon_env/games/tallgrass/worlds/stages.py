@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pokemon_env.games.tallgrass.worlds.board import Board
-from pokemon_env.games.tallgrass.worlds.image import STAGE_BYTES, Slot, Warp, World, WorldError
+from pokemon_env.games.tallgrass.worlds.image import STAGE_BYTES, Person, Sign, Slot, Warp, World, WorldError
 from pokemon_env.games.tallgrass.worlds.metatiles import is_grass
 from pokemon_env.games.tallgrass.worlds.monsters import (
     MONSTER_BYTES,
@@ -157,10 +157,12 @@ def _natural_place(world: World, milestone: str, board: Board, wish: int, rng: n
         grass = [(x, y) for x, y in board.tiles(here) if is_grass(board.map.at(x, y))]
         return (*grass[rng.integers(len(grass))], int(rng.integers(4)))
     script = place.what + ("LEAF", "EMBER", "WAVE")[wish] if place.what == "T_BALL_" else place.what
-    entry = next((e for e in (*board.map.people, *board.map.signs) if e.script == SCRIPT_ID[script]), None)
+    entries: list[Person | Sign] = [*board.map.people, *board.map.signs]
+    entry = next((e for e in entries if e.script == SCRIPT_ID[script]), None)
     if entry is None:
         raise WorldError(f"world {world.number}: {place.map} has nothing with the script {script}")
     if place.how == _SEEN_BY:
+        assert isinstance(entry, Person)  # signs see nobody
         tiles = list(board.tiles(board.sight(entry) & here))
         return (*tiles[rng.integers(len(tiles))], UP)
     sides = [
