@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -68,7 +69,7 @@ def link_complaint(path: Path) -> str | None:
     return None if link is None else f"{link} is a link to {os.readlink(link)}, which is not there"
 
 
-def open_no_link(path: str | os.PathLike, mode: Literal["r", "a", "w"]) -> IO[str]:
+def open_no_link(path: str | os.PathLike, mode: Literal["r", "a", "w"]) -> TextIOWrapper:
     """Open a text file under a name that is known beforehand, to be read, written on or written anew.
 
     Where the folder is a stranger's, a link of such a name would have any other file written or emptied. Raises OSError for a link,

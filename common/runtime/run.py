@@ -114,7 +114,7 @@ class TrainingRun:
         self._opened.__exit__(kind, error, trace)
 
     def _check_files(self) -> None:
-        path, overwrite = self.flags.resume_from, self.flags.overwrite
+        path, overwrite = self.flags.resume_from or "", self.flags.overwrite
         if self.checkpoint is not None:
             check_fits(self.checkpoint, path, algorithm=self.algorithm)
             if not {"training_state", "optimizer_state_dict", "progress"} <= self.checkpoint.keys():
@@ -137,7 +137,7 @@ class TrainingRun:
 
     def saved(self, key: str, kind: type) -> dict[str, Any]:
         """Return what the checkpoint holds of a dataclass, by field; {} for a new run."""
-        return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.flags.resume_from, key, kind)
+        return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.flags.resume_from or "", key, kind)
 
     def best_before(self) -> Path:
         """Return where the best network so far of the resumed run is, also where the run was renamed or moved."""
