@@ -119,7 +119,8 @@ class PressJournal:
 
     def _open(self) -> None:
         make_folder(self.path.parent)
-        self._file = open_no_link(self.path, "a").detach().detach()  # bytes, without a buffer
+        with open_no_link(self.path, "a") as file:
+            self._file = os.fdopen(os.dup(file.fileno()), "ab", buffering=0)
         self._file.truncate(self._length)
         if not self._length:
             self._write(self.header)

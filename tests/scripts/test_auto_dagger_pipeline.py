@@ -49,6 +49,7 @@ def folder(tmp_path, monkeypatch):
     config = json.loads((ROOT / "milestone_config.json").read_text())
     config["milestones"] = [entry for entry in config["milestones"] if entry["id"] in IDS]
     Path("config.json").write_text(json.dumps(config))
+    Path("policies").mkdir()
     return tmp_path
 
 

@@ -267,6 +267,10 @@ def test_a_lock_that_another_user_left(here, request):
     with only_trainer("models", "x"):
         lock.chmod(0o444)
         request.getfixturevalue("another_user")
+        try:
+            lock.read_bytes()
+        except PermissionError as error:  # a folder above, or a module of the kernel's, forbids it: then nothing is shown here
+            pytest.skip(f"another user can't read in {os.getcwd()}: {error}")
         with (
             pytest.raises(RunError, match=rf"another process trains this run \(process {os.getpid()}, "),
             only_trainer("models", "x"),
