@@ -20,8 +20,6 @@ from common.networks import PolicyNetwork
 from common.runtime.main import UserError
 from dagger.training_set import TrainingSet
 
-QueryBy = Literal["all", "random", "novelty", "disagreement"]
-
 PASSES = 10
 """Forward passes with dropout, for disagreement."""
 _CHUNK = 256
@@ -151,5 +149,7 @@ def choose(
     if by == "novelty":
         known = features(network, training.observations, training.valid_ids)
         return choose_novel(features(network, training.observations, ids), known, count)
+    if by != "disagreement":
+        raise ValueError(f"{by!r} is no rule to choose by")
     draws = int(np.random.default_rng(seed).integers(2**31))
     return choose_highest(disagreement(network, training.observations, ids, draws), count)
