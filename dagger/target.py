@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from agent.answer_cache import AnswerCache
@@ -13,8 +13,10 @@ from common.episodes import seeded_episodes
 from common.evaluation import Evaluator
 from common.networks import PolicyNetwork
 from common.runtime.flag_types import FlagError
+from common.runtime.progress import ProgressReport
 from common.selection import CANDIDATE_SEEDS
 from common.statistics import wilson_interval
+from dagger.parts import Parts
 from pokemon_env.vector_env import ThreadVectorEnv
 
 TARGET_EPISODES = 50
@@ -25,7 +27,7 @@ def expert_success_rate(
     envs: ThreadVectorEnv,
     oracle: ExpertOracle,
     cache: AnswerCache | None,
-    files: Sequence[Path | None],
+    files: Sequence[str | os.PathLike | None],
     max_steps: int,
     eval_seed: int,
     should_stop: Callable[[], bool],
@@ -82,3 +84,15 @@ def reaches_target(
         return False
     result = evaluator.play(network, TARGET_EPISODES, eval_seed + CANDIDATE_SEEDS, should_stop=should_stop)
     return result.success_interval[0] >= target
+
+
+def measure_expert(parts: Parts, should_stop: Callable[[], bool], report: ProgressReport) -> None:
+    """Measure the success that --target-success-rate is a share of."""
+    args, labeller, evaluator = parts.args, parts.labeller, parts.evaluator
+    rate = expert_success_rate(
+        parts.eval_envs, labeller.oracle, labeller.cache, evaluator.start_states, evaluator.max_steps, args.eval_seed, should_stop
+    )
+    parts.progress.expert_success_rate = rate
+    report.print(f"the expert succeeds in {rate:.0%} of {TARGET_EPISODES} episodes")
+    if complaint := target_complaint(args.target_success_rate or 0.0, rate):
+        report.print(complaint)

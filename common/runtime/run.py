@@ -72,6 +72,7 @@ class TrainingRun:
     Attributes:
         device, threads: that torch computes with.
         checkpoint: the one that the run is resumed from; None for a new one.
+        origin: the checkpoint's path; "" for a new run.
         flags_before: the flags that the checkpoint's run had.
         files: "best", "last", "final" -> the checkpoint of that name.
         name: the run's, once it has begun.
@@ -92,6 +93,7 @@ class TrainingRun:
 
     def __init__(self, flags: Flags, algorithm: str):
         self.flags, self.algorithm = flags, algorithm
+        self.origin = flags.resume_from or ""
         self.files = {name: Path(flags.model_dir) / f"{flags.exp_name}_{name}.pth" for name in ("best", "last", "final")}
         self.last_good: str | os.PathLike | None = flags.resume_from
         self.flags_before: dict[str, Any] = {}
@@ -114,7 +116,7 @@ class TrainingRun:
         self._opened.__exit__(kind, error, trace)
 
     def _check_files(self) -> None:
-        path, overwrite = self.flags.resume_from or "", self.flags.overwrite
+        path, overwrite = self.origin, self.flags.overwrite
         if self.checkpoint is not None:
             check_fits(self.checkpoint, path, algorithm=self.algorithm)
             if not {"training_state", "optimizer_state_dict", "progress"} <= self.checkpoint.keys():
@@ -137,11 +139,11 @@ class TrainingRun:
 
     def saved(self, key: str, kind: type) -> dict[str, Any]:
         """Return what the checkpoint holds of a dataclass, by field; {} for a new run."""
-        return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.flags.resume_from or "", key, kind)
+        return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.origin, key, kind)
 
     def best_before(self) -> Path:
         """Return where the best network so far of the resumed run is, also where the run was renamed or moved."""
-        best, origin = self.files["best"], Path(self.flags.resume_from or "")
+        best, origin = self.files["best"], Path(self.origin)
         if self._resumed_name is None:  # under a new name: what was the best so far keeps the old one
             theirs = self.flags_before.get("exp_name")
             return origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")

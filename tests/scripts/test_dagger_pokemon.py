@@ -24,14 +24,17 @@ from agent.open_expert import open_policy_oracle
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
 from common.demonstrations import DemonstrationError, Episode, save_episode
+from common.evaluation import Evaluator
 from common.learner import DivergedError, Learner
 from common.networks import ImpalaCNN
 from common.policies import Policy
 from common.runtime.checkpoints import CheckpointError
 from common.runtime.files import exclusive_lock
+from common.runtime.flag_types import FlagError
 from common.runtime.main import UserError
 from common.runtime.run_names import RunError
 from common.utils import evaluate_policy, make_env
+from dagger import set_up
 from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError, Status
 from dagger.queries import SelectionError
 from dagger.training_set import TrainingSet
@@ -492,12 +495,12 @@ def test_no_environment_or_expert_is_left_open(learn, monkeypatch):
     """However it ends: the pipeline calls this again and again."""
     made, make = [], make_vector_env
     monkeypatch.setattr("tasks.task.make_vector_env", lambda *args, **more: made.append(make(*args, **more)) or made[-1])
-    experts, open_expert = [], dagger_pokemon.open_expert
+    experts, open_expert = [], set_up.open_expert
     noted = lambda *args, **more: experts.append(open_expert(*args, **more)) or experts[-1]  # noqa: E731
-    monkeypatch.setattr(dagger_pokemon, "open_expert", noted)
+    monkeypatch.setattr(set_up, "open_expert", noted)
     threads = signal.getsignal(signal.SIGINT)
     learn(n_iterations=1)
-    for flags, error in ((dict(worlds="1-0"), dagger_pokemon.FlagError), (dict(answer_cache="."), AnswerCacheError)):
+    for flags, error in ((dict(worlds="1-0"), FlagError), (dict(answer_cache="."), AnswerCacheError)):
         with pytest.raises(error):
             learn(exp_name="other", **flags)
     with monkeypatch.context() as patch:
@@ -671,7 +674,7 @@ def test_interrupted_while_labels_are_asked_for_counts_none_twice(learn, monkeyp
 def test_interrupted_in_the_evaluation(learn, monkeypatch):
     learn(exp_name="whole")
     with monkeypatch.context() as patch:
-        interrupt_after(patch, dagger_pokemon.Evaluator, "play", 1)
+        interrupt_after(patch, Evaluator, "play", 1)
         assert learn()["signal"] == signal.SIGINT
     assert torch.load("models/dagger_pokemon_last.pth")["progress"]["phase"] == "evaluate"
     result = learn("models/dagger_pokemon_last.pth")
@@ -840,7 +843,7 @@ def test_demonstrations_that_can_t_be_used(learn):
     with pytest.raises(DemonstrationError, match="no demonstrations of CLOCK_SET"):
         learn(expert_data_dir="foreign", milestone="CLOCK_SET")
     record("silent", abstain=True)
-    with pytest.raises(dagger_pokemon.FlagError, match="silent: no step of the demonstrations has a label"):
+    with pytest.raises(FlagError, match="silent: no step of the demonstrations has a label"):
         learn(expert_data_dir="silent")
 
 
@@ -879,7 +882,7 @@ def test_abstentions_are_counted_and_never_learned_from(learn, monkeypatch):
 
 def test_an_expert_that_never_answers(learn):
     policies = write_policy("def run(state):\n    return None\n")
-    with pytest.raises(dagger_pokemon.FlagError, match="no step has a label.*abstained: none .*--policy-dir") as ending:
+    with pytest.raises(FlagError, match="no step has a label.*abstained: none .*--policy-dir") as ending:
         learn(policy_dir=policies)
     assert "\n" not in str(ending.value) and iterations() == {}
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text())  # corrected, it goes on
@@ -918,7 +921,7 @@ def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, c
     learn(**flags, exp_name="whole", n_iterations=2)
     learn(**flags, n_iterations=1)
     before = Path(last).read_bytes()
-    with pytest.raises(dagger_pokemon.FlagError, match=f"its run was begun with {as_flags(**flags)[0]}.*another expert") as told:
+    with pytest.raises(FlagError, match=f"its run was begun with {as_flags(**flags)[0]}.*another expert") as told:
         learn(last, n_iterations=2)
     assert "\n" not in str(told.value) and Path(last).read_bytes() == before
     capsys.readouterr()
@@ -1065,9 +1068,9 @@ def test_a_student_that_walks_to_and_fro_is_labelled_once_for_each_picture(learn
 def test_a_share_of_the_states_is_asked_about(learn, monkeypatch, by):
     chosen, label = [], dagger_pokemon.label
 
-    def spy(args, data, ids, *rest):
-        new = dagger_pokemon.unanswered(data, ids)
-        asked = label(args, data, ids, *rest)
+    def spy(args, parts, ids, *rest):
+        new = dagger_pokemon.unanswered(parts.data, ids)
+        asked = label(args, parts, ids, *rest)
         chosen.append((len(new), len(asked), set(asked.tolist()) <= set(new.tolist())))
         return asked
 
@@ -1084,11 +1087,11 @@ def test_choosing_does_not_disturb_training(learn, monkeypatch):
     learn(exp_name="plain")
     label = dagger_pokemon.label
 
-    def scored(args, data, ids, network, training, *rest):
-        features = dagger_pokemon.queries.features(network, training.observations, ids)
-        scores = dagger_pokemon.queries.disagreement(network, training.observations, ids, 1)
+    def scored(args, parts, ids, *rest):
+        features = dagger_pokemon.queries.features(parts.network, parts.training.observations, ids)
+        scores = dagger_pokemon.queries.disagreement(parts.network, parts.training.observations, ids, 1)
         assert len(features) == len(scores) == len(ids)
-        return label(args, data, ids, network, training, *rest)
+        return label(args, parts, ids, *rest)
 
     monkeypatch.setattr(dagger_pokemon, "label", scored)
     learn(exp_name="scored")
@@ -1160,7 +1163,6 @@ def test_balanced_sampling_keeps_a_stuck_episode_from_flooding(learn, monkeypatc
 
 def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
     monkeypatch.setattr("dagger.target.TARGET_EPISODES", 4)
-    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 4)
     flags = dict(milestone="GAME_RUNNING", n_iterations=6, learning_rate=1e-2, train_steps_per_iter=60, eval_max_steps=12)
     result = learn(**flags, target_success_rate=0.5)
     assert result["iteration"] < 6 and result["last"]["success_rate"] == 1
@@ -1174,8 +1176,7 @@ def test_stops_when_the_target_is_reached(learn, monkeypatch, capsys):
 
 def test_a_target_that_means_nothing(learn, monkeypatch, capsys):
     monkeypatch.setattr("dagger.target.TARGET_EPISODES", 2)
-    monkeypatch.setattr(dagger_pokemon, "TARGET_EPISODES", 2)
-    with pytest.raises(dagger_pokemon.FlagError, match="the expert succeeds in none of 2 episodes"):
+    with pytest.raises(FlagError, match="the expert succeeds in none of 2 episodes"):
         learn(target_success_rate=0.5, policy_dir=write_policy("def run(state):\n    return 'select'\n"))
     learn(exp_name="high", target_success_rate=0.95, n_iterations=1)
     said = capsys.readouterr().out
@@ -1216,9 +1217,9 @@ def test_start_states(learn, bedroom_state):
     learn(milestone="CLOCK_SET", start_states=str(bedroom_state), tier=None, n_iterations=1, max_episode_steps=6)
     with pytest.raises(StateFileError):
         learn(exp_name="other", start_states="nowhere.state", tier=None)
-    with pytest.raises(dagger_pokemon.FlagError, match="holds its own world and tier: leave out --tier"):
+    with pytest.raises(FlagError, match="holds its own world and tier: leave out --tier"):
         learn(exp_name="other", start_states=str(bedroom_state))
-    with pytest.raises(dagger_pokemon.FlagError, match="recorded states are hand-overs all of them"):
+    with pytest.raises(FlagError, match="recorded states are hand-overs all of them"):
         learn(milestone="CLOCK_SET", exp_name="other", start_states=str(bedroom_state), tier=None, handover_share=0.5)
 
 
@@ -1230,7 +1231,7 @@ def test_a_share_of_the_episodes_begins_at_hand_overs(learn):
     assert len(list(folder.glob("handovers_train/*.state"))) == 4 and len(list(folder.glob("handovers_choose/*.state"))) == 2
     learn(**flags | dict(handover_share=0.0), n_iterations=1, overwrite=True)
     assert [game["game_state"] for game in first_states()] == ["overworld"] * 4 and not folder.exists()
-    with pytest.raises(dagger_pokemon.FlagError, match="more than 1 together"):
+    with pytest.raises(FlagError, match="more than 1 together"):
         learn(**flags | dict(handover_share=0.6, cutoff_share=0.6), exp_name="other")
 
 
