@@ -119,8 +119,8 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
         deterministic=not args.stochastic_eval, buttons=buttons, videos=run.videos if args.video else None,
     )  # fmt: skip
     return Parts(
-        args, run, task, network, learner, labeller, starts, handovers, demonstrations, envs, eval_envs, evaluator, progress, data, training,
-        time.monotonic(),
+        args, run, task, network, learner, labeller, starts, handovers, demonstrations, envs, eval_envs, evaluator, progress, data,
+        training, time.monotonic(),
     )  # fmt: skip
 
 
