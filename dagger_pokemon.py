@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""DAgger: the student plays, the expert says what it would have done there, and the student learns from all of it.
+"""DAgger: the student acts, the expert labels the states it visits, and the student trains on every label collected so far.
 
     python dagger_pokemon.py --milestone RIVAL_HOUSE --network tiles --n-iterations 5 --train-steps-per-iter 300
     python dagger_pokemon.py --milestone RIVAL_HOUSE --expert-data-dir expert_data      # begin with demonstrations
     python dagger_pokemon.py --milestone RIVAL_HOUSE --init-from models/bc_pokemon_best.pth    # begin with a clone
     python dagger_pokemon.py --milestone RIVAL_HOUSE --query-budget 1000 --query-by novelty    # spread over the iterations
-    python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth               # go on where it stopped
+    python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth               # resume where it stopped
 
 Writes `{model_dir}/{exp_name}_best.pth`, `_iter{N}.pth`, `_final.pth` and `_last.pth`, the data set `{exp_name}_data.sqlite`
 beside them (`python -m tools.describe_data` says what it holds), and logs to `runs/{exp_name}_{seed}_{time}/`.
@@ -155,7 +155,7 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
 
 
 def beta_of(args: Args, iteration: int) -> float:
-    """The probability that the expert acts in an iteration's rollout."""
+    """Return the probability that the expert acts in an iteration's rollout."""
     started = args.expert_data_dir is not None or args.init_from is not None
     match args.beta_schedule:
         case "first":
@@ -168,8 +168,12 @@ def beta_of(args: Args, iteration: int) -> float:
 
 
 def budget_of(args: Args, iteration: int, labels: int) -> float:
-    """The labels that an iteration may ask for after its rollout, less those where the expert acted; `labels` were asked for
-    before the iteration. What one iteration leaves is spread over those after it, and the last may ask for all that is left.
+    """Return how many labels an iteration may ask for, those where the expert acted included.
+
+    What one iteration leaves is spread over those after it, and the last one may ask for all that is left.
+
+    Args:
+        labels: that were asked for before the iteration.
     """
     if args.query_budget_per_iteration is not None:
         return args.query_budget_per_iteration
@@ -213,7 +217,7 @@ def label(args: Args, parts: Parts, ids: np.ndarray, budget: float, stop: Callab
 
     Args:
         ids: the rows of the rollout.
-        budget: labels at most, beside the labeller's own limit.
+        budget: labels at most; the labeller's own limit holds as well.
         stop: when it says so, Stopped is raised.
     """
     data, labeller = parts.data, parts.labeller

@@ -29,7 +29,7 @@ class BlobTable:
         self.forget()
 
     def forget(self) -> None:
-        """Read anew what is there, at the next `add`."""
+        """Read what is there again, at the next `add`."""
         self.count: int | None = None
         self._recent: dict[int, int] = {}
         self._sorted, self._ids = np.empty(0, np.uint64), np.empty(0, np.int64)

@@ -3,7 +3,7 @@
 It is one SQLite file. What belongs to an iteration becomes visible at once, with `commit`; what a process that was killed
 had appended after its last commit is gone, and the file can be read. Rows are only ever added behind those that are there,
 and a committed row never changes, so an iteration writes no more to a large file than to a small one. Labels of an expert that
-was found out are withdrawn: their rows stay, and whoever reads them finds `Status.WITHDRAWN` and no label.
+was found out are withdrawn: their rows stay, with `Status.WITHDRAWN` and without a label.
 
 Tables (what the columns of `rows` mean is said at `Row`, `Label` and `agent.oracle.Answer`):
 
@@ -314,7 +314,7 @@ class DaggerData:
 
         Args:
             files: in the order wanted.
-            steps_of: of these files only so many steps are wanted, the first ones.
+            steps_of: file -> how many of its first steps are added; all of a file that is not named.
 
         Returns the number of rows. Raises DaggerDataError if one is of another milestone, game or buttons, and
         DemonstrationError if one is broken.
@@ -407,7 +407,7 @@ class DaggerData:
             self._reset()
 
     def truncate(self, n_rows: int) -> None:
-        """Go back to the commit with which there were so many rows (0: to none), for a resume from a checkpoint.
+        """Return to the commit that ended with `n_rows` rows (0: before the first one), to resume from a checkpoint.
 
         Raises DaggerDataError if there was no such commit.
         """
@@ -578,7 +578,7 @@ class DaggerData:
         came since.
 
         Args:
-            n_rows: up to the commit with which there were so many rows, whatever was withdrawn; all there is by default.
+            n_rows: up to the commit that ended with this number of rows, withdrawn labels included; all rows by default.
 
         Raises DaggerDataError if there was no such commit.
         """
@@ -617,7 +617,7 @@ class DaggerData:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def bytes_on_disk(self) -> int:
-        """The file's size, with that of the log beside it."""
+        """The file's size in bytes, with that of its write-ahead log."""
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
@@ -769,7 +769,7 @@ class DaggerData:
         return self._connection.execute(f"SELECT ifnull(max(id) + 1, 0) FROM {table}").fetchone()[0]
 
     def _commit_of(self, n_rows: int) -> Commit:
-        """The commit with which there were so many rows. Raises DaggerDataError if there was none."""
+        """Return the commit that ended with this number of rows. Raises DaggerDataError if there was none."""
         if not n_rows:
             return Commit()
         names = ", ".join(field.name for field in fields(Commit))

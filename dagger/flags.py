@@ -51,8 +51,8 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, Evaluat
     """Share of the episodes, in rollouts and evaluations, that begin where the expert of the milestone before has just reached
     its goal, as in the whole game: mid-sentence if need be. Where the game draws a start, all is at rest."""
     cutoff_share: Share = 0.0
-    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, as far as there are any: in
-    the whole game no episode ends after a defeat or a wrong turn."""
+    """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, if there are any: in the
+    whole game no episode ends after a defeat or a wrong turn."""
     json_events: Once[bool] = False
     """Print each event as a line of JSON, too, for a program that started this one."""
     rollout_videos: Free[str | None] = None
@@ -91,12 +91,12 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, Evaluat
 
 
 def chooses(args: DaggerFlags) -> bool:
-    """Whether fewer rows may be asked about than a rollout brings, so that --query-by decides which."""
+    """Return whether fewer rows may be queried than a rollout brings, so that --query-by decides which."""
     return args.query_rate < 1 or args.query_budget is not None or args.query_budget_per_iteration is not None
 
 
 def check_flags(args: DaggerFlags) -> None:
-    """Raise FlagError for flags that can't be used, or not together, before anything slow is begun or anything written."""
+    """Raise FlagError for flags that cannot be used, or not together. To be called before anything slow begins or is written."""
     if args.expert == "code-agent":
         raise FlagError("--expert code-agent is not there yet: a language model will stand there. Take --expert policy")
     if args.query_budget == 0 and args.expert_data_dir is None and args.resume_from is None:

@@ -17,16 +17,16 @@ class Progress:
     """How far a run has come; checkpoints hold it."""
 
     iteration: int = 0
-    """The iteration that is under way."""
+    """The current iteration."""
     phase: Phase = "roll out"
-    """What of it is to be done next."""
+    """The phase of it that comes next."""
     step: int = 0
     """Training steps, of all iterations."""
     first_step: int = 0
-    """Those before the iteration that is under way, which a run that goes on with another --train-steps-per-iter can't tell
-    from its number."""
+    """Training steps before the current iteration. A resumed run may have another --train-steps-per-iter, so the iteration's number
+    does not tell."""
     rows: int = 0
-    """Rows of the data set that were committed; what lies behind them is done again."""
+    """Rows of the data set that were committed; a resumed run drops those after them."""
     labels: dict[str, Any] = field(default_factory=dict)
     """What labelling has cost (`agent.labelling.LabelCounts`)."""
     expert_success_rate: float | None = None
@@ -38,10 +38,10 @@ class Progress:
     """Record of the last evaluation."""
     threads: int = 0
     cutoffs: int = 0
-    """States that the next rollout may go on from, of episodes that were cut off."""
+    """States of episodes that were cut off, at which the next rollout may begin."""
 
     def steps_in_all(self, args: DaggerFlags) -> int:
-        """Training steps of the whole run, as far as it has come and is to go."""
+        """Return the training steps of the whole run, those done and those to come."""
         done = self.first_step if self.phase == "train" else self.step
         trained = self.iteration + (self.phase == "evaluate")
         return done + max(args.n_iterations - trained, 0) * args.train_steps_per_iter
@@ -69,12 +69,12 @@ class Progress:
 def what_changed(
     args: DaggerFlags, before: dict[str, Any], expert: tuple[str, Any], threads: tuple[int, int], by_picture: bool
 ) -> list[str]:
-    """What keeps a run that goes on from being the one that it was, in words.
+    """Return what makes a resumed run differ from an uninterrupted one, in words.
 
     Args:
-        before: the flags that it had.
+        before: the flags that it had before.
         expert, threads: now and before.
-        by_picture: whether a picture is asked about once in an episode.
+        by_picture: whether an observation is queried once in an episode.
     """
     spread = args.query_budget is not None and args.query_budget_per_iteration is None
     # Where something is divided by the number of iterations, that is a part of what the run learns.

@@ -1,4 +1,4 @@
-"""Which of the states that a student visited are worth a question, decided after the rollout.
+"""Which of the states that a student visited are queried, decided after the rollout.
 
 Novelty: how far a state is from all that have a label, in the network's features (after CRSAIL: the novel states of a
 rollout, found by their nearest neighbours, are the ones to ask about). Disagreement: how little the network, with its
@@ -30,24 +30,26 @@ class SelectionError(UserError, ValueError):
 
 
 def number_to_ask(visited: int, rate: float, left: float) -> int:
-    """How many of so many visited states are asked about, at the rate, with so many labels left."""
+    """Return how many of `visited` states are queried, at the rate `rate`, with `left` labels left."""
     # Rounded before it is rounded up: 0.07 of 100 is 7, and not 8 for what a float is too much.
     return int(min(math.ceil(round(rate * visited, 6)), left))
 
 
 def choose_random(visited: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count,) int64, rising: places drawn without replacement."""
+    """Return places drawn without replacement: (count,) int64, rising."""
     return np.sort(rng.choice(visited, size=min(count, visited), replace=False))
 
 
 def choose_highest(scores: np.ndarray, count: int) -> np.ndarray:
-    """(count,) int64, rising: the places with the highest scores, that is those above the quantile; earlier ones of equals."""
+    """Return the places with the highest scores, the earlier ones of equals: (count,) int64, rising."""
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 def choose_novel(visited: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-    """(count,) int64, rising: the places of the states that are farthest from what is known, one after the other, each of
-    which is known from then on; so not ten pictures of one moment are chosen (Sener and Savarese, 2018, call it k-center).
+    """Return the places of the states that are farthest from what is known: (count,) int64, rising.
+
+    They are chosen one after the other, and each is known from then on, so that not ten observations of one moment are chosen
+    (Sener and Savarese, 2018, call it k-center).
 
     Args:
         visited: (n, d) float32 features of the states to choose from.
@@ -66,7 +68,7 @@ def choose_novel(visited: np.ndarray, known: np.ndarray, count: int) -> np.ndarr
 
 
 def features(network: PolicyNetwork, observations: Callable[[np.ndarray], torch.Tensor], ids: np.ndarray) -> np.ndarray:
-    """(n, d) float32, each of length 1: what the network's logits are made from.
+    """Return what the network's logits are made from: (n, d) float32, each row of length 1.
 
     Args:
         observations: rows' ids -> (B, C, h, w) uint8 on the network's device.
@@ -84,7 +86,7 @@ def features(network: PolicyNetwork, observations: Callable[[np.ndarray], torch.
 
 
 def dropouts_of(network: PolicyNetwork) -> list[nn.Module]:
-    """What the network drops out. Raises SelectionError if that is nothing."""
+    """Return the network's dropout modules. Raises SelectionError if that is nothing."""
     dropouts: list[nn.Module] = [
         module for module in network.modules() if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0
     ]
@@ -96,7 +98,7 @@ def dropouts_of(network: PolicyNetwork) -> list[nn.Module]:
 def disagreement(
     network: PolicyNetwork, observations: Callable[[np.ndarray], torch.Tensor], ids: np.ndarray, seed: int
 ) -> np.ndarray:
-    """(n,) float32: the mutual information between the button and what was dropped out, in nats.
+    """Return the mutual information between the button and what was dropped out, in nats: (n,) float32.
 
     Raises SelectionError for a network without dropout, which always agrees with itself.
     """
@@ -106,7 +108,7 @@ def disagreement(
     for module in dropouts:
         module.train()
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.inference_mode(), torch.random.fork_rng(cuda):  # the training's own draws shall not depend on this
+    with torch.inference_mode(), torch.random.fork_rng(cuda):  # so that the training's own draws do not depend on this
         torch.manual_seed(seed)
         for start in range(0, len(ids), _CHUNK):
             pictures = observations(ids[start : start + _CHUNK])

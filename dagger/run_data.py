@@ -11,7 +11,7 @@ from dagger.data import DEMONSTRATION_ITERATION, DaggerData, DaggerDataError
 
 
 def holds_rows(path: Path) -> bool:
-    """Return whether a data set is of a run that began; one without a row is what a failed start left, and in nobody's way."""
+    """Return whether a data set is of a run that began; a data set without rows is left by a failed start, and may be replaced."""
     with DaggerData(path, "read") as data:
         return len(data) > 0
 
@@ -38,7 +38,7 @@ def create_data(
 ) -> DaggerData:
     """Create a new run's data set; with `overwrite`, delete all files of the run that had its name before."""
     theirs = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]  # without rows, if it is there at all
-    if overwrite:  # all of the other run, so that nothing of it is in the way when this one is resumed
+    if overwrite:  # all of the other run, or a file of it would be taken for this run's when this one is resumed
         theirs += [path.with_name(f"{exp_name}_{name}.pth") for name in ("best", "last", "final")]
         iterations = re.compile(rf"{re.escape(exp_name)}_iter\d+\.pth")  # not those of another, {exp_name}_iterative
         theirs += [file for file in path.parent.glob("*.pth") if iterations.fullmatch(file.name)]
@@ -60,7 +60,7 @@ def open_data(
         digest: of those rows (`DaggerData.digest`); None in older checkpoints, and nothing is compared.
         overwrite: what came after those rows may be thrown away.
 
-    Raises DaggerDataError if it is not there, or is another one, or goes on for longer than a run that was killed can have written
+    Raises DaggerDataError if it is not there, or is another one, or holds more after those rows than a killed run can have written
     since its checkpoint.
     """
     if not path.is_file():

@@ -66,7 +66,7 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     network = new_network(args, task, envs.single_observation_space.shape or (), init)
     learner = Learner(network, run.device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
 
-    # The expert. Before anything is written: a policy that can't be loaded shall leave no files behind
+    # The expert. Opened before anything is written: a policy that cannot be loaded leaves no files behind
     oracle = run.enter(open_expert(args, task.milestone, task.game, with_optimal=args.label_set))
     oracle.start()
     cache = run.enter(AnswerCache(args.answer_cache, len(task.game.buttons))) if args.answer_cache else None
@@ -78,7 +78,7 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     )
     by_picture = pictures_tell_all(task.game, task.starts.settings.get("tier"), network)
     progress = restore_progress(args, run, task, network, labeller, starts, by_picture)
-    # Still before the data set: a run that is stopped here, or by the other expert, is not in its own way
+    # Made before the data set: a run that is stopped here leaves nothing that the same command would refuse to replace
     places: dict[str, Any] = {"rom_path": args.rom_path, "num_envs": args.num_envs}
     n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
     handovers = starts.make_handovers("train", task.game, task.milestone, task.starts.settings, n_handovers, **places)
@@ -88,7 +88,7 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     if eval_handovers:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)
 
-    # The data set and the logs; of a new run the data set last, which a failed start would leave in the way of the next
+    # The logs and the data set. A new run's data set comes last: one left by a failed start would stop the next start
     buttons = list(task.game.buttons)
     if run.checkpoint is not None:
         digest = run.checkpoint.get("data_digest")

@@ -1,7 +1,7 @@
-"""Where episodes of a rollout begin, beside where the game draws a start: at hand-overs, and where others were cut off.
+"""Where episodes of a rollout begin, except where the game draws a start: at hand-overs, and where others were cut off.
 
 Where the game draws a start, all is at rest, and an episode ends before much has gone wrong. In the whole game a student takes over
-in the midst of things, with a line of text still there, and nobody ends an episode after a defeat: it has to find its way back.
+mid-scene, with a line of text still shown, and no episode ends after a defeat: the student has to walk back.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ensure_handovers(
     rom_path: str | os.PathLike,
     num_envs: int = 8,
 ) -> tuple[Path, ...]:
-    """The states in which the expert of the milestone before has just reached his goal, and `milestone`'s student takes over.
+    """Return the states in which the previous milestone's expert has just reached its goal, and `milestone`'s student takes over.
 
     Those that are missing, damaged, of another ROM or of other arguments are made first: each is played by the game's own
     expert, in this process, from a start that the game draws. The same arguments make the same states.
@@ -52,7 +52,7 @@ def ensure_handovers(
         game: one with worlds, and with experts of its own.
         milestone: whose student takes over. The first one has no hand-overs.
         settings: `tier` and `worlds` of PokemonEnv; whatever else is in it is not used.
-        n_states: how many there shall be.
+        n_states: how many to return.
         seed: of the starts.
 
     Raises StartStateError where the expert doesn't get there, ValueError for a game that can't have hand-overs.
@@ -136,7 +136,7 @@ def mix_starts(
         handover_share: of the episodes.
         cutoffs: each is gone on from once.
         cutoff_share: of the episodes, as far as there are cut-offs. Both shares together are at most 1.
-        first: number of the first episode, over all rollouts: the hand-overs go on where the last rollout ended.
+        first: number of the first episode, over all rollouts: the hand-overs continue where the last rollout ended.
     """
     starts = list(drawn)
     others = []
@@ -155,7 +155,7 @@ def mix_starts(
 
 @dataclass(frozen=True)
 class CutOffs:
-    """Where the states of episodes that were cut off are kept, for the next rollout to go on from."""
+    """Where the states of episodes that were cut off are kept, for the next rollout to begin at."""
 
     folder: Path
     """000.state, 001.state, ... in the order in which they were cut off; emptied at the beginning of a rollout."""

@@ -84,3 +84,20 @@ def test_nothing_is_imported_in_a_circle():
         list(graphlib.TopologicalSorter(GRAPH).static_order())
     except graphlib.CycleError as error:
         raise AssertionError(f"imports run in a circle: {' <- '.join(error.args[1])}") from None
+
+
+SCRIPTS = {
+    "dagger_pokemon.py": ("dagger", 350, 60),
+    "bc_pokemon.py": ("clone", 280, 60),
+    "auto_dagger_pipeline.py": ("learn", 500, 60),
+}
+"""Script -> the function that is its algorithm, the lines that the script may have, and those that the function may."""
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_a_script_reads_like_its_algorithm(script):
+    name, most, on_one_screen = SCRIPTS[script]
+    text = (ROOT / script).read_text()
+    assert text.count("\n") <= most, f"{script}: what is not its algorithm belongs into a room of its own"
+    (algorithm,) = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    assert algorithm.end_lineno is not None and algorithm.end_lineno - algorithm.lineno < on_one_screen
