@@ -126,6 +126,7 @@ from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.runtime.seeding import derived_seed
 from common.video import write_video
+from pokemon_env.builds import plays_alike
 from pokemon_env.errors import PokemonEnvError, WindowClosed
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
@@ -273,7 +274,7 @@ def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: 
         if metadata.get("milestone") != milestone:
             continue
         for key in ("rom_sha256", "noise", "tier", "worlds"):
-            if metadata.get(key) != asked[key]:
+            if not plays_alike(metadata.get(key), asked[key]):
                 raise ValueError(
                     f"{path} was recorded with {key} {metadata.get(key)!r}, and now it is {asked[key]!r}: choose another "
                     "--expert-data-dir for --n-labels"

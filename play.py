@@ -78,6 +78,7 @@ from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.statistics import rate_text
 from common.video import EpisodeRecorder
+from pokemon_env.builds import plays_alike
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
@@ -175,7 +176,7 @@ def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str
     path = Path(args.router_network) if args.router_network else folder / "router.pth"
     content = load_checkpoint(path)
     for key, wanted in (("algorithm", "router"), ("milestones", milestones), ("rom_sha256", rom_sha256)):
-        if content.get(key) != wanted:
+        if not plays_alike(content.get(key), wanted):
             raise CheckpointError(
                 f"{path}: its {key} is {shown(content.get(key))}, wanted {wanted}; make one with python -m tools.train_router"
             )

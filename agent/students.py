@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.networks import PolicyNetwork, build_network
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, shown
+from pokemon_env.builds import plays_alike
 
 
 def find_students(folder: Path, milestones: Sequence[str]) -> dict[str, Path]:
@@ -34,9 +35,9 @@ def load_student(path: Path, milestone: str, rom_sha256: str, buttons: Sequence[
     """A student, and whether it presses its likeliest button. Raises CheckpointError for one of another game or milestone."""
     content = load_checkpoint(path)
     for key, wanted in (("milestone", milestone), ("rom_sha256", rom_sha256), ("buttons", list(buttons))):
-        if content.get(key) not in (None, wanted):
-            has = shown(content[key])
-            raise CheckpointError(f"{path}: its {key} is {has}, wanted {wanted}; name another folder with --policies")
+        has = content.get(key)
+        if has is not None and not plays_alike(has, wanted):
+            raise CheckpointError(f"{path}: its {key} is {shown(has)}, wanted {wanted}; name another folder with --policies")
     if content.get("frame_stack", 1) != 1:
         raise CheckpointError(f"{path}: looks at {content['frame_stack']} pictures at once, but chained students see one")
     return build_network(content, path), bool(content.get("deterministic", True))

@@ -38,6 +38,7 @@ from common.runtime.files import is_running, link_complaint, make_folder, named_
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
 from common.runtime.plain_text import LONGEST_TEXT
+from pokemon_env.builds import plays_alike
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
@@ -297,7 +298,7 @@ def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: It
             if key not in entries:
                 continue
             first_path, first = found.setdefault(key, (path, entries[key]))
-            if first != entries[key]:
+            if not plays_alike(first, entries[key]):
                 raise DemonstrationError(
                     f"{first_path.name} has {key} {first!r}, {path.name} has {entries[key]!r}: demonstrations of "
                     f"different games can't be mixed; put them into folders of their own"
@@ -476,8 +477,9 @@ def _check(episode: Episode, name: str) -> None:
 def check_demonstrations(folder: str, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise DemonstrationError if they are of another game, ROM or buttons, before anything is played."""
     for key in ("game", "rom_sha256", "buttons"):
-        if facts.get(key) not in (None, wanted[key]):
+        has = facts.get(key)
+        if has is not None and not plays_alike(has, wanted[key]):
             raise DemonstrationError(
-                f"{folder}: recorded with another {key} ({facts[key]}, here it is {wanted[key]}); record again, or give the "
+                f"{folder}: recorded with another {key} ({has}, here it is {wanted[key]}); record again, or give the "
                 "right ROM with --rom-path"
             )

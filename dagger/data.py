@@ -55,6 +55,7 @@ from common.runtime.sqlite_files import (
     withdrawn_experts,
 )
 from dagger.blob_table import BlobTable
+from pokemon_env.builds import plays_alike
 
 APPLICATION_ID = 0x54474444
 """What the header of such a file says in its application_id: "TGDD"."""
@@ -328,7 +329,7 @@ class DaggerData:
             metadata = episode.metadata
             ours = {"milestone": self.milestone, "buttons": self.buttons, **self.facts}
             for key in ("milestone", "buttons", "game", "rom_sha256"):
-                if key in metadata and key in ours and metadata[key] != ours[key]:
+                if key in metadata and key in ours and not plays_alike(metadata[key], ours[key]):
                     raise DaggerDataError(
                         f"{path}: has {key} {metadata[key]!r}, but {self.path} was made for {ours[key]!r}; leave the file out"
                     )

@@ -143,7 +143,7 @@ def new_network(args: DaggerFlags, task: Task, screen_shape: tuple[int, ...], in
         queries.dropouts_of(network)  # complains now, and not after the first rollout
     if init is not None:
         origin = args.init_from or ""
-        check_fits(init, origin, network=network_arguments(network), **task.identity)
+        check_fits(init, origin, network=network_arguments(network), **task.wanted)
         network.load_state_dict(build_network(init, origin).state_dict())
     return network
 
@@ -160,7 +160,7 @@ def restore_progress(
     """Return how far the run has come, and say what will not be as without the stop."""
     if run.checkpoint is None:
         return Progress(threads=run.threads)
-    check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.identity)
+    check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
     progress = Progress(**run.saved("progress", Progress))
     experts = labeller.oracle.identity, run.checkpoint.get("expert")
     missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}

@@ -242,6 +242,10 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
             self._emulator.close()
             self._emulator = None
 
+    def read_memory(self, address: int, length: int) -> bytes:
+        """Return `length` bytes of the emulator's memory from `address` on, as the console's processor sees them."""
+        return self._running().read(address, length)
+
     def snapshot(self) -> bytes:
         """Return the bytes of memory that the state is read from now, for `decode_state` later."""
         return self.game.snapshot(self._running())
@@ -309,8 +313,10 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         self._check_milestone(self.start_milestone)
         self.tier = tier or DEFAULT_TIER
         self.worlds = _worlds(self._tier.worlds if worlds is None else worlds)
-        if self.tier == "T2" and 0 in self.worlds:
-            raise ValueError("tier T2 is played in other worlds than world 0: leave world 0 out of worlds, or choose T1.")
+        if self._tier.has_splits and 0 in self.worlds:
+            raise ValueError(
+                f"tier {self.tier} is played in other worlds than world 0: leave world 0 out of worlds, or choose T1."
+            )
 
     def _draw_start(self, options: dict[str, Any]) -> tuple[Path | None, int | None, str | None]:
         """Return the state file, the world and the milestone that the episode starts at: None for what is not meant."""

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pokemon_env.bounded_files import read_file
+from pokemon_env.builds import plays_alike
 from pokemon_env.errors import StateFileError
 
 FORMAT = 1
@@ -112,7 +113,7 @@ def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
             stacklevel=2,
         )
         return SavedState(path, data)
-    if sidecar["rom_sha256"] != identity.rom_sha256:
+    if not plays_alike(sidecar["rom_sha256"], identity.rom_sha256):
         raise StateFileError(
             f"the state {path} was saved with another ROM ({sidecar['rom_title'][:40]!r}, SHA-256 "
             f"{_shown(sidecar['rom_sha256'][:12])}...); running is {identity.rom_title!r} ({identity.rom_sha256[:12]}...). "

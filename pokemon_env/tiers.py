@@ -17,6 +17,12 @@ class Tier:
     looks_vary: bool = False  # light, grounds and floors are drawn for each episode
     natural_share: float = 0.25  # of the starts at a milestone: exactly where the one before ends; the others are varied
     hides: bool = False  # what was on the screen earlier decides, and is not repeated
+    compass: bool = True  # the strip has an arrow that points to where the milestone is
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether it is played in generated worlds, of which training, choosing and testing have their own."""
+        return self.worlds == "train"
 
 
 TIERS = {
@@ -27,6 +33,7 @@ TIERS = {
         Tier("T1", "world 0; people move, timing jitters, starts, light and grounds vary", "0", looks_vary=True),
         Tier("T2", "other worlds, by day; people, timing and starts as in T1", "train"),
         Tier("T3", "world 0 by day, as T1, and what was on the screen a moment ago decides", "0", hides=True),
+        Tier("T4", "as T2, and the screen has no compass", "train", compass=False),
     )
 }
 DEFAULT_TIER = "T1"

@@ -14,6 +14,7 @@ from common.flag_groups import GameFlags
 from common.runtime.flag_types import FlagError
 from pokemon_env.games.base import Game
 from pokemon_env.splits import parse_worlds
+from pokemon_env.tiers import find_tier
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
@@ -37,8 +38,8 @@ def evaluation_starts(
 ) -> EpisodeStarts:
     """Return where an evaluation's episodes start; those of a test are in worlds or on start states that training does not see.
 
-    `tier` and `worlds` are the demonstrations', for what no flag says. On T2 the worlds to learn from are never taken: the
-    split has others to choose the best network by, and to test it in.
+    `tier` and `worlds` are the demonstrations', for what no flag says. Where a tier has splits (T2, T4), the worlds to learn from
+    are never taken: there are others to choose the best network by, and to test it in.
     """
     if milestone is not None:
         ids = [entry.id for entry in game.milestones]
@@ -49,7 +50,7 @@ def evaluation_starts(
             )
     if flags.start_states is not None:  # they hold their own: only what a flag says contradicts them
         tier, worlds = flags.tier, flags.worlds
-    elif flags.worlds is not None or tier == "T2":
+    elif flags.worlds is not None or (tier is not None and find_tier(tier).has_splits):
         worlds = flags.worlds
     try:
         starts = choose_starts(

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from common.demonstrations import check_demonstrations
 from common.flag_groups import GameFlags
 from common.runtime.flag_types import FlagError
+from pokemon_env.builds import same_builds
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.rom import Rom
+from pokemon_env.tiers import find_tier
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 from tasks.episode_starts import EpisodeStarts, find_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
@@ -39,6 +41,11 @@ class Task:
         return {
             "buttons": list(self.game.buttons), "game": self.game.id, "rom_sha256": self.rom_sha256, "milestone": self.milestone,
         }  # fmt: skip
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What they must say of it to be used for it, for `check_fits`: any build of the ROM that plays alike will do."""
+        return self.identity | {"rom_sha256": same_builds(self.rom_sha256)}
 
     @property
     def place(self) -> str:
@@ -104,7 +111,8 @@ def find_task(
             raise MilestoneConfigError(f"{flags.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
         max_steps = limits[milestone]
     tier = flags.tier or before.get("tier")
-    worlds = flags.worlds or (before.get("worlds") if tier != "T2" and tier == before.get("tier") else None)
+    has_splits = tier is not None and find_tier(tier).has_splits
+    worlds = flags.worlds or (before.get("worlds") if tier == before.get("tier") and not has_splits else None)
     experts: dict[str, Any] = {"policy_dir": policy_dir, "unsafe_policies": unsafe_policies}
     starts = find_starts(flags, game, milestone, tier, worlds, "train", **experts)
     eval_starts = find_starts(flags, game, milestone, tier, worlds, "choose", **experts)

@@ -67,6 +67,7 @@ from common.runtime.files import exclusive_lock
 from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport, print_table
 from dagger.data import DaggerData, DaggerDataError
+from pokemon_env.builds import plays_alike
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.rom import Rom
@@ -82,7 +83,7 @@ def screens_of(path: Path, rom_sha256: str, preprocess: Any, most: int, rng: np.
     data set of another ROM.
     """
     with DaggerData(path, "read") as data:
-        if data.facts.get("rom_sha256") != rom_sha256:
+        if not plays_alike(data.facts.get("rom_sha256"), rom_sha256):
             raise DaggerDataError(f"{path} was made with another ROM; let auto_dagger_pipeline.py make it anew")
         columns = data.columns(["episode", "frame"])
         validation = columns["episode"] % VALIDATION_EVERY == VALIDATION_EVERY - 1

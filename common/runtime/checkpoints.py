@@ -241,7 +241,7 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
         checkpoint: as loaded.
         path: its file, for the message.
         wanted: any of `buttons`, `game`, `rom_sha256`, `milestone`, `network`, `algorithm`; None, here or in the
-            checkpoint, means unknown and fits.
+            checkpoint, means unknown and fits. Of a frozenset any member fits.
     """
     hints = {
         "algorithm": "another script made it, which must go on with it",
@@ -257,6 +257,10 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
             continue
         if key == "buttons":
             has, value = list(has), list(value)
+        if isinstance(value, frozenset):
+            if has in value:
+                continue
+            value = min(value)
         if not _same(has, value):
             if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
                 names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)

@@ -7,6 +7,7 @@
 #define IMAGE_HIDE 2  /* the strip doesn't repeat what was said or read */
 #define IMAGE_STAGE 4 /* the image says where the story stands */
 #define IMAGE_MAPS 8  /* the image holds a world */
+#define IMAGE_NO_COMPASS 16 /* the strip does not draw the arrow; the memory keeps it */
 
 void image_read(void);
 void image_stage(void);

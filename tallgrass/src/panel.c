@@ -2,6 +2,7 @@
    panel, and the window's place (window_y) says how much of it shows. One operation per statement (tallgrass/README.md). */
 #include "panel.h"
 #include "ids.h"
+#include "image.h"
 #include "objective.h"
 #include "screen.h"
 #include "system.h"
@@ -118,8 +119,9 @@ static void compass_draw(void) {
     uint8_t tile = TILE_BLANK;
     uint8_t row;
     uint8_t *cell;
-    uint8_t wanted = compass;
-    if (mode != MODE_OVERWORLD) wanted = COMPASS_NONE;
+    uint8_t wanted = compass; /* none where there is no map */
+    uint8_t off = image_flags & IMAGE_NO_COMPASS;
+    if (off) wanted = COMPASS_NONE;
     if (wanted == compass_shown) return;
     if (wanted) {
         place = wanted - 1;

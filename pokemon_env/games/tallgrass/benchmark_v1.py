@@ -17,7 +17,7 @@ from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.tiers import TIERS
 
 ENV_ID = "Tallgrass-v1"
-ROM_SHA256 = "d94e991694def581a668869fe6d9d95404db4e63d716d7c5486fde9c7d734ee3"
+ROM_SHA256 = "82cc38cb3287d504b805988e36903cb67295f9dd9c11cf31462188c5f360483c"
 EMULATOR, EMULATOR_VERSION = "pyboy", "2.8.1"
 
 HOLD_FRAMES = 12

@@ -34,7 +34,7 @@ from pokemon_env.games.tallgrass.names import (
     WISHES,
     name_of,
 )
-from pokemon_env.games.tallgrass.worlds.image import STILL
+from pokemon_env.games.tallgrass.worlds.image import NO_COMPASS, STILL
 from pokemon_env.milestones import Milestone
 from pokemon_env.rom import Rom, RomHeader
 from pokemon_env.tiers import Tier
@@ -176,10 +176,10 @@ class Tallgrass(Game):
 
         Beyond what every game has, "game" holds `objective` and `compass` (what the strip says; "N" to "NW", or None),
         `clock_target`, `wish`, `events` {name: bool}, `text` ({"script": name, "page": n} of what is being read, or None),
-        `world` (its number) and `tier_flags` (of its image: 1 people stand still, 2 hides); "map" holds `tiles` (metatile
-        ids by row), `gates`, `mark` (a place in tall grass, or None), and `view`, the part of the map that is on the
-        screen as [left, top, right, bottom]. All people of the map are listed, seen or not, with their `home`, the `range`
-        of their wandering (0 for who never moves) and how many tiles ahead they watch (`sight`); they and signs with the
+        `world` (its number) and `tier_flags` (of its image: 1 people stand still, 2 hides, 16 no compass). "map" holds `tiles`
+        (metatile ids by row), `gates`, `mark` (a place in tall grass, or None), and `view`, the part of the map that is on the
+        screen as [left, top, right, bottom]. All people of the map are listed, seen or not, with their `home`, the `range` of
+        their wandering (0 for those that never move) and how many tiles ahead they watch (`sight`); they and signs with the
         number and the name of their script.
         """
         if len(snapshot) != BLOCK_LENGTH:
@@ -214,7 +214,7 @@ class Tallgrass(Game):
                 "menu": menu_name and {"name": menu_name, "cursor": cursor, "items": menu_items, "value": menu_value},
                 "objective": name_of(OBJECTIVES, objective, "OBJECTIVE"),
                 "clock_target": None if clock_target == _NOT_DRAWN else clock_target,
-                "compass": COMPASS[snapshot[_COMPASS]] if snapshot[_COMPASS] < len(COMPASS) else None,
+                "compass": None if snapshot[_TIER_FLAGS] & NO_COMPASS else _compass(snapshot[_COMPASS]),
                 "wish": None if wish == _NOT_DRAWN else name_of(WISHES, wish, "WISH"),
                 "events": {name: bool(flags >> number & 1) for number, name in enumerate(EVENTS, start=1)},
                 "world": int.from_bytes(snapshot[_WORLD : _WORLD + 4], "little"),
@@ -239,6 +239,10 @@ def _script(number: int) -> str | None:
 
 def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+def _compass(direction: int) -> str | None:
+    return COMPASS[direction] if direction < len(COMPASS) else None
 
 
 def _dialog(snapshot: bytes) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
-from pokemon_env.games.tallgrass.worlds.image import HIDE, STILL, World, pack, rom_world
+from pokemon_env.games.tallgrass.worlds.image import HIDE, NO_COMPASS, STILL, World, pack, rom_world
 from pokemon_env.games.tallgrass.worlds.looks import apply_look, draw_look
 from pokemon_env.games.tallgrass.worlds.stages import stage_block
 from pokemon_env.rom import Rom
@@ -32,7 +32,7 @@ def cartridge_ram(rom: Rom, world: int, tier: Tier, start_milestone: str | None,
     stage = None
     if start_milestone is not None and start_milestone not in _BEFORE_THE_MAP:
         stage = stage_block(place, start_milestone, rng, _is_natural(tier, rng))
-    flags = (0 if tier.people_move else STILL) | (HIDE if tier.hides else 0)
+    flags = (0 if tier.people_move else STILL) | (HIDE if tier.hides else 0) | (0 if tier.compass else NO_COMPASS)
     if not tier.looks_vary:
         return pack(place, flags, stage)
     look = draw_look(place, rng)

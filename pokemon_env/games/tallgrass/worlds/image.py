@@ -11,8 +11,8 @@ from pokemon_env.games.tallgrass.worlds.story import MAPS
 
 MAGIC = b"TGWORLD1"
 IMAGE_BYTES = 8192
-STILL, HIDE, STAGE, MAPS_PRESENT = 1, 2, 4, 8
-"""The image's flags: people stand still; the strip hides what was said; a start is in it; maps are in it."""
+STILL, HIDE, STAGE, MAPS_PRESENT, NO_COMPASS = 1, 2, 4, 8, 16
+"""The image's flags: people stand still; the strip hides what was said; a start and maps are in it; the strip has no arrow."""
 
 STAGE_BYTES = 208
 MAX_SIDE = 32
@@ -181,12 +181,12 @@ def rom_world(rom: bytes) -> World:
 def pack(world: World, flags: int = 0, stage: bytes | None = None, palette: int = 0, own_maps: bool = False) -> bytes:
     """The cartridge-RAM image of a world: 8,192 bytes, with `stage` (208 bytes) as the start of play.
 
-    `flags` may hold STILL and HIDE; STAGE and MAPS_PRESENT follow from what is in it. `palette` is the background's
+    `flags` may hold STILL, HIDE and NO_COMPASS; STAGE and MAPS_PRESENT follow from what is in it. `palette` is the background's
     (`looks.Look.palette`), 0 for the usual one. World 0 needs no maps, the ROM's own are used, unless `own_maps` says that
     they were changed. Raises WorldError if the world does not fit.
     """
-    if flags & ~(STILL | HIDE):
-        raise WorldError(f"flags 0x{flags:02X}: only STILL (1) and HIDE (2) are given by hand")
+    if flags & ~(STILL | HIDE | NO_COMPASS):
+        raise WorldError(f"flags 0x{flags:02X}: only STILL (1), HIDE (2) and NO_COMPASS (16) are given by hand")
     body = bytearray(_MAPS_AT)
     if stage is not None:
         if len(stage) != STAGE_BYTES:

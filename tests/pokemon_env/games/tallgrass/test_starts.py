@@ -369,3 +369,23 @@ def test_gymnasium_makes_it():
     with gymnasium.make("Tallgrass-v1", tier="T2", worlds="test") as env:
         assert env.reset(seed=0)[1]["game"]["world"] >= 10000
     assert "Tallgrass-v0" not in gymnasium.registry
+
+
+def test_tier_4_is_tier_2_without_the_arrow():
+    """Everything else on the screen, and all of the memory but the flag, is the same from press to press."""
+    settings = dict(worlds="10000-10000", start_milestone="ROUTE_1", target_milestone="ROUTE_1")
+    with PokemonEnv(tier="T2", **settings) as with_arrow, PokemonEnv(tier="T4", **settings) as without:
+        (screen, info), (other, blind) = with_arrow.reset(seed=3), without.reset(seed=3)
+        arrows = set()
+        for button in [3, 4, 5, 6, 7, 5, 5, 7]:
+            same = screen == other
+            assert same[:128].all() and same[128:, :144].all()  # the strip's last two tiles of eight pixels hold it
+            assert (other[128:, 144:] == other[-1, -1]).all() and not same.all()
+            assert info["game"]["compass"] and blind["game"]["compass"] is None and blind["game"]["tier_flags"] & 16
+            arrows.add(info["game"]["compass"])
+            assert info["player"] == blind["player"] and info["map"] == blind["map"]
+            screen, *_, info = with_arrow.step(button)
+            other, *_, blind = without.step(button)
+        assert len(arrows) > 1
+    with pytest.raises(ValueError, match="tier T4 is played in other worlds than world 0"):
+        PokemonEnv(tier="T4", worlds="0")
