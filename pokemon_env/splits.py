@@ -6,11 +6,13 @@ import re
 
 TRAIN = range(1, 1000)
 CHOOSE = range(1000, 1100)
-TEST = range(10000, 11000)
-"""Worlds from 10000 on are for tests only; the word "test" means these thousand."""
+TEST = range(10500, 11000)
+"""Worlds from 10000 on are for tests only; the word "test" means these."""
+SPENT = range(10000, 10500)
+"""Test worlds that settings were once chosen by, before the benchmark was frozen: no result is reported on them."""
 
 LAST_WORLD = 2**32 - 1
-_NAMED = {"train": TRAIN, "choose": CHOOSE, "test": TEST}
+_NAMED = {"train": TRAIN, "choose": CHOOSE, "test": TEST, "spent": SPENT}
 
 Worlds = range
 """World numbers, in order: a sequence without gaps."""

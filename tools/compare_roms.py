@@ -45,7 +45,6 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 import hashlib
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -57,8 +56,8 @@ from common.runtime.progress import ProgressReport, print_table
 from common.runtime.seeding import AUDIT_PICTURES, AUDIT_TEST, episode_rng
 from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import PokemonEnvError
-from pokemon_env.games.tallgrass import GAME
-from pokemon_env.games.tallgrass.benchmark_v1 import EXPERT_STEPS
+from pokemon_env.games.tallgrass import GAME, frozen
+from pokemon_env.games.tallgrass.benchmark_v1 import step_limit
 from pokemon_env.gym_env import PokemonEnv
 from tasks.episode_starts import choose_starts
 
@@ -76,7 +75,7 @@ def compare_cell(args: Args, cell: str, should_stop: Callable[[], bool]) -> int:
     """Play the episodes of TIER/MILESTONE on both ROMs. Returns the number of steps compared. Raises RomsDifferError, Stopped."""
     tier, _, milestone = cell.partition("/")
     starts = choose_starts(GAME, milestone, args.old, purpose="test", tier=tier)
-    limit = math.ceil(PATIENCE * EXPERT_STEPS["T2" if tier == "T2" else "T1"][milestone])
+    limit = step_limit(milestone, tier if tier in frozen.TIERS else "T1", PATIENCE)
     steps = 0
     with ExitStack() as opened:
         old, new = (

@@ -54,7 +54,7 @@ def test_gymnasium_accepts_it(rom_path):
 
 
 def test_registered_with_gymnasium():
-    with gymnasium.make("Tallgrass-v1", max_episode_steps=2) as env:
+    with gymnasium.make("Tallgrass-v0", max_episode_steps=2) as env:
         observation, _ = env.reset(seed=1)
         assert observation.shape == (144, 160, 3)
         assert not env.step(A)[3] and env.step(A)[3]

@@ -116,7 +116,7 @@ def test_wrong_calls_are_errors(vector, call, message):
 
 
 def test_gymnasium_makes_it(rom_path):
-    vector = gymnasium.make_vec("Tallgrass-v1", num_envs=2, rom_path=rom_path, state_in_info=False)
+    vector = gymnasium.make_vec("Tallgrass-v0", num_envs=2, rom_path=rom_path, state_in_info=False)
     assert isinstance(vector, ThreadVectorEnv) and vector.num_envs == 2
     assert vector.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.DISABLED
     assert vector.observation_space.shape == (2, 144, 160, 3) and vector.single_action_space.n == 8

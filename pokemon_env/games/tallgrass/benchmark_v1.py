@@ -11,6 +11,8 @@ from typing import Any
 
 from pokemon_env import splits
 from pokemon_env.emulators.pyboy_emulator import PyBoyEmulator
+from pokemon_env.games.tallgrass import frozen
+from pokemon_env.games.tallgrass.benchmark_env import BenchmarkEnv
 from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import pack
 from pokemon_env.rom import BUNDLED_ROM
@@ -29,17 +31,19 @@ IDLE_FRAMES_RANGE = (0, 60)
 BUTTONS = ("A", "B", "START", "SELECT", "UP", "DOWN", "LEFT", "RIGHT")
 SCREEN_SHAPE = (144, 160, 3)
 
-SPLITS = {"train": (1, 999), "choose": (1000, 1099), "test": (10000, 10999)}
-"""First and last world of each. World 0 is the one made by hand."""
-TIER_WORLDS = {"T0": "0", "T1": "0", "T2": "train", "T3": "0"}
-"""The worlds that a tier is played in where none are named; T2 is reported on "test"."""
+SPLITS = {"train": (1, 999), "choose": (1000, 1099), "test": (10500, 10999)}
+"""First and last world of each. World 0 is the one made by hand; 10000 to 10499 are spent: settings were once chosen by them."""
+TIER_WORLDS = {"T0": "0", "T1": "0", "T2": "train", "T3": "0", "T4": "train"}
+"""The worlds that a tier is played in where none are named; T2 and T4 are reported on "test"."""
 TIER_RULES = {
-    "T0": (False, False, False, 1.0, False),
-    "T1": (True, True, True, 0.25, False),
-    "T2": (True, True, False, 0.25, False),
-    "T3": (True, True, False, 0.25, True),
+    "T0": (False, False, False, 1.0, False, True),
+    "T1": (True, True, True, 0.25, False, True),
+    "T2": (True, True, False, 0.25, False, True),
+    "T3": (True, True, False, 0.25, True, True),
+    "T4": (True, True, False, 0.25, False, False),
 }
-"""Whether people move, timing jitters, light and grounds vary; the share of natural starts; whether the screen hides things."""
+"""Whether people move, timing jitters, light and grounds vary; the share of natural starts; whether the screen hides things, and
+has a compass."""
 WORLDS_SHA256 = "f87815390d5cb761465d8ceaf01b01ef942c71a99474b9443aa252eddc6d3865"
 """Of the images of the first and last world of each split, one after the other: what generates them is as it was."""
 
@@ -59,70 +63,29 @@ SCORED: tuple[str, ...] = tuple(
 )  # fmt: skip
 """Those that count: the rest a trivial policy solves by nature."""
 
-EXPERT_STEPS: dict[str, dict[str, float]] = {
-    "T1": {
-        "GAME_RUNNING": 1.0,
-        "PLAYER_NAME_SET": 5.74,
-        "INTRO_CUTSCENE_COMPLETE": 4.26,
-        "PLAYER_BEDROOM": 1.0,
-        "CLOCK_SET": 13.72,
-        "GO_DOWNSTAIRS_TO_1F": 5.5,
-        "LEAVE_HOUSE": 12.78,
-        "RIVAL_HOUSE": 17.12,
-        "RIVAL_BEDROOM": 7.14,
-        "EXIT_RIVAL_HOUSE": 23.96,
-        "LAB_ENTERED": 15.2,
-        "STARTER_CHOSEN": 10.32,
-        "RIVAL_BATTLE_WON": 32.46,
-        "EXIT_LAB": 5.98,
-        "ROUTE_1": 18.32,
-        "FIRST_CATCH": 36.54,
-        "SECOND_TOWN": 16.94,
-        "HEALED": 19.72,
-        "ROUTE_2": 21.96,
-        "TRAINER_BEATEN": 54.5,
-        "GYM_ENTERED": 11.04,
-        "GYM_TRAINER_BEATEN": 46.54,
-        "LEADER_BEATEN": 44.26,
-        "BADGE": 20.42,
-    },
-    "T2": {
-        "GAME_RUNNING": 1.0,
-        "PLAYER_NAME_SET": 6.24,
-        "INTRO_CUTSCENE_COMPLETE": 4.48,
-        "PLAYER_BEDROOM": 1.0,
-        "CLOCK_SET": 14.38,
-        "GO_DOWNSTAIRS_TO_1F": 6.02,
-        "LEAVE_HOUSE": 14.9,
-        "RIVAL_HOUSE": 12.98,
-        "RIVAL_BEDROOM": 6.82,
-        "EXIT_RIVAL_HOUSE": 19.44,
-        "LAB_ENTERED": 14.86,
-        "STARTER_CHOSEN": 9.96,
-        "RIVAL_BATTLE_WON": 35.08,
-        "EXIT_LAB": 7.02,
-        "ROUTE_1": 16.42,
-        "FIRST_CATCH": 35.7,
-        "SECOND_TOWN": 16.48,
-        "HEALED": 22.96,
-        "ROUTE_2": 23.88,
-        "TRAINER_BEATEN": 59.06,
-        "GYM_ENTERED": 8.16,
-        "GYM_TRAINER_BEATEN": 46.68,
-        "LEADER_BEATEN": 42.3,
-        "BADGE": 22.16,
-    },
-}
-"""Tier -> milestone -> the expert's mean steps from the tier's starts, over its successes of 50 (`python -m benchmarks.audit
---audits expert`)."""
-SUCCESS_WITHIN, ALSO_REPORTED_WITHIN = 2, 4
-"""An episode succeeds if it reaches its milestone within so many times the expert's mean steps. The second is reported
-beside the first."""
+FROZEN_STEPS_SHA256 = ""
+"""Of `frozen_steps.json`: the expert's steps in each frozen episode, from which the limits follow."""
+EPISODES = 100
+"""Episodes of each milestone, in the test and to choose by."""
+FIRST_SEEDS = {"choose": 110_000, "test": 100_000}
+SUCCESS_WITHIN = 2
+"""An episode succeeds if it reaches its milestone within so many times the steps that the expert takes from the same seed."""
+LABEL_BUDGETS = (250, 1_000, 10_000)
+"""Labels for which results are reported: steps of demonstrations with a label, and queries. Networks and gradient steps are free,
+and reported."""
 
 
 def step_limit(milestone: str, tier: str, factor: float = SUCCESS_WITHIN) -> int:
-    """Return the number of steps within which an episode must reach the milestone; raises KeyError for an unknown one."""
-    return math.ceil(factor * EXPERT_STEPS[tier][milestone])
+    """Return a limit for the rollouts and demonstrations of a milestone: `factor` times the expert's mean steps.
+
+    Episodes that count have limits of their own (`frozen.limits`). Raises KeyError for an unknown milestone.
+    """
+    return math.ceil(factor * frozen.mean_steps(milestone, tier))
+
+
+def make(milestone: str, split: str = "test", compass: bool = True, **settings: Any) -> BenchmarkEnv:
+    """Return the benchmark's environment for a milestone; `gymnasium.make("Tallgrass-v1", milestone=...)` makes the same."""
+    return BenchmarkEnv(milestone, split, compass, **settings)
 
 
 class NotTallgrassV1(RuntimeError):
@@ -146,12 +109,17 @@ def measured() -> dict[str, Any]:
         "SPLITS": {name: _ends(splits.parse_worlds(name)) for name in SPLITS},
         "TIER_WORLDS": {name: tier.worlds for name, tier in TIERS.items()},
         "TIER_RULES": {
-            name: (tier.people_move, tier.jitter, tier.looks_vary, tier.natural_share, tier.hides) for name, tier in TIERS.items()
+            name: (tier.people_move, tier.jitter, tier.looks_vary, tier.natural_share, tier.hides, tier.compass)
+            for name, tier in TIERS.items()
         },
         "WORLDS_SHA256": hashlib.sha256(
             b"".join(pack(generate_world(world)) for ends in SPLITS.values() for world in ends)
         ).hexdigest(),
         "MILESTONES": tuple(milestone.id for milestone in GAME.milestones),
+        "FROZEN_STEPS_SHA256": hashlib.sha256(frozen.PATH.read_bytes()).hexdigest(),
+        "EPISODES": frozen.EPISODES,
+        "FIRST_SEEDS": frozen.FIRST_SEEDS,
+        "SUCCESS_WITHIN": frozen.FACTOR,
     }
 
 
@@ -160,9 +128,8 @@ def check() -> None:
     differences = [
         f"{name} is {value!r}, specified is {globals()[name]!r}" for name, value in measured().items() if value != globals()[name]
     ]
-    for name, milestones in (("SCORED", SCORED), *((f"EXPERT_STEPS[{tier!r}]", steps) for tier, steps in EXPERT_STEPS.items())):
-        if unknown := set(milestones) - set(MILESTONES):
-            differences.append(f"{name} names {', '.join(sorted(unknown))}, which the game does not have")
+    if unknown := set(SCORED) - set(MILESTONES):
+        differences.append(f"SCORED names {', '.join(sorted(unknown))}, which the game does not have")
     if differences:
         raise NotTallgrassV1(
             f"this is not {ENV_ID}: {'; '.join(differences)}. Check out the version whose results are compared with, and install "

@@ -326,7 +326,7 @@ def seconds(function):
 
 def test_environments_in_a_vector_have_worlds_too():
     settings = {"worlds": "1-9", "tier": "T2", "start_milestone": "RIVAL_HOUSE"}
-    vector = gymnasium.make_vec("Tallgrass-v1", num_envs=3, **settings)
+    vector = gymnasium.make_vec("Tallgrass-v0", num_envs=3, **settings)
     observations, infos = vector.reset(seed=[4, 5, 6], options={"per_env": [None, {"world": 0}, {"start_milestone": "ROUTE_2"}]})
     states = infos["per_env"]
     assert states[1]["game"]["world"] == 0 and states[2]["map"]["location"] in ("TOWN_2", "CENTER")
@@ -366,7 +366,7 @@ def test_a_benchmark_of_a_game_without_its_milestone_says_so(tmp_path, rom_title
 
 
 def test_gymnasium_makes_it():
-    with gymnasium.make("Tallgrass-v1", tier="T2", worlds="test") as env:
+    with gymnasium.make("Tallgrass-v0", tier="T2", worlds="test") as env:
         assert env.reset(seed=0)[1]["game"]["world"] >= 10000
     assert "Tallgrass-v0" not in gymnasium.registry
 
