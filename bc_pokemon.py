@@ -85,18 +85,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cloning.data import CloningData, load_cloning_data, say_what_is_held_out
+from cloning.validation import validate
 from common.buffers import ReplayBuffer
-from common.cloning_data import (
-    CloningData,
-    load_cloning_data,
-    say_what_is_held_out,
-    say_which_tier,
-    some,
-)
-from common.demonstrations import (
-    DemonstrationError,
-    select_episodes,
-)
+from common.demonstrations import DemonstrationError, say_which_tier, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner, check_finite
 from common.networks import PolicyNetwork, build_network, check_plays, network_arguments
@@ -114,12 +106,12 @@ from common.runtime.files import sha256_of
 from common.runtime.flag_types import FlagError
 from common.runtime.main import Stopped, exit_code, run_main
 from common.runtime.plain_names import is_plain_name
+from common.runtime.plain_text import some
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run import TrainingRun
 from common.runtime.run_names import RUNS
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
 from common.selection import check_counts, check_records, is_better, play_candidate, say_what_judged_the_best
-from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game

@@ -300,7 +300,7 @@ def test_an_interrupt_while_loading(folder, monkeypatch, capsys):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", *QUICK])
-    monkeypatch.setattr("common.cloning_data.load_expert_data_to_buffer", interrupted)
+    monkeypatch.setattr("cloning.data.load_expert_data_to_buffer", interrupted)
     with pytest.raises(SystemExit) as ending:
         runpy.run_path(str(ROOT / "bc_pokemon.py"), run_name="__main__")
     assert ending.value.code == 130 and capsys.readouterr().err == "bc_pokemon.py: interrupted\n"
