@@ -118,10 +118,12 @@ class CloningData:
     val: ReplayBuffer | None
     """None where nothing validates."""
 
-    @property
-    def learned(self) -> str:
-        """What is learned, in words."""
-        return self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
+    def __str__(self) -> str:
+        learned = self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
+        return (
+            f"{learned}, {len(self.train):,} steps of {len(self.train_files)} episodes to train on, "
+            f"{len(self.val_files)} episodes held out"
+        )
 
 
 def load_cloning_data(
