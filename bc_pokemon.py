@@ -23,6 +23,7 @@ from common.runtime.flag_types import Count, CountOrZero, Free, Positive
 from common.runtime.flags import changed_flags, parse_flags, resume_command
 
 
+# PlayFlags brings GameFlags and EvaluationFlags with it; named again, they keep their places in --help.
 @dataclass
 class Args(PlayFlags, RunFlags, GameFlags, CloningFlags, NetworkFlags, EvaluationFlags):
     exp_name: Free[str] = "bc_pokemon"

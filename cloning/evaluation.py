@@ -52,7 +52,7 @@ def check_game(rom_path: str, folder: str, files: Sequence[Path], facts: Mapping
 
 def where_learned(flags: PlayFlags, facts: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the tier and worlds of the demonstrations, which evaluations are played in if no flag says another."""
-    # The worlds of demonstrations on T2 are those to learn from: who names another tier does not mean to be evaluated there.
+    # The worlds of demonstrations on T2 are those to learn from: a flag that names another tier does not mean them.
     return {"tier": flags.tier or facts["tier"], "worlds": None if facts["tier"] == "T2" else facts.get("worlds")}
 
 

@@ -24,5 +24,5 @@ def in_one_line(error: Any) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three, and how many there are more."""
+    """Return the first three names, and how many more there are."""
     return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
