@@ -109,7 +109,6 @@ from agent.human_player import Ending, HandRecording, saved_steps
 from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, has_own_policies, is_games_own, open_policy, where_it_runs
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
-from common.cloning_data import some
 from common.demonstrations import (
     NO_LABEL,
     Episode,
@@ -122,7 +121,7 @@ from common.demonstrations import (
 from common.press_journal import PressJournal
 from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.runtime.main import StopRequest, run_main
-from common.runtime.plain_text import in_one_line
+from common.runtime.plain_text import in_one_line, some
 from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.runtime.seeding import derived_seed
 from common.video import write_video

@@ -38,6 +38,7 @@ from common.runtime.files import is_running, link_complaint, make_folder, named_
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
 from common.runtime.plain_text import LONGEST_TEXT
+from pokemon_env.tiers import DEFAULT_TIER
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
@@ -337,6 +338,13 @@ def select_episodes(
     facts["tiers"] = Counter(metadata["tier"] for _, metadata in entries if metadata.get("tier") is not None)
     facts["milestones"] = [metadata.get("milestone") for _, metadata in entries]
     return [path for path, _ in entries], facts
+
+
+def say_which_tier(tiers: Mapping[str, int], chosen: str | None) -> None:
+    """Print on which tier it is played after demonstrations of several, of which none was chosen."""
+    if chosen is None and len(tiers) > 1:
+        there = " and ".join(f"{count} of {tier}" for tier, count in sorted(tiers.items()))
+        print(f"the demonstrations are of several tiers, {there}: played on {DEFAULT_TIER}; choose with --tier")
 
 
 def split_episodes(

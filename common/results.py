@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from common.runtime.progress import print_table
 from common.statistics import rate_text
 
 
@@ -59,3 +60,8 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
             str(file),
         )
     return table
+
+
+def print_results(networks: Mapping[str, tuple[Mapping[str, Any] | None, str | Path]]) -> None:
+    """Print the table of those networks that were evaluated: name -> record, None without one, and file."""
+    print_table(results_table({name: (record, file) for name, (record, file) in networks.items() if record}))

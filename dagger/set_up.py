@@ -11,8 +11,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_expert
 from agent.oracle import LabelsWithdrawn
-from common.cloning_data import say_which_tier
-from common.demonstrations import limit_labels, select_episodes
+from common.demonstrations import limit_labels, say_which_tier, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
 from common.networks import PolicyNetwork, build_network, make_network, network_arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 LONGEST_TEXT = 4096
@@ -20,3 +21,8 @@ def in_one_line(error: Any) -> str:
     """What an error says, as a script's last words: in one line that can be printed, and no longer than bearable."""
     text = printable(str(error)[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"

@@ -11,6 +11,7 @@ It knows nothing of what is learned: the script's loop calls it, and it calls no
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -98,6 +99,7 @@ class TrainingRun:
         self.last_good: str | os.PathLike | None = flags.resume_from
         self.flags_before: dict[str, Any] = {}
         self._resumed_name: str | None = None
+        self._last_written = time.monotonic()
         self._opened = ExitStack()
 
     def __enter__(self) -> TrainingRun:
@@ -168,6 +170,7 @@ class TrainingRun:
         self.callback(finish_run, self.log, flags.track)
         self.stop = StopRequest()
         self.callback(self.stop.restore)
+        self._last_written = time.monotonic()
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a checkpoint: `content`, and what every checkpoint of a run says."""
@@ -177,6 +180,12 @@ class TrainingRun:
         save_checkpoint(path, about | dict(content))
         if "optimizer_state_dict" in content:
             self.last_good = path
+        if path == self.files["last"]:
+            self._last_written = time.monotonic()
+
+    def last_is_due(self, interval: float) -> bool:
+        """Return whether this many seconds have passed since the run began, or has written `files["last"]`."""
+        return time.monotonic() - self._last_written >= interval
 
     def write_numbered(self, number: int, content: Mapping[str, Any]) -> None:
         """Write a numbered checkpoint; of those before it only --keep-last stay."""
