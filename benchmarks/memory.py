@@ -64,8 +64,6 @@ from agent.policy_expert import find_policy
 from benchmarks.folders import PLAY_SOURCES, fingerprint, own_folder, run_table, source_files, summary
 from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
 from common.demonstrations import episode_files, load_episode
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.learner import check_finite
 from common.networks import make_network
 from common.policies import NetworkPolicy, Policy, RecurrentPolicy
@@ -76,8 +74,8 @@ from common.runtime.progress import ProgressReport
 from common.statistics import rate_text
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".memory_settings"
 """A file in the demonstrations' folder: it is this benchmark's own, and what it was made with."""
@@ -142,12 +140,11 @@ def train(args: Args, network: torch.nn.Module, pieces: list[tuple[np.ndarray, n
 def test(args: Args, policy: Policy) -> dict[str, Any]:
     """The test episodes with one policy."""
     starts = choose_starts(GAME, args.milestone, BUNDLED_ROM, purpose="test", tier="T3", worlds=args.worlds)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=args.milestone, **starts.settings)
-    try:
-        episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
-        return summary(evaluate(envs, policy, episodes, milestones()[args.milestone].max_steps))
-    finally:
-        envs.close()
+    limit = milestones()[args.milestone].max_steps
+    with SeededPlay(
+        BUNDLED_ROM, args.milestone, starts, n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, state_in_info=True
+    ) as episodes:
+        return summary(episodes.play(policy))
 
 
 def markdown(args: Args, results: dict[str, dict[str, Any]]) -> str:

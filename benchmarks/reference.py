@@ -60,6 +60,7 @@ import math
 import re
 import threading
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,8 +68,7 @@ import torch
 from agent.policy_expert import find_policy
 from benchmarks import steps as cloning
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
-from common.episodes import Evaluation, seeded_episodes
-from common.evaluation import evaluate
+from common.episodes import Evaluation
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
@@ -76,8 +76,8 @@ from common.statistics import bootstrap_iqm
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".reference_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
@@ -209,18 +209,14 @@ STUDENTS = {"bc": clone, "dagger": dagger}
 def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The test episodes of "random", "expert" or a student; all policies play the same ones."""
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=args.tier)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, num_threads=1, **starts.settings)
-    try:
-        result = evaluate(
-            envs,
-            cloning.make_policy(policy, milestone, checkpoint, deterministic=False),
-            seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files),
-            benchmark_v1.step_limit(milestone, args.tier, max(FACTORS)),
-            should_stop=should_stop,
-            optimal_steps=lambda info: optimal_steps(info, milestone),
-        )
-    finally:
-        envs.close()
+    limit = benchmark_v1.step_limit(milestone, args.tier, max(FACTORS))
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts,
+        n_episodes=args.test_episodes, seed=cloning.TEST_SEED, max_steps=limit, num_threads=1, state_in_info=True,
+    ) as episodes:  # fmt: skip
+        player = cloning.make_policy(policy, milestone, checkpoint, deterministic=False)
+        shortest = partial(optimal_steps, milestone=milestone)
+        result = episodes.play(player, should_stop=should_stop, optimal_steps=shortest)
     return score(result, benchmark_v1.step_limit(milestone, args.tier))
 
 

@@ -13,8 +13,6 @@ from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox.oracle import SandboxError, probe
 from benchmarks.folders import PLAY_SOURCES, ROOT, source_files, summary
 from common.demonstrations import episode_files
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.policies import Policy, RandomPolicy, StatePolicy, load_policy
 from common.runtime import scripts as script_runs
 from common.runtime.scripts import ScriptFailed, last_lines, never
@@ -22,9 +20,9 @@ from common.runtime.seeding import TEST
 from common.video import EpisodeRecorder
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config
+from tasks.play import SeededPlay
 
 TEST_SEED = TEST.first
 """First seed of the episodes that the tables count. Training chooses its best network on others."""
@@ -226,23 +224,20 @@ def play(
     """
     max_steps = milestones()[milestone].max_steps
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=budget.tier, worlds=budget.worlds)
-    envs = make_vector_env(
-        4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies, **starts.settings
-    )
-    episodes = seeded_episodes(n_episodes, TEST_SEED, starts.files)
     results = {}
-    try:
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts,
+        n_episodes=n_episodes, seed=TEST_SEED, max_steps=max_steps, state_in_info="expert" in policies,
+    ) as episodes:  # fmt: skip
         for name in policies:
             recorder = None
             checkpoint = (checkpoints or {}).get(name)
             if checkpoint is not None and video is not None:
                 recorder = EpisodeRecorder(video, f"{name}_{milestone}", buttons=GAME.buttons)
             policy = make_policy(name, milestone, checkpoint)
-            results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop))
+            results[name] = summary(episodes.play(policy, recorder=recorder, should_stop=should_stop))
             if recorder is not None and recorder.paths:
                 results[name]["video"] = str(recorder.paths[0])
-    finally:
-        envs.close()
     return {"max_steps": max_steps, **results}
 
 

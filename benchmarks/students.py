@@ -44,8 +44,6 @@ import torch
 from agent.students import find_students
 from benchmarks.folders import summary
 from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.runtime.checkpoints import CheckpointError, load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.main import run_main
@@ -54,8 +52,8 @@ from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 FULL_SHARE = 0.95
 """Of the expert's success: the student has learned its milestone."""
@@ -75,21 +73,19 @@ def play(args: Args, milestone: str, students: list[Path], should_stop: Callable
     # On T2 nobody is tested in the worlds that it learned in.
     worlds = None if first.get("tier") == "T2" else first.get("worlds")
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=worlds)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info=True, **starts.settings)
-    episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
+    limit = first["max_steps"]
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts, n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, state_in_info=True
+    ) as episodes:
 
-    def result(name: str, path: Path | None) -> dict[str, Any]:
-        policy = make_policy(name, milestone, path)
-        return summary(evaluate(envs, policy, episodes, first["max_steps"], should_stop=should_stop))
+        def result(name: str, path: Path | None) -> dict[str, Any]:
+            return summary(episodes.play(make_policy(name, milestone, path), should_stop=should_stop))
 
-    try:
         return {
-            "max_steps": first["max_steps"],
+            "max_steps": limit,
             "expert": result("expert", None),
             "students": [{"kib": path.stat().st_size / 1024} | result("student", path) for path in students],
         }
-    finally:
-        envs.close()
 
 
 def short_of(rows: dict[str, dict[str, Any]], place: int) -> list[str]:

@@ -113,16 +113,14 @@ from benchmarks.compare.state_student import StateStudent, replay, train_on_stat
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
 from benchmarks.reference import TRAINING_SOURCES
 from common.demonstrations import count_labelled, episode_files
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.workers import run_in_parallel
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
@@ -291,13 +289,13 @@ def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tup
 def play(args: Args, cell: Cell, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The test episodes, the same for all policies of a milestone."""
     starts = choose_starts(GAME, cell.milestone, BUNDLED_ROM, purpose="test", tier=cell.tier)
-    settings = {"target_milestone": cell.milestone, "state_in_info": cell.method in ("expert", "state"), **starts.settings}
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, num_threads=1, **settings)
-    try:
-        episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
-        result = evaluate(envs, policy, episodes, benchmark_v1.step_limit(cell.milestone, cell.tier), should_stop=should_stop)
-    finally:
-        envs.close()
+    limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
+    reads_state = cell.method in ("expert", "state")
+    with SeededPlay(
+        BUNDLED_ROM, cell.milestone, starts,
+        n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, num_threads=1, state_in_info=reads_state,
+    ) as episodes:  # fmt: skip
+        result = episodes.play(policy, should_stop=should_stop)
     return {
         "successes": [episode.success for episode in result.episodes],
         "lengths": [episode.length for episode in result.episodes],
