@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.runtime.flag_types import Count, Seed, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
@@ -62,7 +62,8 @@ import torch.nn.functional as F
 
 from agent.policy_expert import find_policy
 from benchmarks.folders import PLAY_SOURCES, fingerprint, own_folder, run_table, source_files, summary
-from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
+from benchmarks.steps import OWN_POLICIES, TEST_SEED, game_flags, make_policy, milestones, run_script
+from collect_expert_data import Args as CollectArgs
 from common.demonstrations import episode_files, load_episode
 from common.learner import check_finite
 from common.networks import make_network
@@ -170,21 +171,11 @@ def main(args: Args) -> int:
     policy = find_policy(args.milestone, GAME.policy_dir)
     own_folder(output / args.milestone, MARKER, fingerprint(recorded, [BUNDLED_ROM, policy, *source_files(*PLAY_SOURCES)]))
     data = output / args.milestone / "expert_data"
-    flags = [
-        "--milestone",
-        args.milestone,
-        "--tier",
-        "T3",
-        "--worlds",
-        args.worlds,
-        "--n-labels",
-        str(args.n_labels),
-        "--noise",
-        str(args.noise),
-        "--policy-dir",
-        str(GAME.policy_dir),
-    ]
-    run_script("collect_expert_data.py", *flags, "--expert-data-dir", str(data), "--seed", str(args.seed), *game_flags())
+    flags = as_flags(
+        CollectArgs, milestone=args.milestone, tier="T3", worlds=args.worlds, n_labels=args.n_labels, noise=args.noise,
+        **OWN_POLICIES, expert_data_dir=str(data), seed=args.seed, **game_flags(),
+    )  # fmt: skip
+    run_script("collect_expert_data.py", *flags)
     screen_shape = load_episode(episode_files(data)[0]).observations.shape[1:]
 
     def make(name: str) -> torch.nn.Module:
