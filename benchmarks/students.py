@@ -2,7 +2,7 @@
 """Every student at its own milestone: does it reach its expert, and what do 16 bits or a smaller network cost?
 
     python -m benchmarks.students                                                         # those that come with the game
-    python -m benchmarks.students --policies dagger_pipeline_results tallgrass/students   # folder beside folder
+    python -m benchmarks.students --students dagger_pipeline_results tallgrass/students   # folder beside folder
 
 Plays each milestone's student, from each folder, over the same held-out seeded episodes in which the pipeline tests, beside the
 expert; the limit of an episode is the one that the first folder's student was trained with. Prints a table, names the students
@@ -22,7 +22,7 @@ from common.runtime.flags import parse_command_line
 
 @dataclass
 class Args:
-    policies: tuple[str, ...] = ("tallgrass/students",)
+    students: tuple[str, ...] = ("tallgrass/students",)
     """folders of students: a pipeline's output folder, or one with {ID}.pth"""
     milestones: tuple[str, ...] = ()
     """these alone; none: all"""
@@ -100,16 +100,16 @@ def short_of(rows: dict[str, dict[str, Any]], place: int) -> list[str]:
 def markdown(args: Args, rows: dict[str, dict[str, Any]]) -> str:
     """The table, and what it says."""
     title = f"Successes in {args.test_episodes} test episodes (seeds from {TEST_SEED}), within the steps of the students' training."
-    lines = [title, "", f"| milestone | steps | expert | {' | '.join(args.policies)} |", "|-|-|-|" + "-|" * len(args.policies)]
+    lines = [title, "", f"| milestone | steps | expert | {' | '.join(args.students)} |", "|-|-|-|" + "-|" * len(args.students)]
     for name, row in rows.items():
         counts = [student["successes"] for student in row["students"]]
         lines.append(f"| {name} | {row['max_steps']} | {row['expert']['successes']} | {' | '.join(map(str, counts))} |")
-    columns = [[row["students"][place] for row in rows.values()] for place in range(len(args.policies))]
+    columns = [[row["students"][place] for row in rows.values()] for place in range(len(args.students))]
     sums = [sum(row["expert"]["successes"] for row in rows.values())]
     sums += [sum(student["successes"] for student in column) for column in columns]
     sizes = [sum(student["kib"] for student in column) / len(column) for column in columns]
     lines += [f"| all | | {' | '.join(map(str, sums))} |", f"| KiB each | | | {' | '.join(f'{size:,.0f}' for size in sizes)} |", ""]
-    for place, folder in enumerate(args.policies):
+    for place, folder in enumerate(args.students):
         short = short_of(rows, place)
         learned = f"{len(rows) - len(short)} of {len(rows)} students have at least {FULL_SHARE:.0%} of their expert's successes"
         lines.append(f"- `{folder}`: {learned}{'; not ' + ', '.join(short) if short else ''}.")
@@ -127,9 +127,9 @@ def play_students(args: Args) -> int:
     check_bounds(args)
     check_milestones(args.milestones)
     names = [name for name in milestones() if not args.milestones or name in args.milestones]
-    if not args.policies:
-        raise ValueError("--policies names no folder")
-    found = [find_students(Path(folder), names) for folder in args.policies]
+    if not args.students:
+        raise ValueError("--students names no folder")
+    found = [find_students(Path(folder), names) for folder in args.students]
     torch.set_num_threads(1)
     rows: dict[str, dict[str, Any]] = {}
 
