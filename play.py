@@ -4,7 +4,7 @@
     python play.py                                     # the pipeline's students, or those that come with the bundled game
     python play.py --n-runs 30 --no-record-video       # how many of 30 runs reach the end
     python play.py --router pixels                     # nothing but the screen says whose turn it is
-    python play.py --policies dagger_pipeline_results
+    python play.py --students dagger_pipeline_results
 
 Prints how far each run came and when each milestone was completed, in steps and in the console's time, beside the game's own
 experts on the same seeds. Writes `{output_dir}/play.json` and a film of the first run with milestone, button and confidence.
@@ -22,7 +22,7 @@ from common.runtime.flags import parse_command_line
 
 @dataclass
 class Args:
-    policies: str | None = None
+    students: str | None = None
     """Folder of students: a pipeline's output folder, or one with {ID}.pth. None: dagger_pipeline_results, if it has one for every
     milestone, else those that come with the bundled game."""
     router: Literal["memory", "pixels"] = "memory"
@@ -144,11 +144,11 @@ def play(
     return Runs(result, splits)
 
 
-def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
+def choose_students(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
     """The students that play, and their folder."""
     folders = [PIPELINE_RESULTS]
-    if args.policies is not None:
-        folders = [Path(args.policies)]
+    if args.students is not None:
+        folders = [Path(args.students)]
     elif game.policy_dir is not None:
         folders.append(game.policy_dir.parent / "students")
     for folder in folders[:-1]:
@@ -235,7 +235,7 @@ def play_and_report(args: Args) -> int:
             f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it: film a clone with "
             "bc_pokemon.py --eval-only"
         )
-    folder, paths = find_policies(args, game, milestones)
+    folder, paths = choose_students(args, game, milestones)
     print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
     router = make_router(args, milestones, folder, rom.header.sha256)

@@ -36,8 +36,12 @@ def evaluate_expert(
         episodes, max_steps, recorder, should_stop: as for `common.evaluation.evaluate`.
         cache: answers that are not asked for again.
     """
-    policy = MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
-    return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop)
+    return evaluate(envs, expert_policy(envs, oracle, cache), episodes, max_steps, recorder=recorder, should_stop=should_stop)
+
+
+def expert_policy(envs: ThreadVectorEnv, oracle: ExpertOracle, cache: AnswerCache | None = None) -> MixedPolicy:
+    """Return a policy that presses the expert's buttons in `envs`, and a random one where it abstains."""
+    return MixedPolicy(RandomPolicy(len(envs.envs[0].buttons)), envs, Labeller(oracle, cache), beta=1.0)
 
 
 class MixedPolicy(Policy):

@@ -36,7 +36,7 @@ def load_student(path: Path, milestone: str, rom_sha256: str, buttons: Sequence[
     for key, wanted in (("milestone", milestone), ("rom_sha256", rom_sha256), ("buttons", list(buttons))):
         if content.get(key) not in (None, wanted):
             has = shown(content[key])
-            raise CheckpointError(f"{path}: its {key} is {has}, wanted {wanted}; name another folder with --policies")
+            raise CheckpointError(f"{path}: its {key} is {has}, wanted {wanted}; name another folder with --students")
     if content.get("frame_stack", 1) != 1:
         raise CheckpointError(f"{path}: looks at {content['frame_stack']} pictures at once, but chained students see one")
     return build_network(content, path), bool(content.get("deterministic", True))

@@ -44,10 +44,12 @@ from common.selection import check_records
 from dagger.data import DaggerData, DaggerDataError, Row
 from dagger.run_data import open_data
 from dagger.starts import RolloutStarts
+from pipeline.expert import check_evaluation
 from pipeline.folder import SETTINGS, PipelineError, pipeline_to_continue
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, PipelineRecordsError, Record
 from pipeline.report import read_curves, write_report
+from pipeline.students import check_student
 from pokemon_env.errors import StateFileError
 from pokemon_env.games.tallgrass.game import BLOCK, GAME
 from pokemon_env.gym_env import PokemonEnv
@@ -400,9 +402,9 @@ FACTS_OF_EXPERT = {
 ])  # fmt: skip
 def test_an_evaluation_that_was_kept_and_can_t_be(change):
     entry = load_milestone_config(ROOT / "milestone_config.json")["CLOCK_SET"]
-    pipeline.check_evaluation(FACTS_OF_EXPERT, pipeline.Args(), entry)
+    check_evaluation(FACTS_OF_EXPERT, entry, eval_episodes=5, step_multiplier=2.0)
     with pytest.raises(ValueError, match="its (max_episode|expert)"):
-        pipeline.check_evaluation(FACTS_OF_EXPERT | change, pipeline.Args(), entry)
+        check_evaluation(FACTS_OF_EXPERT | change, entry, eval_episodes=5, step_multiplier=2.0)
 
 
 @pytest.mark.parametrize("change", [
@@ -411,15 +413,13 @@ def test_an_evaluation_that_was_kept_and_can_t_be(change):
     {"labels": {"labels": -1}}, {"global_step": None},
 ])  # fmt: skip
 def test_students_of_a_pipeline_that_are_not_its_own(tmp_path, change):
-    entry = load_milestone_config(ROOT / "milestone_config.json")["CLOCK_SET"]
-    work = pipeline.Work(pipeline.Args(), tmp_path, GAME, "ab" * 32, "x", 1, None, lambda: False)
     facts = {"milestone": "CLOCK_SET", "rom_sha256": "ab" * 32, "buttons": list(GAME.buttons), "game": GAME.id}
     content = {"model_state_dict": {}, "algorithm": "dagger", "run_name": "own", "labels": {"labels": 3}, "global_step": 5} | facts
     best, final = (save_checkpoint(tmp_path / f"{name}.pth", content) for name in ("best", "final"))
-    pipeline.check_student(work, entry, best, final)
+    check_student(best, final, "CLOCK_SET", GAME, "ab" * 32)
     save_checkpoint(final, content | change)
     with pytest.raises(CheckpointError, match="(best|final).pth: ") as caught:
-        pipeline.check_student(work, entry, best, final)
+        check_student(best, final, "CLOCK_SET", GAME, "ab" * 32)
     one_line(str(caught.value))
 
 

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 
-import auto_dagger_pipeline as pipeline
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import Label
 from agent.oracle import Answer, PolicyError
@@ -36,7 +35,7 @@ from common.runtime.main import UserError
 from common.runtime.run_names import only_trainer
 from common.runtime.sqlite_files import WITHDRAWN_TABLE
 from dagger.data import DaggerData, DaggerDataError, Row
-from pipeline.folder import SETTINGS, PipelineError, clear, pipeline_to_continue
+from pipeline.folder import SETTINGS, PipelineError, clear, log_of, pipeline_to_continue
 from pipeline.records import PipelineRecords, PipelineRecordsError
 from pokemon_env.errors import RomError, StateFileError
 from pokemon_env.rom import Rom
@@ -637,7 +636,7 @@ def presses(folder: Path) -> None:
 
 
 def its_log(folder: Path) -> None:
-    pipeline.log_of(folder / "M.log").close()
+    log_of(folder / "M.log").close()
 
 
 WRITERS = {".lock": a_lock, ".x.lock": a_run, "under_way.jsonl": presses, "M.log": its_log}

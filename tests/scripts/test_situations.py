@@ -15,7 +15,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import auto_dagger_pipeline
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
@@ -33,6 +32,7 @@ from common.selection import is_better
 from common.video import write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
+from pipeline.students import students_gone
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
 from tools import describe_data, export_minari, train_router
@@ -308,7 +308,7 @@ def test_a_pipeline_whose_student_was_deleted_says_so(here):
         records.put(Record(name, 0, "now", status, student=f"models/{name}.pth"))
     (here / "models").mkdir()
     (here / "models" / "LEAVE_HOUSE.pth").touch()
-    (line,) = auto_dagger_pipeline.students_gone(records, here)
+    (line,) = students_gone(records, here)
     assert line.startswith(f"CLOCK_SET: completed, but its student is gone ({here}/models/CLOCK_SET.pth)")
     assert line.endswith("--milestone CLOCK_SET --overwrite")
 
