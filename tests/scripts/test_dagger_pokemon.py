@@ -793,7 +793,7 @@ def test_cached_answers_that_can_t_be_ones_are_asked_for_again(learn):
     asked = learn(answer_cache="answers.sqlite")["labels"]["asked"]
     with contextlib.closing(sqlite3.connect("answers.sqlite", isolation_level=None)) as connection:
         connection.execute("UPDATE answers SET action = 60, kind = NULL, optimal = NULL")
-    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* cannot be one to a question of 8 buttons"):
+    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* cannot be one to a query of 8 buttons"):
         again = learn(exp_name="again", answer_cache="answers.sqlite")["labels"]
     assert again["asked"] == asked and digest("again") == digest()
     assert learn(exp_name="third", answer_cache="answers.sqlite")["labels"]["asked"] == 0

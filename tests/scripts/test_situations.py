@@ -598,11 +598,11 @@ def test_a_sandbox_that_the_system_kills_while_it_starts(here, monkeypatch):
         return process
 
     monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", then_killed)
-    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* begin again$") as error:
+    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* start again$") as error:
         learn()
     assert "unsafe" not in str(error.value)
     monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", no_more_processes)
-    with pytest.raises(SandboxError, match=r"cannot be started \(Resource temporarily unavailable\), as .* begin again$") as error:
+    with pytest.raises(SandboxError, match=r"cannot be started \(Resource temporarily unavailable\), as .* start again$") as error:
         learn()
 
 
