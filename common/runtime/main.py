@@ -66,7 +66,7 @@ def run_main(
     """Run a script's `main` and exit with the code that it returns (None is 0).
 
     Errors the user can fix end it with one line and exit code 1; a traceback would bury the message. An interrupt that nothing
-    else heeds ends it with 130.
+    else handles ends it with 130.
 
     Args:
         script: its name, in front of the line.
