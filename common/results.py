@@ -1,4 +1,4 @@
-"""How networks did, in a table and a picture."""
+"""Results of networks, as a table and a figure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from common.statistics import rate_text
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") -> Any:
-    """A matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
+    """Return a matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
 
     Args:
         counts: (n, n), rows the true labels, columns the predictions. Colours show shares of a row, numbers are counts.
         names: of the n classes.
         title: above it.
     """
-    os.environ["MPLBACKEND"] = "agg"  # a notebook hands its own to what it starts, and that need not be installed here
+    os.environ["MPLBACKEND"] = "agg"  # a notebook passes its own backend to child processes, where it need not be installed
     from matplotlib.figure import Figure
 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -41,11 +41,11 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") 
 
 
 def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -> Table:
-    """A table of networks and how they did.
+    """Return a table of networks and their results.
 
     Args:
-        records: name of a network -> its record and its file. A record has `step` and, where they were measured,
-            `val_loss` and `val_accuracy`, and what `Evaluation.record` says.
+        records: name of a network -> its record and its file. A record has `step` and, if they were measured,
+            `val_loss` and `val_accuracy`, and what `Evaluation.record` returns.
     """
     table = Table("network", "step", "val. loss", "val. accuracy", "success [95 % interval]", "steps (successes)", "file")
     for name, (record, file) in records.items():

@@ -418,7 +418,7 @@ def test_an_action_beyond_the_buttons(train, folder):
 
 def test_a_model_dir_that_is_a_file(train, folder):
     (folder / "models").write_text("")
-    with pytest.raises(RunError, match="--model-dir models: can't be written .*; name another"):
+    with pytest.raises(RunError, match="--model-dir models: cannot be written .*; name another"):
         train()
 
 
@@ -450,7 +450,7 @@ def test_two_at_once(train, folder):
         for flags in ({}, {"overwrite": True}, {"resume_from": str(last)}):
             with pytest.raises(RunError, match=rf"^models/bc_pokemon_\*.pth: another process trains this run {who}"):
                 train(**flags)
-        with pytest.raises(RunError, match=rf"^runs/bc_pokemon_1_\d+: another process goes on with this run {who}"):
+        with pytest.raises(RunError, match=rf"^runs/bc_pokemon_1_\d+: another process has resumed this run {who}"):
             train(resume_from=str(last), model_dir="others", network="tiles")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -527,8 +527,8 @@ def test_logs_that_are_gone_do_not_end_training(train, monkeypatch, capsys):
 
     monkeypatch.setattr(bc_pokemon.Learner, "update", without_a_disk)
     assert train(total_steps=300, network="tiles", eval_frequency=10)["step"] == 300
-    said = [line for line in capsys.readouterr().err.splitlines() if "logs can't be written any more" in line]
-    assert len(said) == 1 and said[0].endswith("(No such file or directory); the run goes on without")
+    said = [line for line in capsys.readouterr().err.splitlines() if "logs cannot be written any more" in line]
+    assert len(said) == 1 and said[0].endswith("(No such file or directory); the run continues without them")
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a" * 200])

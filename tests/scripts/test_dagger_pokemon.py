@@ -248,7 +248,7 @@ def test_a_milestone_that_the_config_does_not_have(learn):
 def test_what_cannot_be_resumed(learn, tmp_path):
     learn(n_iterations=1)
     for part in ("best", "final", "iter0"):
-        with pytest.raises(CheckpointError, match="has only weights; training goes on from a _last.pth"):
+        with pytest.raises(CheckpointError, match="has only weights; training resumes from a _last.pth"):
             learn(f"models/dagger_pokemon_{part}.pth")
     last = "models/dagger_pokemon_last.pth"
     with pytest.raises(CheckpointError, match=f"{last}: has milestone PLAYER_NAME_SET, here it is CLOCK_SET"):
@@ -796,7 +796,7 @@ def test_cached_answers_that_can_t_be_ones_are_asked_for_again(learn):
     asked = learn(answer_cache="answers.sqlite")["labels"]["asked"]
     with contextlib.closing(sqlite3.connect("answers.sqlite", isolation_level=None)) as connection:
         connection.execute("UPDATE answers SET action = 60, kind = NULL, optimal = NULL")
-    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* can't be one to a question of 8 buttons"):
+    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* cannot be one to a query of 8 buttons"):
         again = learn(exp_name="again", answer_cache="answers.sqlite")["labels"]
     assert again["asked"] == asked and digest("again") == digest()
     assert learn(exp_name="third", answer_cache="answers.sqlite")["labels"]["asked"] == 0

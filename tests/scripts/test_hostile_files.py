@@ -271,7 +271,7 @@ def test_files_beside_it_that_say_nothing(tmp_path):
 def test_answers_of_the_cache_that_can_be_none(tmp_path, change):
     path = cache(tmp_path / "x.sqlite")
     run(path, f"UPDATE answers SET {change}")
-    with AnswerCache(path) as answers, pytest.warns(RuntimeWarning, match="can't be one") as told:
+    with AnswerCache(path) as answers, pytest.warns(RuntimeWarning, match="cannot be one") as told:
         assert answers.get_many([b"k" * 32]) == {}
     one_line(told[0].message)
 
@@ -431,8 +431,8 @@ def test_a_network_for_another_screen_or_other_buttons(tmp_path):
     check_plays(ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "x.pth", screen, 8, frame_stack=2)
     for network, words in (
         (TileCNN(20, 4), "chooses among 20, but here are 8"),
-        (TileCNN(8, 4, image_size=(32, 32)), "can't see this game's screen"),
-        (ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "can't see this game's screen"),
+        (TileCNN(8, 4, image_size=(32, 32)), "cannot see this game's screen"),
+        (ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "cannot see this game's screen"),
     ):
         with pytest.raises(CheckpointError, match=f"x.pth: its network {words}"):
             check_plays(network, "x.pth", screen, 8)

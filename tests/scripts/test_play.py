@@ -170,7 +170,7 @@ def test_students_are_found_in_both_kinds_of_folders(students, tmp_path):
         with pytest.raises(CheckpointError, match=told):
             load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
     save_student(flat / "wrong.pth", "GAME_RUNNING", student(), frame_stack=4)
-    with pytest.raises(CheckpointError, match="looks at 4 pictures"):
+    with pytest.raises(CheckpointError, match="looks at 4 screens"):
         load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
 
 

@@ -1,6 +1,6 @@
-"""Tallgrass-v1, the benchmark, frozen: a result may be called v1's if `check()` passes where it was measured.
+"""Tallgrass-v1, the benchmark, frozen: a result counts as v1's if `check()` passes where it was measured.
 
-Whatever changes one of these figures makes another benchmark, with another version.
+A change of any of these figures makes another benchmark, with another version.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ SCREEN_SHAPE = (144, 160, 3)
 SPLITS = {"train": (1, 999), "choose": (1000, 1099), "test": (10000, 10999)}
 """First and last world of each. World 0 is the one made by hand."""
 TIER_WORLDS = {"T0": "0", "T1": "0", "T2": "train", "T3": "0"}
-"""The worlds that a tier is played in where none are named; T2 is reported on "test"."""
+"""The worlds that a tier is played in if none are named; T2 is reported on "test"."""
 TIER_RULES = {
     "T0": (False, False, False, 1.0, False),
     "T1": (True, True, True, 0.25, False),
     "T2": (True, True, False, 0.25, False),
     "T3": (True, True, False, 0.25, True),
 }
-"""Whether people move, timing jitters, light and grounds vary; the share of natural starts; whether the screen hides things."""
+"""Whether people move, timing jitters, and light and grounds vary; the share of natural starts; whether the screen hides things."""
 WORLDS_SHA256 = "f87815390d5cb761465d8ceaf01b01ef942c71a99474b9443aa252eddc6d3865"
-"""Of the images of the first and last world of each split, one after the other: what generates them is as it was."""
+"""Hash of the images of the first and last world of each split, concatenated: it shows that the generator is unchanged."""
 
 MILESTONES = (
     "GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE", "PLAYER_BEDROOM", "CLOCK_SET", "GO_DOWNSTAIRS_TO_1F",
@@ -57,7 +57,7 @@ SCORED: tuple[str, ...] = tuple(
         "EXIT_LAB",
     }
 )  # fmt: skip
-"""Those that count: the rest a trivial policy solves by nature."""
+"""The milestones that count: a trivial policy solves the others by nature."""
 
 EXPERT_STEPS: dict[str, dict[str, float]] = {
     "T1": {
@@ -116,8 +116,8 @@ EXPERT_STEPS: dict[str, dict[str, float]] = {
 """Tier -> milestone -> the expert's mean steps from the tier's starts, over its successes of 50 (`python -m benchmarks.audit
 --audits expert`)."""
 SUCCESS_WITHIN, ALSO_REPORTED_WITHIN = 2, 4
-"""An episode succeeds if it reaches its milestone within so many times the expert's mean steps. The second is reported
-beside the first."""
+"""An episode succeeds if it reaches its milestone within this multiple of the expert's mean steps. The second is reported in
+addition to the first."""
 
 
 def step_limit(milestone: str, tier: str, factor: float = SUCCESS_WITHIN) -> int:
@@ -130,7 +130,7 @@ class NotTallgrassV1(RuntimeError):
 
 
 def measured() -> dict[str, Any]:
-    """Return what is really here, under the names of this module's constants."""
+    """Return the actual values, under the names of this module's constants."""
     from pokemon_env.games.tallgrass import GAME
 
     return {
@@ -156,7 +156,7 @@ def measured() -> dict[str, Any]:
 
 
 def check() -> None:
-    """Raise NotTallgrassV1, naming all that differs, unless everything here is as specified."""
+    """Raise NotTallgrassV1, which names all differences, unless everything here is as specified."""
     differences = [
         f"{name} is {value!r}, specified is {globals()[name]!r}" for name, value in measured().items() if value != globals()[name]
     ]
