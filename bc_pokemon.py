@@ -127,7 +127,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
 
     run.stop.restore()
     if not finished:
-        print(f"stopped at step {progress.step:,}; to go on: {resume_command('bc_pokemon.py', run.files['last'], args)}")
+        print(f"stopped at step {progress.step:,}; to resume: {resume_command('bc_pokemon.py', run.files['last'], args)}")
         return parts.results() | {"signal": run.stop.signal}
     run.write(run.files["final"], parts.finished_network())
     print_results({"best": (progress.best, parts.best_file), "final": (progress.last, run.files["final"])})
@@ -214,7 +214,7 @@ def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, b
     # Along a cosine the end of the run says how far each step is.
     changes = changed_flags(args, run.flags_before, also=("total_steps",) if args.lr_schedule == "cosine" else ())
     if changes := changes + what_changed(progress, now):
-        print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+        print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
     progress.take_over(now)
     learner.check_finite(progress.step)
     best_file = run.best_before()

@@ -87,7 +87,7 @@ def main(args: Args) -> dict[str, Any]:
         except Stopped:
             parts.undo_rollout()
             parts.save()
-            print(f"stopped in iteration {parts.progress.iteration}; to go on: {resume_command('dagger_pokemon.py', last, args)}")
+            print(f"stopped in iteration {parts.progress.iteration}; to resume: {resume_command('dagger_pokemon.py', last, args)}")
             return parts.results() | {"signal": run.stop.signal}
         except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
             parts.data.withdraw(oracle.identity, str(error))
