@@ -19,6 +19,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Amount, AtLeastOne, Count, Few, Seed, Share, check_bounds
 from common.runtime.flags import as_flags, parse_command_line, plain_flags
 
@@ -101,7 +102,7 @@ class Args:
     """Episodes by which the best network of a milestone is chosen."""
     test_episodes: Count = 50
     """Episodes in which the student that was kept, and the expert beside it, are tested; no training or choice saw them."""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
+    tier: TierName | None = None
     """How hard the bundled game is; None is T1."""
     worlds: str | None = None
     """Worlds to learn and test in; None: the tier's."""
@@ -126,41 +127,30 @@ if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
     args = parse_command_line(Args, __doc__)
 
-import json
-import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import torch
 
-from agent.guided_policy import evaluate_expert
-from agent.open_expert import UNSAFE_NOTICE, open_policy_oracle
-from agent.oracle import PolicyError
-from agent.sandbox.oracle import SandboxError, probe
-from common.episodes import Evaluation, seeded_episodes
-from common.evaluation import evaluate
-from common.networks import check_plays
-from common.policies import load_policy
-from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_run_name, shown
-from common.runtime.device import select_device
-from common.runtime.files import clear_temporaries, open_no_link, save_json
+from agent.open_expert import UNSAFE_NOTICE
+from agent.sandbox.oracle import probe
+from common.runtime.checkpoints import load_checkpoint, saved_run_name
+from common.runtime.files import clear_temporaries
 from common.runtime.logs import finish_run, start_run
 from common.runtime.main import Stopped, StopRequest, run_main
 from common.runtime.progress import print_table
 from common.runtime.run_names import resumed_run, run_folder
 from common.runtime.scripts import ScriptFailed, last_lines, run_script
-from common.runtime.seeding import PIPELINE_EXPERT, TEST
+from common.runtime.seeding import TEST
 from common.runtime.threads import free_cores
-from common.runtime.value_types import is_of_type
-from common.video import EpisodeRecorder
 from dagger_pokemon import Args as DaggerArgs
+from pipeline.expert import expert_result
+from pipeline.failures import REASONS, MilestoneFailed
 from pipeline.folder import (
     FILMS,
     SCRIPT,
@@ -170,64 +160,31 @@ from pipeline.folder import (
     films,
     forget,
     locked,
+    log_of,
     orphans_work,
     pipeline_to_continue,
 )
+from pipeline.plan import check_names, plan
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, Record, now
 from pipeline.report import write_report
-from pokemon_env.bounded_files import read_file
-from pokemon_env.errors import EmulatorError, MilestoneAlreadyCompleted, PokemonEnvError
+from pipeline.students import check_student, run_name_of, students_gone
+from pipeline.work import Work, play_expert, play_student, starts_of
+from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import Rom
-from pokemon_env.vector_env import make_vector_env
-from tasks.episode_starts import EpisodeStarts, choose_starts
+from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game
-from tasks.recorded_starts import StartStateError
 
-EXPERT_SEED, TEST_SEED = PIPELINE_EXPERT.first, TEST.first
-"""First seeds of the episodes of the expert's evaluation and of the tests. DAgger chooses by others."""
+TEST_SEED = TEST.first
+"""First seed of the test episodes. DAgger chooses by others."""
 MAY_CHANGE = (
     "milestone", "resume_from", "skip_milestones", "track", "wandb_project", "wandb_entity", "record_video", "cuda",
     "min_success_rate", "num_envs", "parallel_milestones", "num_threads", "unsafe_policies", "overwrite", "output_dir",
 )  # fmt: skip
 """Flags that a further start may give another value; with others a folder's students would not be one pipeline's."""
-
-
-class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record keeps
-    """This milestone can't be learned; the text is the record's reason."""
-
-
-REASONS = (
-    CheckpointError,
-    EmulatorError,
-    MilestoneAlreadyCompleted,
-    MilestoneFailed,
-    OSError,
-    PolicyError,
-    SandboxError,
-    ScriptFailed,
-    StartStateError,
-    ValueError,
-)
-"""What makes one milestone fail, with a text that says all."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What all milestones share."""
-
-    args: Args
-    output: Path
-    game: Game
-    rom_sha256: str
-    name: str
-    """The pipeline's name, in logs and at W&B."""
-    threads: int
-    progress: PipelineProgress
-    should_stop: Callable[[], bool]
 
 
 def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
@@ -236,11 +193,7 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
     check_bounds(args)
     if args.handover_share + args.cutoff_share > 1:  # DAgger's complaint, but once and not in each milestone's record
         raise PipelineError("--handover-share and --cutoff-share are more than 1 together")
-    named = {"--milestone": [args.milestone], "--resume-from": [args.resume_from], "--skip-milestones": args.skip_milestones}
-    for flag, names in named.items():
-        for name in names:
-            if name is not None and name not in ids:
-                raise PipelineError(f"{flag}: no milestone {name}; {args.milestone_config} has {', '.join(ids)}")
+    check_names(ids, args.milestone_config, args.milestone, args.resume_from, args.skip_milestones)
     if args.recorded_starts and (args.worlds or args.tier):
         raise PipelineError("--recorded-starts: a recorded state holds its own world and tier; leave out --worlds and --tier")
     try:  # worlds that are none, or that the tier is not played in
@@ -253,172 +206,52 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
         raise PipelineError(f"{args.milestone_config}: {', '.join(late)} begins at power-on, which only the first milestone can")
 
 
-def starts_of(work: Work, entry: MilestoneEntry, purpose: Literal["train", "choose", "test"]) -> EpisodeStarts:
-    """Where a milestone's episodes begin. Recorded states that are missing are made by playing the experts."""
-    args, game = work.args, work.game
-    if game.has_worlds and (not args.recorded_starts or entry.starting_state is None):
-        return choose_starts(game, entry.id, args.rom_path, purpose=purpose, tier=args.tier, worlds=args.worlds)
-    if entry.starting_state is None:
-        return EpisodeStarts()
-    states = Path(args.state_dir)
-    refusal = f"{states}: another pipeline makes states there since an hour; wait for its end, or name another --state-dir"
-    with locked(states / ".lock", 3600, refusal, work.should_stop):
-        return choose_starts(
-            game, entry.id, args.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=states,
-            policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, num_threads=work.threads, show_progress=False,
-            should_stop=work.should_stop,
-        )  # fmt: skip
+def dagger_flags(args: Args, work: Work, entry: MilestoneEntry, limit: int, last: Path) -> dict[str, Any]:
+    """Return DAgger's flags for one milestone; with the checkpoint `last` it resumes.
 
-
-def play(
-    work: Work,
-    entry: MilestoneEntry,
-    n_episodes: int,
-    seed: int,
-    max_steps: int,
-    checkpoint: Path | None = None,
-    film: tuple[str, str] | None = None,
-    purpose: Literal["choose", "test"] = "test",
-) -> Evaluation:
-    """Episodes of the student in `checkpoint`, or without one of the expert; `film` names a folder and its film's beginning.
-
-    Raises MilestoneAlreadyCompleted where a start is behind the milestone, and what the expert's file may raise.
+    What may change from start to start is always said, or a resumed run would take it from its checkpoint.
     """
-    args, starts = work.args, starts_of(work, entry, purpose)
-    settings = {"rom_path": args.rom_path, "target_milestone": entry.id, "state_in_info": False}
-    envs = make_vector_env(min(args.num_envs, n_episodes), **settings, **starts.settings)
-    recorder = None
-    if film is not None and args.record_video:
-        folder, prefix = film
-        shutil.rmtree(work.output / folder / entry.id, ignore_errors=True)
-        recorder = EpisodeRecorder(work.output / folder / entry.id, prefix, buttons=work.game.buttons)
-    episodes = seeded_episodes(n_episodes, seed, starts.files)
-    try:
-        if checkpoint is None:
-            with open_policy_oracle((args.policy_dir, entry.id), work.game, unsafe=args.unsafe_policies) as oracle:
-                oracle.start()
-                return evaluate_expert(envs, oracle, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
-        policy = load_policy(checkpoint, select_device(args.cuda))
-        check_plays(policy.network, checkpoint, envs.envs[0].observation_space.shape, len(work.game.buttons), policy.frame_stack)
-        return evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=work.should_stop)
-    finally:
-        envs.close()
+    videos = str(work.output / "dagger_videos" / entry.id) if args.record_video else None
+    flags: dict[str, Any] = dict(
+        milestone=entry.id, exp_name=f"dagger_{entry.id}", model_dir=str(last.parent), seed=args.seed,
+        n_iterations=args.dagger_iterations, episodes_per_iter=args.episodes_per_iter,
+        train_steps_per_iter=args.train_steps_per_iter, batch_size=args.batch_size, learning_rate=args.learning_rate,
+        lr_schedule=args.lr_schedule, hidden_dim=args.hidden_dim, network=args.network, label_set=args.label_set,
+        label_share=args.label_share, stochastic_rollouts=args.stochastic_students, stochastic_eval=args.stochastic_students,
+        cutoff_share=args.cutoff_share, query_rate=args.query_rate, query_by=args.query_by,
+        best_eval_episodes=args.best_eval_episodes, target_success_rate=args.target_success_rate,
+        max_episode_steps=limit, eval_max_steps=limit, policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies,
+        answer_cache=str(work.output / "answers.sqlite"), milestone_config=args.milestone_config, rom_path=args.rom_path,
+        num_envs=args.num_envs, cuda=args.cuda, save_iterations=False, video=False, json_events=True, rollout_videos=videos,
+        track=args.track, wandb_project_name=args.wandb_project, wandb_entity=args.wandb_entity,
+    )  # fmt: skip
+    if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
+        flags["num_threads"] = work.threads
+    if work.game.has_worlds and not args.recorded_starts:
+        flags |= {"tier": args.tier or "T1", "handover_share": args.handover_share}
+        flags |= {"worlds": args.worlds} if args.worlds else {}
+    elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
+        flags["start_states"] = str(starts_of(work, entry, "train").files[0])
+    return flags | ({"resume_from": str(last)} if last.is_file() else {"overwrite": True})
 
 
-EXPERT_FACTS = {
-    "expert_success_rate": float, "expert_mean_steps": float | None, "expert_std_steps": float | None, "expert_episodes": int,
-    "max_episode_steps": int | None,
-}  # fmt: skip
-"""What is kept of an expert's evaluation, and its types."""
-
-
-def check_evaluation(facts: dict[str, Any], args: Args, entry: MilestoneEntry) -> None:
-    """Raise ValueError unless an expert can have played so, and a student's limit is what follows from it."""
-    rate, mean, std = (facts[f"expert_{name}"] for name in ("success_rate", "mean_steps", "std_steps"))
-    if facts["expert_episodes"] != args.eval_episodes or not 0 <= rate <= 1:
-        raise ValueError(f"its expert_success_rate is {rate!r} of {facts['expert_episodes']} episodes")
-    if mean is None or std is None or not (1 <= mean <= entry.max_steps and 0 <= std <= entry.max_steps):
-        raise ValueError(f"its expert_mean_steps are {mean!r}, with expert_std_steps {std!r}")
-    if facts["max_episode_steps"] != max(1, round(mean * args.step_multiplier)):
-        raise ValueError(f"its max_episode_steps is {facts['max_episode_steps']}, for an expert of {mean:.1f} steps")
-
-
-def check_student(work: Work, entry: MilestoneEntry, best: Path, final: Path) -> None:
-    """Raise CheckpointError unless the checkpoints that DAgger leaves are of one run, and of this game and milestone."""
-    wanted = {"algorithm": "dagger", "milestone": entry.id, "game": work.game.id, "buttons": list(work.game.buttons)}
-    contents = {path: load_checkpoint(path) for path in (best, final)}
-    for path, content in contents.items():
-        check_fits(content, path, rom_sha256=work.rom_sha256, **wanted)
-    if len({saved_run_name(content, path) for path, content in contents.items()}) > 1:
-        raise CheckpointError(f"{best}: is of another run than {final.name}; put the right one there, or give --overwrite")
-    counts = {"labels": (contents[final].get("labels") or {}).get("labels"), "step": contents[final].get("global_step")}
-    for name, value in counts.items():
-        if type(value) is not int or not 0 <= value < 1 << 53:
-            raise CheckpointError(f"{final}: its number of {name}s is {shown(value)}; use another checkpoint")
-
-
-def expert_result(work: Work, entry: MilestoneEntry) -> dict[str, Any]:
-    """How the expert does: played once, and kept, so that DAgger's limit stays the same when a pipeline goes on.
-
-    Raises MilestoneFailed where DAgger has begun with another expert.
-    """
-    path = work.output / "expert_evaluations" / f"{entry.id}.json"
-    with open_policy_oracle((work.args.policy_dir, entry.id), work.game, unsafe=work.args.unsafe_policies) as oracle:
-        identity = oracle.identity
-    if path.is_file():
-        try:
-            kept = json.loads(read_file(path, 1 << 24))
-            expert, facts = kept["expert"], kept["facts"]
-            wrong = [name for name, kind in EXPERT_FACTS.items() if not is_of_type(facts[name], kind)]
-            if wrong:
-                raise TypeError(f"its {wrong[0]} is {repr(facts[wrong[0]])[:40]}")
-            check_evaluation(facts, work.args, entry)
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            raise MilestoneFailed(f"{path} can't be read ({error}); delete it, and the expert plays again") from error
-        if expert == identity:
-            return facts
-        if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
-            raise MilestoneFailed(
-                "its policy, or --unsafe-policies, is another than when DAgger began; "
-                f"--milestone {entry.id} --overwrite begins anew with it"
-            )
-    film = ("expert_eval_videos", "expert_eval")
-    result = play(work, entry, work.args.eval_episodes, EXPERT_SEED, entry.max_steps, film=film, purpose="choose")
-    lengths = [episode.length for episode in result.episodes if episode.success]
-    mean = float(np.mean(lengths)) if lengths else None
-    facts = {
-        "expert_success_rate": result.success_rate,
-        "expert_mean_steps": mean,
-        "expert_std_steps": float(np.std(lengths)) if lengths else None,
-        "expert_episodes": result.n_episodes,
-        "max_episode_steps": max(1, round(mean * work.args.step_multiplier)) if lengths else None,
-    }
-    if result.success_rate >= work.args.min_success_rate:  # one who failed is asked again: his file may have been mended
-        save_json(path, {"expert": identity, "facts": facts})
-    return facts
-
-
-def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> Path:
+def train_student(args: Args, work: Work, entry: MilestoneEntry, limit: int) -> Path:
     """DAgger for one milestone, in a process of its own; goes on where one was cut off. Returns the best checkpoint."""
-    args, models = work.args, work.output / "models" / entry.id
-    name = f"dagger_{entry.id}"
-    best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
+    models = work.output / "models" / entry.id
+    best, last, final = (models / f"dagger_{entry.id}_{which}.pth" for which in ("best", "last", "final"))
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models), work.should_stop) as lock:
         for folder in (models, work.output / "dagger_videos" / entry.id):
             clear_temporaries(folder)
         if best.is_file() and final.is_file():
-            check_student(work, entry, best, final)
+            check_student(best, final, entry.id, work.game, work.rom_sha256)
             return best
-        # What may change from start to start is always said, or a run that goes on would take it from its checkpoint.
-        flags: dict[str, Any] = dict(
-            milestone=entry.id, exp_name=name, model_dir=str(models), seed=args.seed, n_iterations=args.dagger_iterations,
-            episodes_per_iter=args.episodes_per_iter, train_steps_per_iter=args.train_steps_per_iter,
-            batch_size=args.batch_size, learning_rate=args.learning_rate, lr_schedule=args.lr_schedule,
-            hidden_dim=args.hidden_dim, network=args.network, label_set=args.label_set, label_share=args.label_share,
-            stochastic_rollouts=args.stochastic_students, stochastic_eval=args.stochastic_students,
-            cutoff_share=args.cutoff_share, query_rate=args.query_rate, query_by=args.query_by,
-            best_eval_episodes=args.best_eval_episodes, target_success_rate=args.target_success_rate,
-            max_episode_steps=max_episode_steps, eval_max_steps=max_episode_steps,
-            policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, answer_cache=str(work.output / "answers.sqlite"),
-            milestone_config=args.milestone_config, rom_path=args.rom_path, num_envs=args.num_envs, cuda=args.cuda,
-            save_iterations=False, video=False, json_events=True,
-            rollout_videos=str(work.output / "dagger_videos" / entry.id) if args.record_video else None,
-            track=args.track, wandb_project_name=args.wandb_project, wandb_entity=args.wandb_entity,
-        )  # fmt: skip
-        if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
-            flags["num_threads"] = work.threads
-        if work.game.has_worlds and not args.recorded_starts:
-            flags |= {"tier": args.tier or "T1", "handover_share": args.handover_share}
-            flags |= {"worlds": args.worlds} if args.worlds else {}
-        elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
-            flags["start_states"] = str(starts_of(work, entry, "train").files[0])
-        flags |= {"resume_from": str(last)} if last.is_file() else {"overwrite": True}
+        flags = as_flags(DaggerArgs, **dagger_flags(args, work, entry, limit, last))
         log = work.output / "logs" / f"{entry.id}.log"
         with log_of(log) as file:
             print(f"--- {now()}", file=file, flush=True)
         try:
             run_script(
-                "dagger_pokemon.py", *as_flags(DaggerArgs, **flags), log=log, append=True, on_command=lambda text: None,
+                "dagger_pokemon.py", *flags, log=log, append=True, on_command=lambda text: None,
                 locks=[lock.fileno()], on_line=lambda line: work.progress.heard(entry.id, line), should_stop=work.should_stop,
             )  # fmt: skip
         except ScriptFailed as error:
@@ -430,27 +263,12 @@ def train_student(work: Work, entry: MilestoneEntry, max_episode_steps: int) -> 
     return best
 
 
-def run_name_of(checkpoint: Path) -> str | None:
-    """The run that a checkpoint is of, where there is one, for the learning curve of a milestone that failed."""
-    try:
-        return saved_run_name(load_checkpoint(checkpoint), checkpoint)
-    except CheckpointError:
-        return None
-
-
-def log_of(path: Path) -> IO[str]:
-    """The milestone's log, to write on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return open_no_link(path, "a")
-
-
-def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
+def learn(args: Args, work: Work, entry: MilestoneEntry, index: int) -> Record:
     """All of one milestone: expert, DAgger, test. Returns its record; raises Stopped only."""
-    began, known = time.monotonic(), {}
-    args, output = work.args, work.output
+    began, known, output = time.monotonic(), {}, work.output
     try:
         work.progress.at(entry.id, "the expert plays")
-        known = expert_result(work, entry)
+        known = expert_result(work, entry, args.eval_episodes, args.step_multiplier, keep_from=args.min_success_rate)
         if known["max_episode_steps"] is None or known["expert_success_rate"] < args.min_success_rate:
             raise MilestoneFailed(
                 f"the expert succeeds in {known['expert_success_rate']:.0%} of {known['expert_episodes']} episodes, wanted "
@@ -458,12 +276,12 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
             )
         limit = known["max_episode_steps"]
         work.progress.at(entry.id, f"the expert succeeds in {known['expert_mean_steps']:.1f} steps; DAgger with at most {limit}")
-        best = train_student(work, entry, limit)
+        best = train_student(args, work, entry, limit)
 
         work.progress.at(entry.id, f"{args.test_episodes} test episodes")
         content = load_checkpoint(best)
-        student = play(work, entry, args.test_episodes, TEST_SEED, limit, checkpoint=best, film=("student_videos", "student"))
-        expert = play(work, entry, args.test_episodes, TEST_SEED, limit)
+        student = play_student(work, entry, best, args.test_episodes, TEST_SEED, limit)
+        expert = play_expert(work, entry, args.test_episodes, TEST_SEED, limit)
         low, high = student.success_interval
         final = load_checkpoint(best.with_name(f"dagger_{entry.id}_final.pth"))
         known |= {
@@ -491,37 +309,6 @@ def learn(work: Work, entry: MilestoneEntry, index: int) -> Record:
     minutes = (time.monotonic() - began) / 60
     known.setdefault("run_name", run_name_of(output / "models" / entry.id / f"dagger_{entry.id}_last.pth"))
     return Record(entry.id, index, now(), status, **known, reason=reason, minutes=minutes, videos=tuple(videos))
-
-
-def plan(args: Args, ids: list[str], records: PipelineRecords) -> tuple[list[str], dict[str, str]]:
-    """The milestones to work on, and those to be recorded as skipped, with the reason."""
-    if args.milestone is not None:
-        record = records.get(args.milestone)
-        return ([] if record is not None and record.status == "completed" else [args.milestone]), {}
-    first = ids.index(args.resume_from) if args.resume_from is not None else 0
-    todo, skipped = [], {}
-    for place, name in enumerate(ids):
-        record = records.get(name)
-        if record is not None and record.status == "completed":
-            continue
-        if name in args.skip_milestones:
-            if record is None or record.status == "skipped":  # why it failed stays known
-                skipped[name] = "--skip-milestones"
-        elif place >= first:
-            todo.append(name)
-        elif record is None:
-            skipped[name] = f"--resume-from {args.resume_from}"
-    return todo, skipped
-
-
-def students_gone(records: PipelineRecords, output: Path) -> list[str]:
-    """A line for each milestone whose record has a student that is not there any more."""
-    gone = [one for one in records if one.status == "completed" and one.student and not (output / one.student).is_file()]
-    return [
-        f"{one.milestone_id}: completed, but its student is gone ({output / one.student}): put it back, or make it again with "
-        f"--milestone {one.milestone_id} --overwrite"
-        for one in gone
-    ]
 
 
 def main(args: Args) -> int:
@@ -567,7 +354,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
         forget(output, args.milestone)
     for folder in (output, output / "expert_evaluations"):
         clear_temporaries(folder)
-    todo, skipped = plan(args, ids, records)
+    todo, skipped = plan(ids, records, milestone=args.milestone, resume_from=args.resume_from, skip_milestones=args.skip_milestones)
     threads = args.num_threads or max(1, free_cores() // args.parallel_milestones)
     torch.set_num_threads(threads)
     stop, stopped = StopRequest(), threading.Event()
@@ -601,8 +388,14 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     pool = ThreadPoolExecutor(args.parallel_milestones, thread_name_prefix="milestone")
     try:
         with PipelineProgress(todo, args.dagger_iterations) as progress:
-            work = Work(args, output, game, rom.header.sha256, name, threads, progress, lambda: stop() or stopped.is_set())
-            futures = [pool.submit(learn, work, entries[milestone], ids.index(milestone)) for milestone in todo]
+            work = Work(
+                output, game, args.rom_path, rom.header.sha256,
+                tier=args.tier, worlds=args.worlds, recorded_starts=args.recorded_starts, state_dir=args.state_dir,
+                policy_dir=args.policy_dir, unsafe_policies=args.unsafe_policies, num_envs=args.num_envs, cuda=args.cuda,
+                record_video=args.record_video, threads=threads, progress=progress,
+                should_stop=lambda: stop() or stopped.is_set(),
+            )  # fmt: skip
+            futures = [pool.submit(learn, args, work, entries[milestone], ids.index(milestone)) for milestone in todo]
             try:
                 for future in as_completed(futures):
                     finish(future.result())

@@ -6,15 +6,15 @@
     python collect_expert_data.py --milestone RIVAL_HOUSE --tier T2        # in 999 worlds instead of one
     python collect_expert_data.py                                          # all milestones in turn
     python collect_expert_data.py --human --milestone CLOCK_SET            # play it yourself
-    python collect_expert_data.py --human --rom-path my_game.gb            # any game, by its picture
+    python collect_expert_data.py --human --rom-path my_game.gb            # any game, by its screen
 
-Writes `{expert_data_dir}/episode_0001.npz`, ... (`common/demonstrations.py` says what is in them). A file appears
-whole or not at all, so recording can be stopped at any time; the next run continues the numbering.
+Writes `{expert_data_dir}/episode_0001.npz`, ... (`common/demonstrations.py` describes the format). A file appears whole
+or not at all, so recording can be stopped at any time; the next run continues the numbering.
 
 In the window of --human the keys are: arrows, A = A, S = B, Return = START, Backspace = SELECT, Escape = stop. Presses that
-are typed faster than the game takes them wait their turn, up to 128, while the game plays faster; the title shows which come
-next, and Delete drops them. A key that is held is pressed again and again. Each press is on disk at once, in
-`{expert_data_dir}/under_way.*.jsonl`: however the run ends, the same command goes on there.
+are typed faster than the game takes them wait, up to 128, while the game plays faster. The title shows the next ones, and
+Delete drops them. A key that is held is pressed repeatedly. Each press is written to disk at once, in
+`{expert_data_dir}/under_way.*.jsonl`: however the run ends, the same command resumes there.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Amount, Count, Few, Seed, ShareBelowOne, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -30,60 +31,60 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     n_episodes: Count = 20
-    """episodes to record for each milestone, in this run"""
+    """Episodes to record for each milestone in this run."""
     n_labels: Count | None = None
-    """record until the folder holds so many labels of each milestone, instead of --n-episodes"""
+    """Record until the folder holds this many labels of each milestone. None records --n-episodes."""
     expert_data_dir: str = "expert_data"
-    """folder that the episodes are written to"""
+    """Folder that the episodes are written to."""
     milestone: str | None = None
-    """record this milestone"""
+    """Record this milestone. None: those of --milestones."""
     milestones: tuple[str, ...] = ()
-    """record these milestones; without any, all of the game in turn"""
+    """Record these milestones. Without any, all of the game in turn."""
     rom_path: str = "tallgrass/tallgrass.gb"
-    """the game; default is the bundled one"""
+    """The game's ROM; the default is the bundled game."""
     seed: Seed = 1
-    """what happens in the episodes; the same seed goes on where the folder's last run with it stopped"""
+    """Seed of the episodes. The same seed continues where the folder's last run with it stopped."""
     num_envs: Few = 2
-    """environments that are played in at once, each in a thread"""
+    """Environments that play in parallel, each in a thread."""
     noise: ShareBelowOne = 0.0
-    """probability with which the button that is pressed is a random one; the label stays the expert's (DART)"""
+    """Probability that the pressed button is a random one; the label stays the expert's (DART)."""
     max_steps: Count | None = None
-    """an episode that takes longer has failed; default is the milestone's limit in --milestone-config"""
+    """Steps after which an episode has failed. None takes the milestone's limit from --milestone-config."""
     keep_failures: bool = False
-    """record episodes that did not reach their milestone as well; with --human, those that are stopped before it, too"""
+    """Also record episodes that did not reach their milestone; with --human, those that are stopped before it."""
     record_video: bool = False
-    """write each recorded episode as {expert_data_dir}/videos/episode_0001.mp4, too (H.264)"""
+    """Also write each recorded episode as {expert_data_dir}/videos/episode_0001.mp4 (H.264)."""
     human: bool = False
-    """a person plays, in the emulator's window"""
+    """Let a person play, in the emulator's window."""
     window_speed: Amount = 1.0
-    """with --human: 1 is the console's own speed, 2 twice that, 0 as fast as it can"""
+    """Speed with --human: 1 is the console's own, 2 twice that, 0 as fast as possible."""
 
-    # Where episodes start, and whose answers they hold
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """how hard the bundled game is. T0: world 0, people stand still, no jitter; T1 (the default): world 0, all varies; T2:
-    other worlds; T3: as T1, and what was on the screen a moment ago decides
+    # Where episodes start, and which experts label them
+    tier: TierName | None = None
+    """Difficulty tier of the bundled game. T0: world 0, people stand still, no jitter. T1: world 0, everything varies. T2: other
+    worlds. T3: as T1, and labels depend on earlier screens. None takes T1.
     """
     worlds: str | None = None
-    """worlds to play in: 0, 7, 1-999, train, choose or test; default is 1-999 on T2, else 0"""
+    """Worlds to play in: 0, 7, 1-999, train, choose or test. None takes 1-999 on T2, else 0."""
     start_states: Literal["worlds", "train", "heldout", "first", "power-on"] | None = None
-    """start where the milestone begins in a world, at a place drawn anew for each episode (the default, for games that have
-    worlds); in the recorded states to learn from (the default elsewhere); in those kept for evaluation; in
-    {PREV}_completed.state; or at power-on
+    """Where episodes start. worlds: at the milestone's beginning in a world, at a place drawn for each episode. train: in the
+    recorded states to learn from. heldout: in those for evaluation. first: in {PREV}_completed.state. power-on: at power-on.
+    None takes worlds if the game has them, else train.
     """
     load_state: str | None = None
-    """start in this .state file, or in those of this folder in turn, instead"""
+    """Start in this .state file, or in those of this folder in turn. None follows --start-states."""
     state_dir: str = ".milestone_trainer_cache/milestone_states"
-    """folder of {PREV}_completed.state; made by playing the experts where missing"""
+    """Folder of {PREV}_completed.state; missing ones are made by playing the experts."""
     start_states_dir: str = ".milestone_trainer_cache/start_states"
-    """folder of the recorded start states; made by playing the experts where missing"""
+    """Folder of the recorded start states; missing ones are made by playing the experts."""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """folder of experts, {MILESTONE_ID}.py, which play in a sandbox; a milestone without a file there is played by the game's own,
-    in this process
+    """Folder of experts, {MILESTONE_ID}.py, which play in a sandbox. A milestone without a file there is played by the game's own
+    expert, in this process.
     """
     unsafe_policies: bool = False
-    """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
+    """Run policies in this process, for platforms without a sandbox. Only for files that you trust as your own."""
     milestone_config: str = "milestone_config.json"
-    """the milestones' limits"""
+    """The milestones with their limits."""
 
 
 if __name__ == "__main__":
@@ -109,7 +110,6 @@ from agent.human_player import Ending, HandRecording, saved_steps
 from agent.open_expert import UNSAFE_NOTICE, SandboxedExpert, has_own_policies, is_games_own, open_policy, where_it_runs
 from agent.oracle import LabelsWithdrawn
 from agent.policy_expert import PolicyExpert
-from common.cloning_data import some
 from common.demonstrations import (
     NO_LABEL,
     Episode,
@@ -122,7 +122,7 @@ from common.demonstrations import (
 from common.press_journal import PressJournal
 from common.runtime.files import AlreadyLockedError, exclusive_lock, make_folder
 from common.runtime.main import StopRequest, run_main
-from common.runtime.plain_text import in_one_line
+from common.runtime.plain_text import in_one_line, some
 from common.runtime.progress import ProgressReport, plain_console, print_table
 from common.runtime.seeding import derived_seed
 from common.video import write_video
@@ -134,21 +134,21 @@ from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import load_milestone_config, not_of_game
 
 ATTEMPTS_PER_EPISODE = 4
-"""An expert that fails so often for each episode wanted is given up."""
+"""An expert that fails this often for each wanted episode is given up."""
 DEFAULT_MAX_STEPS = 1000
-"""Where neither --max-steps nor the milestone's entry says otherwise; for a person, ten times that."""
+"""The limit if neither --max-steps nor the milestone's entry gives one; for a person, ten times that."""
 
 
 @dataclass
 class Tally:
-    """What one milestone's recording came to: a row of the final table."""
+    """The result of recording one milestone: a row of the final table."""
 
     wanted: int
     """episodes; 0 if labels are counted instead"""
     wanted_labels: int = 0
     saved: int = 0
     labels: int = 0
-    """of the milestone, in the folder"""
+    """Of the milestone, in the folder."""
     attempts: int = 0
     successes: int = 0
     steps: int = 0
@@ -164,7 +164,7 @@ class Tally:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the expert failed so often that more attempts are no use."""
+        """Whether the expert failed so often that more attempts are useless."""
         failures = self.attempts - self.successes
         if self.wanted_labels:
             return failures >= 20 and failures > (ATTEMPTS_PER_EPISODE - 1) * self.successes
@@ -172,7 +172,7 @@ class Tally:
 
 
 class Recorder:
-    """Files episodes away, with what is to be known about them."""
+    """Saves episodes with their metadata."""
 
     def __init__(self, args: Args, env: PokemonEnv):
         self.args, self.game = args, env.game
@@ -206,7 +206,7 @@ class Recorder:
 
 
 def choose_milestones(args: Args, known: Sequence[str], game: str) -> list[str]:
-    """The milestones to record, in the game's order. Raises ValueError for one that the game doesn't have."""
+    """Return the milestones to record, in the game's order. Raises ValueError for one that the game doesn't have."""
     wanted = {*args.milestones, *([] if args.milestone is None else [args.milestone])}
     if unknown := wanted - set(known):
         has = f"it has {', '.join(known)}" if known else "it has none: record it with --human"
@@ -217,7 +217,7 @@ def choose_milestones(args: Args, known: Sequence[str], game: str) -> list[str]:
 
 
 def limits(args: Args, game: Game) -> dict[str, int]:
-    """Each milestone's max_steps; those that the file doesn't name are missing, and all where it is another game's."""
+    """Return each milestone's max_steps; those that the file does not name are missing, and all if it is another game's."""
     if args.max_steps is not None and not Path(args.milestone_config).exists():
         return {}
     entries = load_milestone_config(args.milestone_config)
@@ -225,7 +225,7 @@ def limits(args: Args, game: Game) -> dict[str, int]:
 
 
 def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
-    """Where the milestone's episodes start."""
+    """Return where the milestone's episodes start."""
     return choose_starts(
         game,
         milestone,
@@ -244,8 +244,7 @@ def find_starts(args: Args, game: Game, milestone: str | None) -> EpisodeStarts:
 
 
 def first_attempt(args: Args, milestone: str | None, there: list[dict[str, Any]]) -> int:
-    """The number of the attempt to begin with: after those that earlier runs with this seed made, so that none is
-    played twice.
+    """Return the number of the first attempt: after those of earlier runs with this seed, so that none is played twice.
 
     there: the metadata of the episodes in the folder.
     """
@@ -254,16 +253,16 @@ def first_attempt(args: Args, milestone: str | None, there: list[dict[str, Any]]
 
 
 def metadata_there(args: Args) -> list[dict[str, Any]]:
-    """The metadata of the episodes in the folder."""
+    """Return the metadata of the episodes in the folder."""
     if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
         return []
     return [load_metadata(path) for path in episode_files(args.expert_data_dir)]
 
 
 def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: EpisodeStarts) -> int:
-    """The labels that the folder holds of a milestone.
+    """Return the number of labels that the folder holds of a milestone.
 
-    Raises ValueError if some of them were recorded otherwise: a mixture is not what was asked for.
+    Raises ValueError if some of them were recorded with other settings: a mixture is not wanted.
     """
     if not any(Path(args.expert_data_dir).glob("episode_*.npz")):
         return 0
@@ -284,16 +283,16 @@ def count_labels(args: Args, recorder: Recorder, milestone: str | None, starts: 
 
 
 def episode_seed(seed: int, milestone: str | None, attempt: int) -> int:
-    """A seed of its own for each attempt at each milestone."""
+    """Return a seed of its own for each attempt at each milestone."""
     return derived_seed(seed, milestone or "", attempt)
 
 
 def attempts_in_order(
     args: Args, milestone: str, starts: EpisodeStarts, max_steps: int, first: int
 ) -> Iterator[tuple[int, Episode, Counter[str]]]:
-    """Play attempt after attempt, `num_envs` at once, and yield them in their order, whichever ends first.
+    """Play attempt after attempt, `num_envs` at once, and yield them in order, whichever ends first.
 
-    What is yielded is the attempt's number, the episode, and the reasons for which the expert abstained.
+    Yields the attempt's number, the episode, and the reasons for which the expert abstained.
     """
     players: SimpleQueue[tuple[PokemonEnv, PolicyExpert | SandboxedExpert]] = SimpleQueue()
     opened: list[PokemonEnv | PolicyExpert | SandboxedExpert] = []
@@ -333,14 +332,14 @@ def attempts_in_order(
         pool.shutdown(cancel_futures=True)
         for one in opened:
             one.close()
-        for future in pending:  # attempts beyond those wanted: what they found out of the expert holds for the others
+        for future in pending:  # attempts beyond those wanted: what they show about the expert holds for the others
             if not future.cancelled() and isinstance(error := future.exception(), LabelsWithdrawn):
                 raise error
 
 
 @contextmanager
 def untrusted_named(saved: Sequence[str]) -> Iterator[None]:
-    """Say which of a run's episodes hold the labels of an expert that is found to decide by more than the state."""
+    """Name in the error the run's episodes with labels of an expert whose answers turn out to depend on more than the state."""
     try:
         yield
     except LabelsWithdrawn as error:
@@ -353,7 +352,7 @@ def untrusted_named(saved: Sequence[str]) -> Iterator[None]:
 def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str], console: Console) -> None:
     """Record each milestone's episodes from its scripted expert."""
     max_steps = limits(args, recorder.game)
-    # Making the last one's recorded states, if such are wanted, makes all.
+    # Making the recorded states of the last milestone, if they are wanted, makes all.
     starts = {milestone: find_starts(args, recorder.game, milestone) for milestone in reversed(ids)}
     for milestone in ids:
         tally = tallies[milestone] = Tally(0 if args.n_labels else args.n_episodes, args.n_labels or 0)
@@ -386,11 +385,11 @@ def record_experts(args: Args, recorder: Recorder, tallies: dict[str | None, Tal
 
 
 def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:
-    """Record what a person plays; returns whether they left before all was recorded.
+    """Record what a person plays; return whether they left before everything was recorded.
 
-    What is under way is in a journal from the first press on. It becomes an episode when the milestone is reached, and stays a
-    journal if the person leaves before. Without a milestone there is no end to reach: what was played is an episode whenever they
-    leave, or there is enough for one, and the game can be continued all the same.
+    An unfinished recording is in a journal from the first press on. It becomes an episode when the milestone is reached, and stays
+    a journal if the person leaves before. Without a milestone there is no end: the presses become an episode when the person leaves
+    or there are enough for one, and the game can be continued in any case.
     """
 
     def say(text: str) -> None:
@@ -399,14 +398,14 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
     max_steps = {} if ids == [None] else limits(args, recorder.game)
     ours = {journal_path(args, milestone) for milestone in ids}
     for path in sorted(set(Path(args.expert_data_dir).glob("under_way.*.jsonl")) - ours):
-        say(f"also under way, with another milestone or seed: {path}")
-    say("keys: arrows, A = A, S = B, Return = START, Backspace = SELECT; Delete drops presses that wait, Escape stops")
+        say(f"also unfinished, with another milestone or seed: {path}")
+    say("keys: arrows, A = A, S = B, Return = START, Backspace = SELECT; Delete drops waiting presses, Escape stops")
     for milestone in ids:
         starts = find_starts(args, recorder.game, milestone)
         tally = tallies[milestone] = Tally(args.n_episodes)
         limit = args.max_steps or 10 * max_steps.get(milestone, DEFAULT_MAX_STEPS)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the game is unknown has been said
+            warnings.simplefilter("ignore")  # the warning that the game is unknown was given before
             env = PokemonEnv(
                 args.rom_path,
                 render_mode="human",
@@ -426,7 +425,7 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
                     journal = recording.journal
                     journal.close()
                     if journal.path.exists():
-                        say(f"{len(journal.presses)} presses are kept in {journal.path}: the same command goes on there")
+                        say(f"{len(journal.presses)} presses are kept in {journal.path}: the same command resumes there")
                         if milestone is not None:
                             say("to record them as they are, give --keep-failures, too, and stop with Escape")
         finally:
@@ -436,16 +435,16 @@ def record_human(args: Args, recorder: Recorder, tallies: dict[str | None, Tally
 
 
 def journal_path(args: Args, milestone: str | None) -> Path:
-    """Where the presses of a milestone (None: of the whole game) are kept while it is under way."""
+    """Return the file of a milestone's presses (None: of the whole game) while its recording is unfinished."""
     return Path(args.expert_data_dir) / f"under_way.{milestone or 'whole_game'}.seed{args.seed}.jsonl"
 
 
 def open_recording(
     args: Args, recorder: Recorder, env: PokemonEnv, milestone: str | None, starts: EpisodeStarts, say: Callable[[str], None]
 ) -> HandRecording:
-    """Begin a game that a person plays, or go on with the one that is under way.
+    """Begin a game that a person plays, or resume the unfinished one.
 
-    Raises DemonstrationError if that one can't be continued with these flags.
+    Raises DemonstrationError if that one cannot be resumed with these flags.
     """
     there = metadata_there(args)
     journal = PressJournal(journal_path(args, milestone))
@@ -458,7 +457,7 @@ def open_recording(
         | {"run_seed": args.seed, "attempt": attempt, "seed": seed}
     )
     if journal.presses:
-        say(f"going on after the {len(journal.presses)} presses in {journal.path}; to begin anew, move that file away")
+        say(f"resuming after the {len(journal.presses)} presses in {journal.path}; to start over, move that file away")
     return HandRecording(env, journal, saved_steps(journal.recording, there), seed, start)
 
 
@@ -473,9 +472,9 @@ def play_by_hand(
     stop: StopRequest,
     say: Callable[[str], None],
 ) -> bool:
-    """Let a person play, and record what they play, until it is over or they leave; returns whether they left."""
+    """Let a person play, and record it, until the episode is over or they leave; return whether they left."""
     whole_game = milestone is None
-    # A game without an end is not begun anew because one file is full, unless files of that length are what was asked for.
+    # A game without an end is not started over when one file is full, unless files of that length were asked for.
     goes_on = whole_game and args.max_steps is None
     ending: Ending = "limit"
     while ending == "limit":
@@ -495,7 +494,7 @@ def play_by_hand(
     if over:
         recording.journal.remove()
     elif ending == "limit" and not whole_game:
-        say(f"{milestone}: not reached within {limit} presses; a larger --max-steps lets you go on")
+        say(f"{milestone}: not reached within {limit} presses; a larger --max-steps lets you continue")
         return True
     return ending in ("closed", "stopped")
 
@@ -527,7 +526,7 @@ def print_tallies(tallies: dict[str | None, Tally], folder: str, console: Consol
 
 @contextmanager
 def only_recorder(args: Args) -> Iterator[None]:
-    """Hold the folder against another recorder with the same seed, which would record the same episodes again."""
+    """Lock the folder against another recorder with the same seed, which would record the same episodes again."""
     folder = Path(args.expert_data_dir)
     make_folder(folder)
     clear_unfinished(folder)
@@ -542,12 +541,12 @@ def only_recorder(args: Args) -> Iterator[None]:
 
 
 def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids: list[str | None], console: Console) -> bool:
-    """Record all that was asked for; returns whether it was interrupted."""
+    """Record everything that was asked for; return whether it was interrupted."""
     try:
         if args.human:
             return record_human(args, recorder, tallies, ids, console)
         record_experts(args, recorder, tallies, ids, console)
-    except WindowClosed:  # while the game was being made ready
+    except WindowClosed:  # while the game was being prepared
         return True
     except KeyboardInterrupt:
         console.print("interrupted; what was recorded is whole")
@@ -556,7 +555,7 @@ def record(args: Args, recorder: Recorder, tallies: dict[str | None, Tally], ids
 
 
 def main(args: Args) -> int:
-    """Record; returns the exit code: 0 if all episodes were recorded, 1 if not."""
+    """Record; return the exit code: 0 if all episodes were recorded, 1 if not."""
     check_bounds(args)
     if args.human and args.n_labels:
         raise ValueError("--n-labels is for scripted experts: with --human give --n-episodes")
@@ -572,7 +571,7 @@ def main(args: Args) -> int:
     tallies: dict[str | None, Tally] = {}
     whole_game = args.human and not (args.milestone or args.milestones)
     ids = [None] if whole_game else choose_milestones(args, known, env.game.name)
-    if not args.human:  # before anything is made: is there an expert for each?
+    if not args.human:  # before anything is made, check that each has an expert
         without = []
         for milestone in ids:
             expert = open_policy((args.policy_dir, milestone), env, args.unsafe_policies)

@@ -55,10 +55,10 @@ from agent.labelling import MOST_AT_ONCE
 from agent.open_expert import UNSAFE_NOTICE
 from agent.oracle import LabelsWithdrawn
 from common.policies import NetworkPolicy
-from common.results import results_table
+from common.results import print_results
 from common.runtime.flag_types import FlagError
 from common.runtime.main import Stopped, exit_code, run_main
-from common.runtime.progress import ProgressReport, print_table
+from common.runtime.progress import ProgressReport
 from common.runtime.run import TrainingRun
 from common.runtime.seeding import derive
 from common.selection import is_better, play_candidate
@@ -87,7 +87,7 @@ def main(args: Args) -> dict[str, Any]:
         except Stopped:
             parts.undo_rollout()
             parts.save()
-            print(f"stopped in iteration {parts.progress.iteration}; to go on: {resume_command('dagger_pokemon.py', last, args)}")
+            print(f"stopped in iteration {parts.progress.iteration}; to resume: {resume_command('dagger_pokemon.py', last, args)}")
             return parts.results() | {"signal": run.stop.signal}
         except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
             parts.data.withdraw(oracle.identity, str(error))
@@ -241,7 +241,7 @@ def train(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) ->
     if not len(training):
         raise FlagError(f"{args.expert_data_dir}: no step of the demonstrations has a label; record others, or leave them out")
     first, end = progress.first_step, progress.first_step + args.train_steps_per_iter
-    first_step, last_saved, sums, n_summed = progress.step, time.monotonic(), {}, 0
+    first_step, sums, n_summed = progress.step, {}, 0
     while progress.step < end:
         if run.stop():
             raise Stopped
@@ -262,9 +262,8 @@ def train(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) ->
             run.log_scalars("train", scalars, progress.step)
             report.update(progress.step, f"loss {means['bc_loss']:.4f}, accuracy {means['accuracy']:.3f}")
             sums, n_summed = {}, 0
-        if time.monotonic() - last_saved >= args.last_interval and progress.step > first_step:
+        if run.last_is_due(args.last_interval) and progress.step > first_step:
             parts.save()
-            last_saved = time.monotonic()
 
 
 def is_evaluated(args: Args, iteration: int) -> bool:
@@ -298,8 +297,7 @@ def finish(run: TrainingRun, parts: Parts) -> dict[str, Any]:
     """Write the last network, print how it and the best did, and return what `main` returns."""
     progress = parts.progress
     run.write(run.files["final"], parts.finished_network(progress.last or {}))
-    rows = {"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])}
-    print_table(results_table({name: row for name, row in rows.items() if row[0]}))
+    print_results({"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])})
     print(f"data set: {parts.data.path}; {parts.labeller.counts}")
     return parts.results() | {"signal": None}
 

@@ -3,11 +3,12 @@
 
     python play.py                                     # the pipeline's students, or those that come with the bundled game
     python play.py --n-runs 30 --no-record-video       # how many of 30 runs reach the end
-    python play.py --router pixels                     # nothing but the screen says whose turn it is
-    python play.py --policies dagger_pipeline_results
+    python play.py --router pixels                     # the router sees nothing but the screen
+    python play.py --students dagger_pipeline_results
 
-Prints how far each run came and when each milestone was completed, in steps and in the console's time, beside the game's own
-experts on the same seeds. Writes `{output_dir}/play.json` and a film of the first run with milestone, button and confidence.
+Prints how far each run came and when each milestone was completed, in steps and in the console's time, next to the results of
+the game's own experts on the same seeds. Writes `{output_dir}/play.json` and a film of the first run with milestone, button and
+confidence.
 """
 # ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
 
@@ -16,42 +17,43 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import AtLeastOne, Count, Few, FlagError, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
 
 @dataclass
 class Args:
-    policies: str | None = None
-    """Folder of students: a pipeline's output folder, or one with {ID}.pth. None: dagger_pipeline_results, if it has one for every
-    milestone, else those that come with the bundled game."""
+    students: str | None = None
+    """Folder of students: a pipeline's output folder, or one with {ID}.pth. None: dagger_pipeline_results if it has a student for
+    every milestone, else the students that come with the bundled game."""
     router: Literal["memory", "pixels"] = "memory"
-    """Who says which milestone is under way: the game's memory (the track "routed"), or a network that sees the screen alone
+    """Source of the current milestone: the game's memory (the track "routed"), or a network that sees only the screen
     ("pixels-only")."""
     router_network: str | None = None
-    """That network; None: router.pth in the students' folder."""
+    """Checkpoint of that network. None: router.pth in the students' folder."""
     n_runs: Count = 1
     """Runs, each with a seed of its own."""
     seed: Seed = 70000
     """Seed of the first run."""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is; None: as the students learned it."""
+    tier: TierName | None = None
+    """Difficulty tier of the bundled game. None: the one that the students were trained on."""
     worlds: str | None = None
-    """Worlds to play in; None: the tier's, on T2 those to test in."""
+    """Worlds to play in. None: the tier's, on T2 the test worlds."""
     step_factor: AtLeastOne = 5.0
-    """A run ends when it took so many times the steps that the experts need from power-on on the same seed."""
+    """A run ends after this many times the steps that the experts need from power-on on the same seed."""
     max_steps: Count | None = None
-    """Steps after which a run ends instead; needed for a game that brings no experts."""
+    """Steps after which a run ends; needed for a game that brings no experts. None follows --step-factor."""
     record_video: bool = True
     """Film the first run."""
     output_dir: str = "play_results"
     """Folder for the film and play.json."""
     rom_path: str = "tallgrass/tallgrass.gb"
-    """The game; default is the bundled one."""
+    """The game's ROM; the default is the bundled game."""
     num_envs: Few = 4
-    """Runs that are played at once."""
+    """Runs that play in parallel."""
     num_threads: Few = 1
-    """CPU threads for torch: the batches are small."""
+    """CPU threads for torch; one is enough for the small batches."""
 
 
 if __name__ == "__main__":
@@ -92,10 +94,8 @@ LONGEST = 10_000
 """Steps after which the experts' own run ends."""
 
 
-
-
 class ChainFilm(EpisodeRecorder):
-    """Films a run with the milestone that the router believes in, the button and how sure the student is of it."""
+    """Films a run with the milestone that the router chose, the button, and the student's confidence in it."""
 
     def __init__(self, folder: Path, prefix: str, policy: ChainedStudents, seed: int, milestones: list[str], buttons: list[str]):
         super().__init__(folder, prefix, buttons=buttons)
@@ -110,21 +110,21 @@ class ChainFilm(EpisodeRecorder):
 
 @dataclass(frozen=True)
 class Runs:
-    """What some seeded runs came to."""
+    """Results of some seeded runs."""
 
     result: Evaluation
     splits: list[dict[str, tuple[int, int]]]
     """Per run: milestone -> (steps, frames) when it was completed."""
 
     def reached(self, milestone: str) -> list[tuple[int, int]]:
-        """The splits of the runs that completed the milestone."""
+        """Return the splits of the runs that completed the milestone."""
         return [splits[milestone] for splits in self.splits if milestone in splits]
 
 
 def play(
     policy: Any, envs: ThreadVectorEnv, args: Args, limits: list[int], title: str, film: EpisodeRecorder | None = None
 ) -> Runs:
-    """Seeded runs from power-on, until the game's last milestone is completed or the run's limit of steps is reached."""
+    """Play seeded runs from power-on, until the game's last milestone is completed or the run's limit of steps is reached."""
     splits: list[dict[str, tuple[int, int]]] = [{} for _ in range(args.n_runs)]
     specs = seeded_episodes(args.n_runs, args.seed)
     episodes = [replace(spec, max_steps=limit) for spec, limit in zip(specs, limits, strict=True)]
@@ -135,7 +135,7 @@ def play(
             if step.over:
                 times = splits[step.episode] = dict(policy.splits[step.slot])
                 for name, entry in step.next_info["milestones"].items():
-                    if entry["completed"]:  # with the last press: the policy is not asked again, and so never saw it
+                    if entry["completed"]:  # by the last press: the policy is not called again, and so never saw it
                         times.setdefault(name, (step.number + 1, envs.envs[step.slot].frames))
                 over.append(step.episode)
                 report.update(len(over))
@@ -145,11 +145,11 @@ def play(
     return Runs(result, splits)
 
 
-def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
-    """The students that play, and their folder."""
+def choose_students(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
+    """Return the students that play, and their folder."""
     folders = [PIPELINE_RESULTS]
-    if args.policies is not None:
-        folders = [Path(args.policies)]
+    if args.students is not None:
+        folders = [Path(args.students)]
     elif game.policy_dir is not None:
         folders.append(game.policy_dir.parent / "students")
     for folder in folders[:-1]:
@@ -161,16 +161,16 @@ def find_policies(args: Args, game: Game, milestones: list[str]) -> tuple[Path, 
 
 
 def tier_of(paths: dict[str, Path]) -> str | None:
-    """The tier that all students were trained on; None where they don't say. Raises FlagError where they differ."""
+    """Return the tier that all students were trained on; None if they do not name it. Raises FlagError if they differ."""
     tiers = {name: load_checkpoint(path).get("tier") for name, path in paths.items()}
     if len(set(tiers.values())) > 1:
         text = ", ".join(f"{name} {tier}" for name, tier in tiers.items())
-        raise FlagError(f"the students were trained on different tiers ({text}): say with --tier on which they shall play")
+        raise FlagError(f"the students were trained on different tiers ({text}): give the tier to play on with --tier")
     return next(iter(tiers.values()))
 
 
 def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str) -> Router:
-    """Who says which milestone is under way."""
+    """Return the router, which names the current milestone."""
     if args.router == "memory":
         return MemoryRouter(milestones)
     path = Path(args.router_network) if args.router_network else folder / "router.pth"
@@ -184,14 +184,14 @@ def make_router(args: Args, milestones: list[str], folder: Path, rom_sha256: str
 
 
 def load_experts(game: Game, milestones: list[str]) -> dict[str, PolicyExpert]:
-    """The game's own experts; {} where it has none."""
+    """Return the game's own experts; {} if it has none."""
     if game.policy_dir is None:
         return {}
     return {name: PolicyExpert(game.policy_dir / f"{name}.py", game) for name in milestones}
 
 
 def splits_table(milestones: list[str], students: Runs, experts: Runs | None, track: str) -> Table:
-    """When each milestone was completed, on average over the runs that got there."""
+    """Return a table of when each milestone was completed, on average over the runs that completed it."""
     table = Table("milestone", f"students, {track}", "steps", "time", "experts", "steps", "time", title="completed after")
     for name in milestones:
         cells = []
@@ -203,7 +203,7 @@ def splits_table(milestones: list[str], students: Runs, experts: Runs | None, tr
 
 
 def mean_split(reached: list[tuple[int, int]]) -> tuple[str, str]:
-    """Mean steps, and mean time of the console as minutes and seconds."""
+    """Return mean steps, and mean time of the console as minutes and seconds."""
     if not reached:
         return "-", "-"
     steps, frames = np.mean(reached, axis=0)
@@ -212,20 +212,20 @@ def mean_split(reached: list[tuple[int, int]]) -> tuple[str, str]:
 
 
 def how_far(milestones: list[str], episode: EpisodeResult) -> str:
-    """The last milestone of the story that a run completed, in words."""
+    """Return the last milestone of the story that a run completed, in words."""
     done = [name for name in milestones if name in episode.milestones]
     return done[-1] if done else "nothing"
 
 
 def main(args: Args) -> int:
     """Play, while no other run writes to the same folder."""
-    with exclusive_lock(Path(args.output_dir) / ".lock"):  # two would write one play.json
+    with exclusive_lock(Path(args.output_dir) / ".lock"):  # two runs would write one play.json
         clear_temporaries(args.output_dir)
         return play_and_report(args)
 
 
 def play_and_report(args: Args) -> int:
-    """`main`, in a folder that is locked."""
+    """Do the work of `main`, in a locked folder."""
     check_bounds(args)
     torch.set_num_threads(args.num_threads)
     rom = Rom.read(args.rom_path)
@@ -236,7 +236,7 @@ def play_and_report(args: Args) -> int:
             f"{args.rom_path} ({game.name}) has no milestones, so there are no students of it: film a clone with "
             "bc_pokemon.py --eval-only"
         )
-    folder, paths = find_policies(args, game, milestones)
+    folder, paths = choose_students(args, game, milestones)
     print(f"students of {folder}")
     students = [load_student(path, name, rom.header.sha256, game.buttons) for name, path in paths.items()]
     router = make_router(args, milestones, folder, rom.header.sha256)
@@ -269,7 +269,7 @@ def play_and_report(args: Args) -> int:
     if args.max_steps is None:
         if failed := [str(episode.seed) for episode in expert_runs.result.episodes if not episode.success]:
             raise FlagError(
-                f"the experts themselves do not reach {milestones[-1]} with seed(s) {', '.join(failed)}, so that a run can't be "
+                f"the experts themselves do not reach {milestones[-1]} with seed(s) {', '.join(failed)}, so that a run cannot be "
                 "measured by theirs: give --max-steps"
             )
         limits = [round(args.step_factor * episode.length) for episode in expert_runs.result.episodes]
@@ -310,7 +310,7 @@ def play_and_report(args: Args) -> int:
 
 
 def as_rows(milestones: list[str], runs: Runs) -> list[dict[str, Any]]:
-    """The runs in plain types."""
+    """Return the runs in plain types."""
     return [
         {
             "seed": episode.seed,

@@ -1,1 +1,1 @@
-"""Whoever gives the answers: scripted experts, a person at the keyboard, and the start states that they make."""
+"""Experts and how they are queried: scripted policies, a language model, a person at the keyboard; and chained students."""

@@ -1,9 +1,9 @@
-"""Experts' answers on disk, so that no question is asked, and paid for, twice.
+"""Experts' answers on disk, so that no query is sent, and paid for, twice.
 
-An answer is found again only for exactly the same question: `answer_key` hashes who is asked and all that he sees. Many
-processes may use one file at once. What was put in is there as soon as `put_many` has returned, whatever is killed then.
-Nothing is deleted but an answer that can't be one, when another takes its place: the answers of an expert that was found out
-(`withdraw`) stay, and are not found any more.
+An answer is found again only for exactly the same query: `answer_key` hashes the expert and everything it sees. Several
+processes may use one file at once. Answers are on disk as soon as `put_many` has returned, whatever is killed afterwards.
+Only an invalid answer is ever deleted, when another replaces it. The answers of an expert that was withdrawn (`withdraw`)
+stay in the file, but are not found any more.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from common.runtime.sqlite_files import (
 )
 
 APPLICATION_ID = 0x54474143
-"""What the header of such a file says in its application_id: "TGAC"."""
+"""The application_id in the header of such a file: "TGAC"."""
 
 SCHEMA_VERSION = 1
-"""What the header says in its user_version. A file of another version is refused."""
+"""The user_version in the header. A file of another version is refused."""
 
 _SCHEMA = """
 CREATE TABLE answers (key BLOB PRIMARY KEY, action INTEGER, kind TEXT, reason TEXT, optimal TEXT) WITHOUT ROWID;
@@ -49,38 +49,37 @@ _NO_ROOM_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AnswerCacheError(UserError, ValueError):
-    """A file that can't be used as a cache; the text names it and says what to do."""
+    """A file that cannot be used as a cache; the text names it and says what to do."""
 
 
 def answer_key(expert: str, snapshot: bytes, prev_action: int | str, picture: bytes = b"") -> bytes:
-    """32 bytes that stand for one question.
+    """Return 32 bytes that identify one query.
 
     Args:
-        expert: who is asked, exactly: the hash of a policy's code and tools, or a model and its prompt.
-        snapshot: the memory that he reads. Bytes that change at each step and that he can't see (the game's random
-            numbers) should be zeroed before, or no question comes twice.
+        expert: the exact identity of the expert: the hash of a policy's code and tools, or a model and its prompt.
+        snapshot: the memory that it reads. Bytes that change at each step and that it cannot see (the game's random
+            numbers) should be zeroed first, or no query repeats.
         prev_action: the button of the step before.
-        picture: `common.picture_codec.picture_key` of the screen, if he sees it.
+        picture: `common.picture_codec.picture_key` of the screen, if the expert sees it.
     """
     digest = hashlib.sha256()
     for part in (expert.encode(), snapshot, str(prev_action).encode(), picture):
-        digest.update(struct.pack("<Q", len(part)))  # so that no two questions run together to the same bytes
+        digest.update(struct.pack("<Q", len(part)))  # so that no two queries concatenate to the same bytes
         digest.update(part)
     return digest.digest()
 
 
 class AnswerCache:
-    """A file of answers; made if it isn't there. To be used by any number of processes and threads at once.
+    """A file of answers; made if it does not exist. Any number of processes and threads may use it at once.
 
-    A context manager. A file that can't be written any more (a full disk) is done without, and a warning says so once: what is in
-    it is still found, and further answers are not kept. An answer that can't be one is as if it weren't there, with a warning, too;
-    the next one to its question takes its place.
+    A context manager. If the file cannot be written any more (a full disk), one warning is given: answers in it are still found,
+    and further ones are not kept. An invalid answer is ignored, also with a warning, and the next answer to its query replaces it.
 
     Args:
         path: the file.
-        n_actions: buttons that there are.
+        n_actions: the number of buttons.
 
-    Raises AnswerCacheError if the file is foreign, broken, changed or of another version, or can't be opened.
+    Raises AnswerCacheError if the file is foreign, broken, changed or of another version, or cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike, n_actions: int = MOST_BUTTONS):
@@ -116,11 +115,11 @@ class AnswerCache:
         return connection
 
     def get_many(self, keys: Iterable[bytes], expert: str | None = None) -> dict[bytes, Answer]:
-        """The answers to those of the questions that are known.
+        """Return the known answers to these queries, by key.
 
         Args:
-            keys: the questions' `answer_key`s.
-            expert: who is asked in all of them; none are known if its answers were withdrawn, by whatever process.
+            keys: the queries' `answer_key`s.
+            expert: the identity of the expert of all of them. None are known if its answers were withdrawn, by any process.
         """
         keys = list(dict.fromkeys(keys))
         found: dict[bytes, Answer] = {}
@@ -139,7 +138,7 @@ class AnswerCache:
         return found
 
     def put_many(self, answers: Mapping[bytes, Answer]) -> int:
-        """Keep these answers; what is there already stays. Abstentions of other than `ANSWER_KINDS` are left out.
+        """Store these answers. Those that are there already stay, and abstentions of kinds not in `ANSWER_KINDS` are left out.
 
         Returns how many were new. Raises ValueError for an answer that is neither an action nor an abstention.
         """
@@ -162,7 +161,7 @@ class AnswerCache:
                 return 0
 
     def withdraw(self, expert: str, reason: str) -> None:
-        """Remember that no answer of this expert can be trusted, in words why. A full disk is a warning."""
+        """Record that no answer of this expert can be trusted, and why, in words. A full disk gives a warning."""
         with self._lock, self._errors():
             try:
                 add_withdrawn(self._connection, expert, reason)
@@ -170,7 +169,7 @@ class AnswerCache:
                 self._do_without(error)
 
     def __len__(self) -> int:
-        """Answers that are kept."""
+        """Return the number of answers in the file."""
         with self._lock, self._errors():
             return self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
 
@@ -186,7 +185,7 @@ class AnswerCache:
         self.close()
 
     def _errors(self):
-        return told_errors(self.path, AnswerCacheError, "a cache of answers", "delete it, and the answers are asked for anew")
+        return told_errors(self.path, AnswerCacheError, "a cache of answers", "delete it, and the queries are sent again")
 
     def _insert(self, rows: list[tuple[Any, ...]]) -> int:
         connection = self._connection
@@ -196,20 +195,20 @@ class AnswerCache:
             new = connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows).rowcount
             connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # a full disk has rolled it back already
+            if connection.in_transaction:  # a full disk may have rolled it back already
                 connection.execute("ROLLBACK")
             raise
         self._unusable.difference_update(row[0] for row in rows)
         return new
 
     def _do_without(self, error: sqlite3.Error | OSError) -> None:
-        """Go on without keeping answers if there is no room for them; any other error is raised again."""
+        """Continue without storing answers if there is no room for them; raise any other error again."""
         name = getattr(error, "sqlite_errorname", None) or ""
         if not name.startswith(_NO_ROOM) and not (isinstance(error, OSError) and error.errno in _NO_ROOM_ERRNO):
             raise error
         self._keeps = False
         warnings.warn(
-            f"{self.path}: can't be written any more ({error}); going on without it, answers are asked for and not kept",
+            f"{self.path}: cannot be written any more ({error}); continuing without it: further answers are not kept",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -217,15 +216,15 @@ class AnswerCache:
     def _note_unusable(self, key: bytes, values: Sequence[object]) -> None:
         if not self._unusable:
             warnings.warn(
-                f"{self.path}: the answer {ascii(tuple(values))[:80]} can't be one to a question of {self.n_actions} buttons; "
-                "this one, and others like it, are asked for again",
+                f"{self.path}: the answer {ascii(tuple(values))[:80]} cannot be one to a query of {self.n_actions} buttons; "
+                "the queries of such answers are sent again",
                 RuntimeWarning,
                 stacklevel=3,
             )
         self._unusable.add(key)
 
     def _answer(self, action: object, kind: object, reason: object, optimal: object) -> Answer | None:
-        """An answer as the file has it, whose values are not taken on trust; None for one that can't be one."""
+        """Return an answer of the file, its values checked; None for an invalid one."""
         try:
             actions = None if optimal is None else tuple(int(number) for number in str(optimal).split())
         except ValueError:
@@ -233,7 +232,7 @@ class AnswerCache:
         buttons = range(self.n_actions)
         if (
             not (action in buttons and kind is None or action is None and kind in ANSWER_KINDS)
-            or not isinstance(action, int | None)  # 1.0 is in a range, too
+            or not isinstance(action, int | None)  # 1.0 would be in a range, too
             or not isinstance(reason, str | None)
             or (actions is not None and (action not in actions or any(one not in buttons for one in actions)))
             or len(set(actions or ())) < len(actions or ())

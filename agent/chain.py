@@ -1,7 +1,7 @@
-"""Many students as one policy: a router says at each step which milestone is under way, and that milestone's network plays.
+"""Several students as one policy: at each step a router names the current milestone, and that milestone's network plays.
 
-Two routers, and so two tracks, which every table names: *routed* reads the milestones from the game's memory; *pixels-only* sees
-nothing but the screen.
+There are two routers, and so two tracks, which every table names: *routed* reads the milestones from the game's memory;
+*pixels-only* sees nothing but the screen.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from common.runtime.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
 
 MILESTONE_STEPS = 20
-"""So many steps a milestone takes, more or less: what `PixelRouter` expects before it has seen a screen."""
+"""Steps that a milestone takes, roughly: what `PixelRouter` assumes before it has seen a screen."""
 
 LEAST_LIKELIHOOD = 1e-200
-"""Of what a network that is as sure as can be rules out, if it is wrong: without any belief there is nothing to choose by."""
+"""Lowest likelihood of a milestone. A network that is certain, and wrong, could otherwise leave no belief to choose by."""
 
 
 class Router:
-    """Says which milestone is under way, for several episodes side by side."""
+    """Names the current milestone, for several episodes in parallel."""
 
     track: str
 
     def start_episode(self, slot: int) -> None:
-        """A new game begins in the slot."""
+        """Begin a new game in the slot."""
 
     def route(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
-        """For each slot the place of the milestone that is under way."""
+        """Return for each slot the index of its current milestone."""
         raise NotImplementedError
 
 
 class MemoryRouter(Router):
-    """The first milestone that the game's memory does not call completed.
+    """Chooses the first milestone that is not completed according to the game's memory.
 
     Args:
         milestones: their ids in order.
@@ -59,17 +59,17 @@ class MemoryRouter(Router):
 
 
 class PixelRouter(Router):
-    """A network that guesses the milestone from one screen, and a filter over the story: it only goes on, one milestone at a time.
+    """A network that guesses the milestone from one screen, and a filter over the story, which only advances by one milestone.
 
-    The filter is the forward pass of a hidden Markov model whose states are the milestones. At each new screen it stays, or with
-    probability 1 / MILESTONE_STEPS goes on to the next, and the network's probabilities (trained on as many screens of each
-    milestone, so that they are likelihoods but for a factor) weigh what was seen. A press that leaves the screen as it was says
-    nothing, and takes no time. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
+    The filter is the forward pass of a hidden Markov model whose states are the milestones. At each new screen it stays, or
+    advances to the next milestone with probability 1 / MILESTONE_STEPS. The network's probabilities weigh the observation: it is
+    trained on equally many screens of each milestone, so they are likelihoods up to a factor. A press that leaves the screen
+    unchanged carries no information, and is not counted. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
 
     Args:
-        network: pictures to (B, milestones) logits.
-        trust: exponent of the likelihoods. Screens that follow each other are alike, and so are the network's mistakes on them:
-            taken as independent (1.0) they would outweigh the story.
+        network: observations -> (B, milestones) logits.
+        trust: exponent of the likelihoods. Consecutive screens are alike, and so are the network's mistakes on them: taken as
+            independent (1.0) they would outweigh the story.
     """
 
     track = "pixels-only"
@@ -105,19 +105,19 @@ class PixelRouter(Router):
 
 
 class ChainedStudents(Policy):
-    """The students of all milestones; a router chooses whose turn it is.
+    """The students of all milestones; a router chooses which one acts.
 
     Args:
-        students: a network for each milestone, in order, with whether it presses its likeliest button (or draws one).
-        router: chooses.
-        envs: where they play, for the console's time; None without it.
+        students: a network for each milestone, in order, and whether it presses its likeliest button (or draws one).
+        router: chooses the milestone.
+        envs: where they play, for the console's time; None leaves it out.
 
     Attributes:
-        splits: slot -> per milestone the (steps, frames) at which memory first said that it was completed; for tables, not for
+        splits: slot -> for each milestone the (steps, frames) at which it was first completed in memory; for tables, not for
             playing.
-        last: slot -> place of the milestone whose student pressed last, and its probability of that button.
+        last: slot -> index of the milestone whose student pressed last, and its probability of that button.
         steps, agreed: how often a student was chosen, and how often it was the one that memory would have chosen.
-        slots: seed of an episode -> where it is played.
+        slots: seed of an episode -> the slot where it is played.
     """
 
     def __init__(self, students: Sequence[tuple[PolicyNetwork, bool]], router: Router, envs: Sequence[PokemonEnv] | None = None):
@@ -157,10 +157,10 @@ class ChainedExperts(Policy):
     """The game's own experts, each until its milestone is completed; where one abstains, A is pressed.
 
     Args:
-        experts: of each milestone in order. They run in this process: only for files that are as good as code.
+        experts: milestone -> its expert, in order. They run in this process: only for files that you trust like code.
         envs: where they play, with the state in their infos.
 
-    Attributes: splits, as those of `ChainedStudents`.
+    Attributes: splits, as in `ChainedStudents`.
     """
 
     def __init__(self, experts: Mapping[str, PolicyExpert], envs: Sequence[PokemonEnv] | None = None):
@@ -186,7 +186,7 @@ def note_splits(
     slots: Sequence[int],
     infos: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write down, before a step, which milestones are completed that were not; and count the step."""
+    """Note, before a step, which milestones are newly completed; and count the step."""
     for slot, info in zip(slots, infos, strict=True):
         frames = 0 if envs is None else envs[slot].frames
         for name, entry in info["milestones"].items():
@@ -196,10 +196,8 @@ def note_splits(
 
 
 def forward(network: PolicyNetwork, screens: Sequence[np.ndarray]) -> torch.Tensor:
-    """The logits for some screens, on the CPU."""
+    """Return the logits for some screens, on the CPU."""
     device = next(network.parameters()).device
     batch = torch.from_numpy(np.stack([network.preprocess(screen) for screen in screens])).to(device)
     with torch.inference_mode():
         return finite(network(batch).float().cpu())
-
-

@@ -1,4 +1,4 @@
-"""Playing an episode with an expert, and keeping all of it."""
+"""Playing an episode with an expert, and recording it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def play_episode(
     noise: float = 0.0,
     on_abstention: Callable[[int, Answer], None] | None = None,
 ) -> Episode:
-    """Play until the environment terminates, or for max_steps, and record what the expert says at each step.
+    """Play until the environment terminates, or for max_steps, and record the expert's label at each step.
 
-    With `noise`, the button that is pressed is a random one with that probability, but the label stays the expert's:
-    the expert shows how to come back from where it wouldn't go itself (DART: Laskey et al., "DART: Noise Injection for
-    Robust Imitation Learning", 2017). Where the expert abstains there is no label (`NO_LABEL`), and a random button is
-    pressed, since play has to go on somehow.
+    With `noise`, the pressed button is a random one with that probability, but the label stays the expert's. So the expert
+    shows how to recover from states that it would not visit itself (DART: Laskey et al., "DART: Noise Injection for Robust
+    Imitation Learning", 2017). Where the expert abstains there is no label (`NO_LABEL`), and a random button is pressed so
+    that play continues.
 
     Args:
         env: with state in its infos.

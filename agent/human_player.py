@@ -18,24 +18,24 @@ from pokemon_env.gym_env import PokemonEnv
 POLL_SECONDS = 1 / 60
 
 Ending = Literal["reached", "limit", "closed", "stopped"]
-"""Why a person no longer plays: the environment terminated, so many steps are made, they closed the window, or we were told
-to stop."""
+"""Why a person no longer plays: the environment terminated, the steps are used up, the window was closed, or a stop was
+requested."""
 
 
 class HandRecording:
-    """A game that a person plays and that is recorded press by press; begun at a reset, or continued where its journal ends.
+    """A game that a person plays, recorded press by press; it starts at a reset, or resumes where its journal ends.
 
     Each press is one step, with the same timing as a policy's. Between steps the game stands still, as it does for a policy, so
-    that the pictures are of the same kind.
+    that the screens are of the same kind.
 
     Attributes:
-        journal: where each press is written as it is made.
+        journal: where each press is written when it is made.
         saved: how many of the presses are in episodes already.
         terminated: whether the environment has terminated.
     """
 
     def __init__(self, env: PokemonEnv, journal: PressJournal, saved: int, seed: int, start_state: Path | None):
-        """Reset the environment, and play the journal's presses again, as fast as that goes.
+        """Reset the environment, and replay the journal's presses as fast as possible.
 
         Args:
             env: with render_mode "human".
@@ -44,7 +44,7 @@ class HandRecording:
             seed: for the game.
             start_state: a .state file; None leaves the start to the environment.
 
-        Raises DemonstrationError if the game takes another course than it did when the presses were recorded.
+        Raises DemonstrationError if the game runs differently than when the presses were recorded.
         """
         self.journal, self.saved, self.terminated = journal, min(saved, len(journal.presses)), False
         self._env, self._seed, self._start_state = env, seed, start_state
@@ -53,7 +53,7 @@ class HandRecording:
         window.fast_forward = True
         observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
         self._first_picture = observation
-        self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # picture after, action, reward, terminated
+        self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # screen after, action, reward, terminated
         last = 0
         for number, (action, crc) in enumerate(journal.presses, start=1):
             possible = action < len(env.buttons) and not self.terminated
@@ -61,7 +61,7 @@ class HandRecording:
             if outcome is None or outcome != crc:
                 raise DemonstrationError(
                     f"{journal.path}: press {number} of {len(journal.presses)} has another outcome now than when it was "
-                    "recorded; go on with the versions and files that it was begun with, or move it away to begin anew"
+                    "recorded; resume with the versions and files that it was begun with, or move it away to start over"
                 )
             last = outcome
             if number <= self.saved:
@@ -73,8 +73,8 @@ class HandRecording:
         """Let the person play until the environment terminates, or until there are `max_steps` that are in no episode.
 
         Args:
-            should_stop: asked between the steps.
-            say: told what the person should know.
+            should_stop: called between the steps.
+            say: called with messages for the person.
         """
         window = self._env.window
         assert window is not None
@@ -90,7 +90,7 @@ class HandRecording:
             if should_stop():
                 self._say_not_played(len(window.waiting) + (action is not None), say)
                 return "stopped"
-            assert action is not None  # or it was to stop
+            assert action is not None  # None only when asked to stop
             self.journal.append(action, self._step(action))
             if window.refused > refused:
                 say(f"{window.refused - refused} keys were ignored, for {CAPACITY} presses waited already (Delete drops them)")
@@ -99,10 +99,10 @@ class HandRecording:
         return "reached"
 
     def take_episode(self) -> Episode:
-        """Return the steps that are in no episode yet, at least one; what comes then is another episode's.
+        """Return the steps that are in no episode yet, at least one. Later steps belong to another episode.
 
-        `metadata` holds `success` (None for a game without milestones), `seed`, `noise` (0), `start_state`, and, so that the parts
-        of one recording are found again, `recording`, `first_step` (how many steps come before these) and `steps`.
+        `metadata` holds `success` (None for a game without milestones), `seed`, `noise` (0) and `start_state`. So that the parts of
+        one recording can be found again, it also holds `recording`, `first_step` (how many steps precede these) and `steps`.
         """
         pictures, actions, rewards, dones = zip(*self._steps, strict=True)
         episode = Episode(
@@ -126,7 +126,7 @@ class HandRecording:
         return episode
 
     def __len__(self) -> int:
-        """The number of steps that are in no episode yet."""
+        """Return the number of steps that are in no episode yet."""
         return len(self._steps)
 
     def _say_not_played(self, presses: int, say: Callable[[str], None]) -> None:
@@ -141,6 +141,6 @@ class HandRecording:
 
 
 def saved_steps(recording: str, metadata: list[dict[str, Any]]) -> int:
-    """How many of a recording's presses are in the episodes with this metadata."""
+    """Return how many of a recording's presses are in the episodes with this metadata."""
     ours = (m for m in metadata if m.get("recording") == recording)
     return max(((m.get("first_step") or 0) + (m.get("steps") or 0) for m in ours), default=0)

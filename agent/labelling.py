@@ -1,4 +1,4 @@
-"""Asking an expert for many labels: from the cache first, in batches, several at once, and no more than the budget."""
+"""Querying an expert for labels: from the cache first, in concurrent batches, and within the budget."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from common.picture_codec import picture_key
 from common.runtime.plain_text import LONGEST_TEXT
 
 CHECKED_FIRST, CHECKED_LATER = 64, 32
-"""Of the cache's answers so many first ones are asked for again in each run, and then one in so many."""
+"""In each run, this many first answers of the cache are verified by a new query, and later one in this many."""
 
 MOST_AT_ONCE = 32
-"""Questions of a batch. What was answered is kept batch by batch, so a run that is killed loses no more than this."""
+"""Queries of a batch. Answers are stored batch by batch, so a killed run loses no more than this."""
 
 
 @dataclass
 class LabelCounts:
-    """What labelling has cost so far; a checkpoint holds it."""
+    """The cost of labelling so far; a checkpoint holds it."""
 
     labels: int = 0
-    """Questions, whoever answered: the axis on which methods are compared. The cache's answers count, abstentions too."""
+    """All queries: the axis on which methods are compared. Answers from the cache count, and so do abstentions."""
     asked: int = 0
-    """Questions that the expert was asked himself."""
+    """Queries sent to the expert, i.e. not answered from the cache."""
     cached: int = 0
-    """Questions that the cache answered."""
+    """Queries answered from the cache."""
     answered: int = 0
-    """Questions that have a button for an answer."""
+    """Queries whose answer is a button."""
     abstained: dict[str, int] = field(default_factory=dict)
-    """Kind of abstention -> how many."""
+    """Kind of abstention -> how often."""
     seconds: float = 0.0
-    """Waited for answers."""
+    """Time spent waiting for answers."""
     withdrawn: int = 0
-    """Those of `labels` whose expert was found out; the budget may be spent on them again."""
+    """Those of `labels` that were withdrawn; the budget may be spent on them again."""
 
     def scalars(self) -> dict[str, float]:
-        """What is logged, under the names that it has in TensorBoard (within a group such as `labels/`)."""
+        """Return the values to log, under their names in TensorBoard (within a group such as `labels/`)."""
         counts = {key: value for key, value in asdict(self).items() if key != "abstained"}
         return counts | {f"abstained_{kind.replace(' ', '_')}": count for kind, count in sorted(self.abstained.items())}
 
@@ -61,11 +61,11 @@ def _is_kind(name: Any) -> bool:
 class Labeller:
     """The expert as the training loop sees it.
 
-    Equal questions of one call are asked once; each of them counts as a label.
+    Equal queries of one call are sent once; each of them counts as a label.
 
     Args:
         oracle: the expert.
-        cache: answers from before, of this and other runs; None asks for everything.
+        cache: earlier answers, of this and other runs. None sends every query to the expert.
         budget: labels at most, in all calls together; None for no limit.
 
     Attributes: oracle, counts, budget.
@@ -74,21 +74,21 @@ class Labeller:
     def __init__(self, oracle: ExpertOracle, cache: AnswerCache | None = None, budget: int | None = None):
         self.oracle, self.cache, self.budget = oracle, cache, budget
         self.counts = LabelCounts()
-        self._own: set[bytes] = set()  # questions that were asked here
-        self._n_known = 0  # answers of the cache to others, so far
+        self._own: set[bytes] = set()  # queries that were sent here
+        self._n_known = 0  # the cache's answers to other queries, so far
         self._draw = secrets.SystemRandom()
 
     @property
     def left(self) -> float:
-        """Labels that may still be asked for."""
+        """Labels left in the budget."""
         used = self.counts.labels - self.counts.withdrawn
         return float("inf") if self.budget is None else max(self.budget - used, 0)
 
     def label(self, situations: Sequence[Situation]) -> list[Label | None]:
-        """One label (or abstention) for each situation, in order; None where the budget is used up.
+        """Return one label (or abstention) for each situation, in order; None where the budget is used up.
 
-        Raises LabelsWithdrawn if the expert is found out, and the cache knows it then; AnswerCacheError if the cache holds another
-        answer than the expert gives.
+        Raises LabelsWithdrawn if the expert's answers are withdrawn, which the cache then records. Raises AnswerCacheError if the
+        cache holds another answer than the expert gives.
         """
         began = time.monotonic()
         wanted = list(situations[: int(min(self.left, len(situations)))])
@@ -98,7 +98,7 @@ class Labeller:
         missing = {key: situation for key, situation in zip(keys, wanted, strict=True) if key not in answers}
         answers |= self._ask(missing)
         self._raise_if_withdrawn()
-        # What was asked here a moment ago the oracle checks itself.
+        # Answers to queries that were sent here are checked by the oracle itself.
         foreign = {key: answer for key, answer in known.items() if key not in self._own}
         self._check_cache(foreign, dict(zip(keys, wanted, strict=True)))
         self._own.update(missing)
@@ -112,23 +112,23 @@ class Labeller:
         kinds: Counter[str] = Counter()
         for label in labels:
             if label.action is None:
-                assert label.kind is not None  # who abstains says why
+                assert label.kind is not None  # an abstention has a kind
                 kinds[label.kind] += 1
         counts.abstained = dict(Counter(counts.abstained) + kinds)
         counts.seconds += time.monotonic() - began
         return [*labels, *[None] * (len(situations) - len(labels))]
 
     def check(self) -> None:
-        """Make sure of the answers so far. Raises LabelsWithdrawn if the expert is found out."""
+        """Verify the answers so far. Raises LabelsWithdrawn if the expert's answers are withdrawn."""
         self.oracle.check()
         self._raise_if_withdrawn()
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, in plain types."""
+        """Return the counts, in plain types."""
         return asdict(self.counts)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError or TypeError for counts that can't be: a budget is held against them."""
+        """Restore the counts. Raises ValueError or TypeError for impossible ones: the budget depends on them."""
         counts = LabelCounts(**state)
         numbers = {name: value for name, value in asdict(counts).items() if name not in ("abstained", "seconds")}
         if not isinstance(counts.abstained, dict) or not all(map(_is_kind, counts.abstained)):
@@ -146,7 +146,7 @@ class Labeller:
             if self.cache is not None:
                 try:
                     self.cache.withdraw(self.oracle.identity, self.oracle.withdrawn)
-                except AnswerCacheError as error:  # the data set must learn of it all the same
+                except AnswerCacheError as error:  # the data set must be told in any case
                     raise found_out from error
             raise found_out
 
@@ -158,7 +158,7 @@ class Labeller:
         return answer_key(self.oracle.identity, situation.snapshot, situation.prev_action, picture)
 
     def _ask(self, missing: dict[bytes, Situation]) -> dict[bytes, Answer]:
-        """Ask the expert, as many batches at once as it takes, and keep each batch's answers when they come."""
+        """Query the expert, in as many concurrent batches as it allows, and store each batch's answers when they arrive."""
         keys = list(missing)
         size = max(1, min(MOST_AT_ONCE, -(-len(keys) // self.oracle.concurrency)))
         batches = [keys[start : start + size] for start in range(0, len(keys), size)]
@@ -177,10 +177,11 @@ class Labeller:
             return {key: answer for part in pool.map(ask, batches) for key, answer in part.items()}
 
     def _check_cache(self, known: dict[bytes, Answer], asked: dict[bytes, Situation]) -> None:
-        """Ask the expert some of what the cache answered, if it answers freely: the file may be a stranger's, and nothing in it
-        proves whose answers it holds.
+        """Verify some of the cache's answers with the expert, if queries to it are free.
 
-        Raises AnswerCacheError if one is another.
+        The file may be a stranger's, and nothing in it proves whose answers it holds.
+
+        Raises AnswerCacheError if an answer differs.
         """
         if self.cache is None or not self.oracle.asks_freely:
             return
@@ -193,12 +194,12 @@ class Labeller:
             self._raise_if_withdrawn()
             for key, reply in zip(batch, replies, strict=True):
                 kept, now = ((one.action, one.kind, one.optimal or None) for one in (known[key], reply))
-                if now != kept and (reply.kind is None or reply.kind in ANSWER_KINDS):  # others may be accidents
-                    self.check()  # is it rather the expert?
+                if now != kept and (reply.kind is None or reply.kind in ANSWER_KINDS):  # other kinds may be accidents
+                    self.check()  # it may be the expert that differs
                     raise AnswerCacheError(
                         f"{self.cache.path}: holds {_said(kept)} where {self.oracle.identity} answers {_said(now)}: it was "
                         "changed, or those answers depend on more than the state. Delete it; if this run took answers from it "
-                        "before, begin the run anew, too"
+                        "before, start the run over, too"
                     )
 
     def _as_label(self, answer: Answer, cached: bool) -> Label:
@@ -212,15 +213,15 @@ def _said(answer: tuple[int | None, str | None, tuple[int, ...] | None]) -> str:
 
 
 def _storable(answer: Answer) -> Answer:
-    """The answer, with a reason that the cache and the data set can hold: its words are a policy's or a model's."""
+    """Return the answer with a reason that the cache and the data set can store: its text is a policy's or a model's."""
     return answer if answer.reason is None else replace(answer, reason=storable(answer.reason))
 
 
 @dataclass(frozen=True, slots=True)
 class Label(Answer):
-    """What an expert said to one row."""
+    """The expert's answer for one row."""
 
     expert: str = field(kw_only=True)
-    """Who said it, exactly: the hash of a policy's code, or a model and its prompt."""
+    """The exact identity of the expert: the hash of a policy's code, or a model and its prompt."""
     cached: bool = field(default=False, kw_only=True)
-    """Whether the answer was known from before, and the expert not asked again."""
+    """Whether the answer was known before, and the expert not queried again."""

@@ -1,8 +1,8 @@
-"""Opening a policy file: in a sandbox, or in this process where it is the game's own or that is wished.
+"""Opening a policy file: in a sandbox, or in this process if it is the game's own or the user asks for it.
 
-with closing(open_policy((policy_dir, "CLOCK_SET"), env)) as expert:       # to play with: asked at each step
+with closing(open_policy((policy_dir, "CLOCK_SET"), env)) as expert:       # to play with: queried at each step
     action = expert.label(info).action
-with open_policy_oracle((policy_dir, "CLOCK_SET"), game) as oracle:        # to label with: asked in batches
+with open_policy_oracle((policy_dir, "CLOCK_SET"), game) as oracle:        # to label with: queried in batches
     answers = oracle.label_batch(situations)
 """
 
@@ -22,7 +22,7 @@ from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 
 UNSAFE_NOTICE = "--unsafe-policies: policy files run in this process, and may do all that it may"
-"""What is printed where the flag is given."""
+"""Printed if the flag is given."""
 
 
 def open_policy(
@@ -31,14 +31,14 @@ def open_policy(
     """Load a policy that plays in `env`: the game's own in this process, any other in a sandbox unless `unsafe`.
 
     A deterministic policy gives the same answers in both. A file is the game's own if it lies in the game's folder; a link to
-    such a file does not make one.
+    such a file does not count.
 
     Args:
         policy: as for `PolicyExpert`.
-        env: where it plays. The expert is asked with the info of this environment's last step or reset.
+        env: where it plays. The expert is queried with the info of this environment's last step or reset.
         unsafe: the flag --unsafe-policies.
 
-    Raises PolicyError if it is missing or can't be loaded, SandboxError where the platform can't lock a process.
+    Raises PolicyError if it is missing or cannot be loaded, SandboxError where the platform cannot lock a process.
     """
     path = policy_path(policy, env.game)
     if env.game.policy_dir is not None and is_games_own(path, env.game):
@@ -52,21 +52,23 @@ def is_games_own(policy: Path, game: Game) -> bool:
 
 
 def where_it_runs(policy: Path, unsafe: bool) -> str:
-    """Say for the user which policy that is not the game's own is used, and how."""
+    """Return a text for the user: which policy that is not the game's own is used, and where it runs."""
     return f"{policy}, in {'this process, unguarded' if unsafe else 'a sandbox'}"
 
 
 def has_own_policies(folder: str | os.PathLike, game: Game) -> bool:
-    """Return whether a --policy-dir holds policies of the user's, who wonders where it is the game's own that is used: a file may
-    be misnamed."""
+    """Return whether a --policy-dir holds policies of the user.
+
+    If it does, the user should be told where the game's own policy is used instead: a file may be misnamed.
+    """
     own = game.policy_dir is None or Path(folder).resolve() != game.policy_dir.resolve()
     return own and any(Path(folder).glob("*.py"))
 
 
 class SandboxedExpert:
-    """`PolicyExpert`'s counterpart in a sandbox, for one environment; to be closed.
+    """`PolicyExpert`'s counterpart in a sandbox, for one environment; close it after use.
 
-    Raises PolicyError if the file is missing or can't be loaded, SandboxError where the platform can't lock a process.
+    Raises PolicyError if the file is missing or cannot be loaded, SandboxError where the platform cannot lock a process.
     """
 
     def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], env: PokemonEnv):
@@ -100,17 +102,17 @@ class SandboxedExpert:
         return self._oracle.messages
 
     def label(self, state: Mapping[str, Any]) -> Answer:
-        """The button where the environment is now; `state` is the info of its last step or reset.
+        """Return the answer at the environment's current state; `state` is the info of its last step or reset.
 
-        Raises PolicyError once the policy is given up: from then on it only abstains, and an episode would go on with random
-        presses. Where that is because its answers depend on more than the state, the error is LabelsWithdrawn.
+        Raises PolicyError once the policy is stopped: from then on it only abstains, and an episode would continue with random
+        presses. If its answers depend on more than the state, the error is LabelsWithdrawn.
         """
         (answer,) = self._oracle.label_batch([Situation(self._env.snapshot(), state["prev_action"])])
         self._raise_if_given_up()
         return answer
 
     def check(self) -> None:
-        """Ask some of the newest answers again, before something is built on them. Raises PolicyError as `label` does."""
+        """Verify some of the newest answers by a new query, before they are used. Raises PolicyError as `label` does."""
         self._oracle.check()
         self._raise_if_given_up()
 
@@ -121,7 +123,7 @@ class SandboxedExpert:
             raise PolicyError(self._oracle.stopped)
 
     def close(self) -> None:
-        """End the sandbox. Nothing can be asked afterwards."""
+        """End the sandbox. It cannot be queried afterwards."""
         self._oracle.close()
 
 
@@ -132,16 +134,16 @@ def open_policy_oracle(
     with_optimal: bool = False,
     **limits: Any,
 ) -> ExpertOracle:
-    """The oracle of a policy file: in a sandbox, or with `unsafe` (the flag --unsafe-policies) in this process.
+    """Return the oracle of a policy file: in a sandbox, or with `unsafe` (the flag --unsafe-policies) in this process.
 
-    The game's own policies are in a sandbox as well: labels are asked in batches, where that costs little.
+    The game's own policies are in a sandbox as well: labels are queried in batches, where it costs little.
 
     Args:
         policy, game: as for `PolicyExpert`.
-        with_optimal: answers also hold all right buttons, where the game can tell (`Answer.optimal`).
-        limits: further arguments of `agent.sandbox.oracle.PolicyOracle`; they mean nothing with `unsafe`.
+        with_optimal: answers also hold all optimal actions, if the game knows them (`Answer.optimal`).
+        limits: further arguments of `agent.sandbox.oracle.PolicyOracle`; ignored with `unsafe`.
 
-    Raises PolicyError if there is no such file, SandboxError where the platform can't lock a process.
+    Raises PolicyError if there is no such file, SandboxError where the platform cannot lock a process.
     """
     if unsafe:
         return InProcessOracle(policy, game, with_optimal)
@@ -149,13 +151,18 @@ def open_policy_oracle(
 
 
 MOST_POLICY_SECONDS = 2.0
-"""A policy file that takes longer at one state hangs."""
+"""A policy file that takes longer at one state is considered hung."""
 
 
 def open_expert(flags: ExpertFlags, milestone: str, game: Game, with_optimal: bool = False) -> ExpertOracle:
-    """Open the expert that `--expert` names; nothing after this knows which kind it is.
+    """Open the expert that `--expert` names. No other code depends on which kind it is.
 
-    with_optimal: it also says all buttons that are right.
+    Args:
+        flags: of the expert.
+        milestone: the one to label.
+        game: the game that is played.
+        with_optimal: answers also hold all optimal actions.
+
     Raises PolicyError if there is none for the milestone.
     """
     path = policy_path((flags.policy_dir, milestone), game)

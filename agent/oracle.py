@@ -1,10 +1,10 @@
-"""What a student may ask: the one interface to experts, whatever stands behind it.
+"""The interface to experts, whatever their kind.
 
     with open_policy_oracle((None, "CLOCK_SET"), env.game) as oracle:    # agent.open_expert
         answers = oracle.label_batch([Situation(env.snapshot(), info["prev_action"], None)])
 
-A situation is kept as bytes, so that it can be asked hours after it was visited. An oracle answers in batches, and says
-for each situation a button, or that it abstains and why: a failed answer is never an exception and never a label.
+A situation is stored as bytes, so that it can be queried hours after it was visited. An oracle answers in batches. For each
+situation it returns a button, or an abstention with its reason: a failed answer is never an exception and never a label.
 """
 
 from __future__ import annotations
@@ -19,64 +19,64 @@ import numpy as np
 from common.runtime.main import UserError
 
 ANSWER_KINDS = ("exception", "none", "no_op", "not text", "unknown word")
-"""Why a policy's own answer, or its lack of one, is no label. The same policy abstains so again where it is asked the same again.
-Kinds that are not listed here ("timeout", "died", ...) may be accidents: no cache keeps them, and the expert is asked again.
+"""Kinds of abstention for which a policy's own answer, or the lack of one, is the reason. The same query gives the same again.
+Kinds that are not listed here ("timeout", "died", ...) may be accidents: no cache keeps them, and the expert is queried again.
 """
 
 MOST_BUTTONS = 62
-"""As many buttons as a set of them has room for in one integer."""
+"""The most buttons whose set fits into one integer."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What an expert may look at, at one step."""
+    """What an expert may see at one step."""
 
     snapshot: bytes
     """The game's memory (`PokemonEnv.snapshot()`)."""
     prev_action: str
-    """The press before it in lower case, "no_op" after a reset (`info["prev_action"]`)."""
+    """The previous press in lower case, "no_op" after a reset (`info["prev_action"]`)."""
     frame: np.ndarray | None = None
-    """The screen, (H, W, 3) uint8 RGB; None where the expert needs none (`ExpertOracle.needs_frame`)."""
+    """The screen, (H, W, 3) uint8 RGB; None if the expert needs none (`ExpertOracle.needs_frame`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an expert says to one situation."""
+    """An expert's answer to one situation."""
 
     action: int | None
     """Index of its button, or None if it abstained."""
     kind: str | None = None
-    """Why it abstained, in a word to count by: one of `ANSWER_KINDS`, or a further one of the oracle that was asked
+    """Why it abstained, as a word to count by: one of `ANSWER_KINDS`, or a further kind of the oracle
     (`agent.sandbox.oracle.PolicyOracle` lists its own). None with an action.
     """
     reason: str | None = None
-    """Why, in words. With an action as well, where the expert gives its reasons: a policy file doesn't, a language model may."""
+    """Why, in words. An expert may also give a reason with an action: a policy file does not, a language model may."""
     optimal: tuple[int, ...] | None = None
-    """All buttons that are as good as `action`, with it, in rising order; None where the expert does not tell."""
+    """All buttons as good as `action`, including it, in rising order; None if the expert does not know them."""
 
 
 def storable(text: str) -> str:
-    """A text that can be printed and stored: halves of surrogates, which JSON can hold and UTF-8 can't, are escaped."""
+    """Return a text that can be printed and stored: lone surrogates, which JSON can hold and UTF-8 cannot, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class PolicyError(UserError, ValueError):
-    """A policy file that is missing or can't be loaded; the text names the file and what to do."""
+    """A policy file that is missing or cannot be loaded; the text names the file and what to do."""
 
 
-class LabelsWithdrawn(PolicyError):  # noqa: N818 - what became of the labels
-    """An expert's answers depend on more than the situation, so none of its labels counts; the text says how that showed."""
+class LabelsWithdrawn(PolicyError):  # noqa: N818 - named after what happened to the labels
+    """An expert's answers depend on more than the situation, so none of its labels counts; the text gives the evidence."""
 
 
 class ExpertOracle(ABC):
-    """An expert that is asked in batches. A context manager: `close` ends what it started.
+    """An expert that is queried in batches. A context manager: `close` ends what it started.
 
     Attributes:
-        identity: where its labels come from. Stable from run to run, and another one whenever labels may differ.
-        concurrency: how many batches may be asked at once, from as many threads.
-        needs_frame: whether situations must hold the frame.
-        asks_freely: whether a question that was answered before may be asked again: it costs little, and the answer is the same.
-        withdrawn: why none of its labels can be trusted, those that it gave before included; None while they can.
+        identity: where its labels come from. Stable from run to run, and different whenever labels may differ.
+        concurrency: how many batches may be queried at once, from as many threads.
+        needs_frame: whether situations must hold the screen.
+        asks_freely: whether an answered query may be repeated: it costs little, and the answer is the same.
+        withdrawn: why none of its labels can be trusted, including earlier ones; None while they can.
     """
 
     identity: str
@@ -87,19 +87,17 @@ class ExpertOracle(ABC):
 
     @abstractmethod
     def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
-        """One answer for each situation, in order. Never raises for an answer that fails: it abstains, with reason and
-        kind.
-        """
+        """Return one answer for each situation, in order. A failed answer raises nothing: it is an abstention with a reason."""
 
     def start(self) -> None:  # noqa: B027 - most have nothing to start
-        """Be ready now, and not only at the first question. Raises what would make all questions vain, for example PolicyError
-        for a policy that can't be loaded."""
+        """Get ready now, not only at the first query. Raises errors that would make every query fail, for example PolicyError
+        for a policy that cannot be loaded."""
 
     def check(self) -> None:  # noqa: B027 - most have nothing to check
-        """Make sure of the answers that were given so far, before something is built on them; `withdrawn` says what was found."""
+        """Verify the answers so far, before they are used; `withdrawn` then holds the result."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
-        """End what this oracle started. May be called again; nothing can be asked afterwards."""
+        """End what this oracle started. May be called again; the oracle cannot be queried afterwards."""
 
     def __enter__(self):
         return self

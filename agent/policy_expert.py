@@ -1,15 +1,15 @@
-"""Scripted experts: policy files that say which button a good player presses at a state.
+"""Scripted experts: policy files that return the button a good player presses at a state.
 
-A policy is plain Python in `{MILESTONE_ID}.py` with `def run(state): ... return 'up'`. It is asked once per step, may
-be asked at any state in any order, and finds its tools (`find_path_action`, `face_and_press`, `log`, and what else the
-game offers) without an import.
+A policy is plain Python in `{MILESTONE_ID}.py` with `def run(state): ... return 'up'`. It is queried once per step, possibly
+at any state in any order. Its tools (`find_path_action`, `face_and_press`, `log`, and whatever else the game offers) need no
+import.
 
 An expert that has no answer abstains. It never makes one up: a default button stored as "the expert's label" would
 teach the student nonsense at exactly the states that are hard.
 
-`PolicyExpert` runs a policy in this process, with all that this process may do: only for files that you trust, such as
-the game's own. Others run in a locked process (`agent.sandbox.oracle.PolicyOracle`); both judge answers with the same functions of
-this module. `agent.open_expert` opens a file in the way that suits it.
+`PolicyExpert` runs a policy in this process, with all its rights: only for files that you trust, such as the game's own.
+Others run in a locked process (`agent.sandbox.oracle.PolicyOracle`). Both judge answers with the functions of this module.
+`agent.open_expert` opens a file in the appropriate one.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ from pokemon_env.games.base import Game
 _GAME_SOURCE = Path(__file__).resolve().parent.parent / "pokemon_env"
 
 DEFAULT_POLICY_DIR = Path(".milestone_trainer_cache/successful_policies")
-"""Where a user's own policies lie; a milestone without a file there is played by the policy shipped with the game."""
+"""Folder of a user's own policies. A milestone without a file there is played by the policy shipped with the game."""
 
 KEPT_MESSAGES = 1000
 """How many of the newest `log(...)` messages an expert keeps."""
 
 MAX_POLICY_BYTES = 1 << 20
-"""A longer file is refused, before it is read. The shipped ones have up to 5 kB."""
+"""A longer file is refused before it is read. The shipped ones have up to 5 kB."""
 
 
 _TEXT_LIMIT = 500  # characters of an exception's text that are kept
 
 
 def policy_namespace(file: str, tools: Mapping[str, Any]) -> dict[str, Any]:
-    """The globals that a policy's code runs in: those of a new module, which is entered in `sys.modules` under the name
-    `policy_{stem}` in place of the last one, for dataclasses look there.
+    """Return the globals that a policy's code runs in: those of a new module.
+
+    The module replaces the last one in `sys.modules` under the name `policy_{stem}`, because dataclasses look there.
     """
     module = ModuleType(f"policy_{Path(file).stem}")
     sys.modules[module.__name__] = module
@@ -58,9 +59,9 @@ def policy_namespace(file: str, tools: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judge_answer(answer: Any, actions: Mapping[str, int]) -> Answer:
-    """What a policy's answer counts as: one of the buttons, or an abstention.
+    """Return a policy's answer as one of the buttons, or as an abstention.
 
-    Calls none of the answer's own methods, which are the policy's code.
+    Calls no methods of the answer: they are the policy's code.
 
     Args:
         actions: the buttons' names in lower case, with their numbers.
@@ -80,18 +81,18 @@ def judge_answer(answer: Any, actions: Mapping[str, int]) -> Answer:
 
 
 def _class_name(kind: type) -> str:
-    """The name as Python keeps it, whatever the class itself says."""
+    """Return a class's name as Python stores it, whatever the class itself returns."""
     return printable(type.__dict__["__name__"].__get__(kind)[:100])
 
 
 def describe_error(error: BaseException, file: str) -> str:
-    """An exception of a policy in words, with the line of `file` where it came from, however hostile its class is."""
+    """Return a policy's exception in words, with the line of `file` where it was raised, however hostile its class is."""
     try:
         text = printable(f"{_class_name(type(error))}: {error}"[:_TEXT_LIMIT])[:_TEXT_LIMIT]
     except KeyboardInterrupt:
         raise
     except BaseException as worse:  # its __str__ is the policy's code as well
-        text = f"{_class_name(type(error))}, whose text can't be had ({_class_name(type(worse))})"
+        text = f"{_class_name(type(error))}, whose text cannot be read ({_class_name(type(worse))})"
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
@@ -101,16 +102,16 @@ def describe_error(error: BaseException, file: str) -> str:
 
 
 def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shipped_dir: str | os.PathLike | None = None) -> Path:
-    """The policy file of `milestone`: `policy_dir` first, then the game's shipped policies.
+    """Return the policy file of `milestone`: `policy_dir` first, then the game's shipped policies.
 
     Args:
         milestone: for example "CLOCK_SET".
-        policy_dir: folder with the user's own policies, `DEFAULT_POLICY_DIR` if None. Only that one need not exist: a folder that
-            somebody named was mistyped.
+        policy_dir: folder with the user's own policies, `DEFAULT_POLICY_DIR` if None. Only the default need not exist: a missing
+            folder that the user named was mistyped.
         shipped_dir: folder with the game's policies, None if the game brings none.
 
-    Raises PolicyError that names the places where it looked, and one for something of that name that is no file: it is never
-    passed over.
+    Raises PolicyError, which names the searched places. Also raises it for something of that name that is not a file, and never
+    skips it.
     """
     if not is_plain_name(milestone):
         raise PolicyError(f"{milestone!r} is no milestone's name")
@@ -131,7 +132,7 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
             raise PolicyError(f"{folder}: is no folder; name the folder of the policies with --policy-dir") from None
         except OSError as error:
             raise _unreadable(path, error) from error
-        # Whatever is there is meant. If it is no file, the next folder's must not be taken in its place.
+        # The user means what is there. If it is not a file, the next folder's must not replace it.
         _check_is_file(path)
         return path
     places = " or ".join(str(folder / f"{milestone}.py") for folder in folders)
@@ -142,7 +143,7 @@ def find_policy(milestone: str, policy_dir: str | os.PathLike | None = None, shi
 
 @dataclass(frozen=True)
 class PolicySource:
-    """A policy file as it was read, once: what is loaded, and what is hashed, are these bytes."""
+    """A policy file, read once: the same bytes are loaded and hashed."""
 
     path: Path
     data: bytes
@@ -152,16 +153,16 @@ class PolicySource:
 
 
 def read_policy(path: str | os.PathLike) -> PolicySource:
-    """Read a policy file. Never waits, as for a writer of a FIFO, and reads no more than MAX_POLICY_BYTES.
+    """Read a policy file. Never waits (as for a writer of a FIFO), and reads at most MAX_POLICY_BYTES.
 
-    Raises PolicyError if it is missing, no file, too large, or no text.
+    Raises PolicyError if it is missing, not a file, too large, or not text.
     """
     path = Path(path)
     _check_is_file(path)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with open(fd, "rb") as file:
-            _check_is_file(path, fd)  # it may be another one by now
+            _check_is_file(path, fd)  # it may have been replaced meanwhile
             data = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -177,7 +178,7 @@ _KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket",
 
 
 def _check_is_file(path: Path, fd: int | None = None) -> None:
-    """Raise PolicyError unless the path, or what was opened as `fd`, is a file of a policy's size."""
+    """Raise PolicyError unless the path, or the open descriptor `fd`, is a file of a policy's size."""
     try:
         found = os.stat(path if fd is None else fd)
     except FileNotFoundError as error:
@@ -198,13 +199,13 @@ def _too_large(path: Path) -> PolicyError:
 
 
 def _unreadable(path: Path, error: Exception) -> PolicyError:
-    return PolicyError(f"{path}: can't be read ({error}); a policy is a Python file with run(state)")
+    return PolicyError(f"{path}: cannot be read ({error}); a policy is a Python file with run(state)")
 
 
 class PolicyExpert:
-    """One policy file, loaded into this process and ready to answer: nothing keeps it from what this process may do.
+    """One policy file, loaded into this process and ready to answer. It has all the rights of this process.
 
-    Time, memory and output are not limited, state that the policy keeps between calls stays, and imports are free.
+    Time, memory and output are not limited, state that the policy keeps between calls persists, and any import is allowed.
 
     Args:
         policy: path of a policy file, or the pair `(policy_dir, milestone)`, which is looked up with `find_policy`.
@@ -212,14 +213,14 @@ class PolicyExpert:
             shipped policies.
 
     Attributes:
-        path, source: the policy's file, and what was read of it.
-        answers, abstentions: how many states were labelled, and how many of them without an answer.
+        path, source: the policy's file, and its content.
+        answers, abstentions: how many states were queried, and how many of them were abstained from.
         abstention_kinds: Counter of `Answer.kind`.
         messages: the newest `log(...)` messages.
 
     Raises PolicyError if the file is missing, is not Python, fails while it is loaded, or has no `run`.
 
-    An expert is not to be used by two threads at once; load one for each.
+    Two threads must not use one expert at once; load one for each.
     """
 
     def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Any):
@@ -237,28 +238,29 @@ class PolicyExpert:
         self._namespace = self._load()
 
     def label(self, state: Mapping[str, Any]) -> Answer:
-        """The button for one decoded state. Abstains, and counts it, on an exception or any answer that is not a
-        button's name.
+        """Return the answer for one decoded state: a button, or an abstention, which is counted.
+
+        It abstains on an exception, and on any answer that is not a button's name.
         """
         self.answers += 1
         try:
             answer = self._ask(state)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a policy may even call exit(); whatever it raises, it gave no answer
+        except BaseException as error:  # a policy may even call exit(); any exception means no answer
             return self._abstain("exception", describe_error(error, str(self.path)))
         judged = judge_answer(answer, self._actions)
         if judged.action is not None:
             return judged
-        assert judged.kind is not None and judged.reason is not None  # or it would be an answer
+        assert judged.kind is not None and judged.reason is not None  # else it would be a button
         return self._abstain(judged.kind, judged.reason)
 
     def label_batch(self, states: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        """`label` for several states, in their order."""
+        """Return the answers of `label` for several states, in their order."""
         return [self.label(state) for state in states]
 
     def close(self) -> None:
-        """Do nothing: here no process is to be ended, as there is in `agent.open_expert.SandboxedExpert`."""
+        """Do nothing: unlike `agent.open_expert.SandboxedExpert`, this has no process to end."""
 
     def _load(self) -> dict[str, Any]:
         try:
@@ -296,7 +298,7 @@ class PolicyExpert:
 class InProcessOracle(ExpertOracle):
     """A policy file that runs in this process: see `PolicyExpert` for what that means.
 
-    Raises PolicyError if the file is missing or can't be loaded.
+    Raises PolicyError if the file is missing or cannot be loaded.
     """
 
     def __init__(self, policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Game, with_optimal: bool = False):
@@ -312,28 +314,30 @@ class InProcessOracle(ExpertOracle):
         try:
             state = self._game.decode_state(situation.snapshot, situation.prev_action)
         except (ValueError, LookupError, TypeError) as error:
-            return Answer(None, "bad state", f"the snapshot can't be decoded: {error}")
+            return Answer(None, "bad state", f"the snapshot cannot be decoded: {error}")
         answer = self.expert.label(state)
-        # The state may have been changed by the policy, so it is decoded again.
+        # The policy may have changed the state, so it is decoded again.
         return add_optimal(answer, situation, self._game) if self._with_optimal else answer
 
 
 def add_optimal(answer: Answer, situation: Situation, game: Game) -> Answer:
-    """The answer with all right buttons. Without them where the game does not know them, where the expert abstained, and
-    where it chose a button that is not among them: then one of the two is wrong, and the set must not overrule it.
+    """Return the answer with all optimal actions.
+
+    They are left out if the game does not know them, if the expert abstained, or if it chose a button that is not among them: then
+    one of the two is wrong, and the set must not overrule the expert.
     """
     if answer.action is None:
         return answer
     try:
         words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
-    except (LookupError, TypeError, ValueError):  # a state of a stranger's file, which the game could not be in
+    except (LookupError, TypeError, ValueError):  # a stranger's file may hold a state that is impossible in the game
         return answer
     optimal = tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
     return replace(answer, optimal=optimal) if answer.action in optimal else answer
 
 
 def policy_path(policy: str | os.PathLike | tuple[str | os.PathLike | None, str], game: Game) -> Path:
-    """The file that a `policy` argument means. Raises PolicyError for a milestone without one."""
+    """Return the file that a `policy` argument names. Raises PolicyError for a milestone without one."""
     if isinstance(policy, tuple):
         folder, milestone = policy
         return find_policy(milestone, folder, game.policy_dir)
@@ -341,10 +345,10 @@ def policy_path(policy: str | os.PathLike | tuple[str | os.PathLike | None, str]
 
 
 def policy_identity(policy: PolicySource, game: Game, how: str) -> str:
-    """Where a policy's labels come from: "policy:{name}:{16 hex digits}".
+    """Return the identity of a policy as an expert: "policy:{name}:{16 hex digits}".
 
-    The digits hash all that decides an answer: the policy's text, the source of `pokemon_env` (states, tools, the worlds and
-    the ROM of which optimal buttons are found), and `how` it is asked.
+    The digits hash everything that determines an answer: the policy's text, the source of `pokemon_env` (states, tools, the
+    worlds and the ROM from which optimal actions are computed), and `how` it is queried.
     """
     digest = hashlib.sha256(f"{how}\0{game.id}\0{game.system}\0".encode())
     sources = sorted(_GAME_SOURCE.rglob("*.py"))

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -26,7 +27,7 @@ from common.runtime.flags import parse_command_line
 class Args:
     milestones: tuple[str, ...] = ()
     """these alone; default is all, in turn"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T0"
+    tier: TierName = "T0"
     """the game's tier: on T0, 50 demonstrations are enough"""
     worlds: str | None = None
     """worlds to learn and to play in; default is the tier's"""
@@ -53,7 +54,7 @@ if __name__ == "__main__":
 
 from benchmarks import steps as cloning
 from benchmarks.folders import check_own_folder, fingerprint, known_rows, own_folder, run_table
-from benchmarks.steps import Budget
+from benchmarks.steps import Budget, Student
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text, wilson_interval
@@ -67,11 +68,9 @@ def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_
     folder = Path(args.output_dir) / milestone
     own_folder(folder, MARKER, key)
     began = time.monotonic()
-    data = folder / "expert_data"
-    cloning.collect(milestone, data, budget, args.seed, log=folder / "collect.log", should_stop=should_stop)
-    checkpoint = cloning.train(
-        milestone, data, folder, budget, args.seed, num_threads=1, log=folder / "train.log", should_stop=should_stop
-    )
+    student = Student(milestone, budget, args.seed, folder / "expert_data", folder, num_threads=1, should_stop=should_stop)
+    cloning.collect(student, folder / "collect.log")
+    checkpoint = cloning.train(student, folder / "train.log")
     policies, networks = ("random", "bc", "expert"), {"bc": checkpoint}
     results = cloning.play(milestone, policies, args.test_episodes, budget, networks, should_stop=should_stop)
     return {"milestone": milestone, "fingerprint": key, "minutes": (time.monotonic() - began) / 60, **results}

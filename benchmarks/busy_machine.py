@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass
 
 from common.runtime.flag_types import Count, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
@@ -46,6 +46,7 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bc_pokemon import Args as BcArgs
 from benchmarks import steps as cloning
 from benchmarks.folders import own_folder, run_table
 from common.runtime.checkpoints import load_checkpoint
@@ -72,12 +73,15 @@ def spinning(count: int) -> Iterator[None]:
 def measure(args: Args, folder: Path, name: str, spinners: int, num_threads: int | None) -> tuple[float, int]:
     """Steps per second of one training, and its threads."""
     steps = args.steps if num_threads is None else max(1, args.steps // 10)
-    flags = ["--milestone", MILESTONE, "--exp-name", name, "--model-dir", str(folder), "--expert-data-dir", str(folder / "data")]
-    flags += ["--network", args.network, "--batch-size", str(args.batch_size), "--total-steps", str(steps)]
-    flags += ["--eval-frequency", "0", "--eval-episodes", "0", "--save-frequency", "0", "--overwrite", *cloning.game_flags()]
-    flags += ["--num-threads", str(num_threads)] if num_threads else []
+    flags = dict(
+        milestone=MILESTONE, exp_name=name, model_dir=str(folder), expert_data_dir=str(folder / "data"), network=args.network,
+        batch_size=args.batch_size, total_steps=steps, eval_frequency=0, eval_episodes=0, save_frequency=0, overwrite=True,
+        **cloning.game_flags(),
+    )  # fmt: skip
+    if num_threads:
+        flags["num_threads"] = num_threads
     with spinning(spinners):
-        cloning.run_script("bc_pokemon.py", *flags, log=folder / f"{name}.log")
+        cloning.run_script("bc_pokemon.py", *as_flags(BcArgs, **flags), log=folder / f"{name}.log")
     checkpoint = load_checkpoint(folder / f"{name}_last.pth")
     logs = EventAccumulator(str(Path("runs") / checkpoint["run_name"])).Reload()
     return logs.Scalars("train/steps_per_second")[-1].value, checkpoint["progress"]["threads"]
@@ -87,7 +91,7 @@ def main(args: Args) -> int:
     check_bounds(args)
     folder = Path(args.output_dir)
     own_folder(folder, MARKER, "", fresh=True)
-    cloning.collect(MILESTONE, folder / "data", cloning.Budget(20, 0.2, args.steps, 0), seed=1)
+    cloning.collect(cloning.Student(MILESTONE, cloning.Budget(20, 0.2, args.steps, 0), 1, folder / "data", folder))
     speeds: dict[str, list[float]] = {way: [] for way in WAYS}
     threads: dict[str, int] = {}
     for number in range(args.rounds):

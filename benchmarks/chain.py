@@ -16,8 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Count, Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -28,7 +28,7 @@ class Args:
     """the game"""
     worlds: str = "0"
     """worlds to play: 0, 7, 10000-10019, train, choose or test"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    tier: TierName = "T1"
     """how hard the game is; on T1 the light and the grounds vary, too"""
     seeds: Count = 20
     """runs in each world"""

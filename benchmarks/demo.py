@@ -14,8 +14,8 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Count, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -24,7 +24,7 @@ from common.runtime.flags import parse_command_line
 class Args:
     milestones: tuple[str, ...] = ("RIVAL_HOUSE", "CLOCK_SET", "RIVAL_BATTLE_WON")
     """what to learn"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    tier: TierName = "T1"
     """the game's tier"""
     worlds: str | None = None
     """worlds to learn and to play in; default is the tier's"""
@@ -62,7 +62,17 @@ import torch
 from rich.table import Table
 
 from benchmarks.folders import fingerprint, own_folder, run_table
-from benchmarks.steps import Budget, check_milestones, cloning_sources, collect, go_on_with_dagger, milestones, play, train
+from benchmarks.steps import (
+    Budget,
+    Student,
+    check_milestones,
+    cloning_sources,
+    collect,
+    go_on_with_dagger,
+    milestones,
+    play,
+    train,
+)
 from common.demonstrations import count_labelled, episode_files
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.progress import print_table
@@ -85,12 +95,10 @@ def learn(args: Args, milestone: str, budget: Budget, should_stop: Callable[[], 
         if line.startswith((*TOLD, milestone)):
             print(f"{milestone}: {line.removeprefix(f'{milestone}: ')}", flush=True)
 
-    def way(name: str) -> dict[str, Any]:
-        return {"log": logs / f"{name}_{milestone}.log", "should_stop": should_stop, "on_line": tell}
-
-    collect(milestone, data, budget, seed=1, **way("collect"))
-    networks = {"bc": train(milestone, data, models, budget, seed=1, num_threads=1, **way("bc"))}
-    networks["dagger"] = go_on_with_dagger(milestone, data, models, networks["bc"], budget, seed=1, num_threads=1, **way("dagger"))
+    student = Student(milestone, budget, 1, data, models, num_threads=1, should_stop=should_stop, on_line=tell)
+    collect(student, logs / f"collect_{milestone}.log")
+    networks = {"bc": train(student, logs / f"bc_{milestone}.log")}
+    networks["dagger"] = go_on_with_dagger(student, networks["bc"], logs / f"dagger_{milestone}.log")
     results = play(milestone, POLICIES, args.test_episodes, budget, networks, video=output / "videos", should_stop=should_stop)
     demonstrated = sum(count_labelled(path) for path in episode_files(data))
     # Of all iterations, also those after the best: that is what the run has cost.

@@ -21,7 +21,7 @@ from common.runtime.scripts import ROOT, ScriptFailed
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass.benchmark_v1 import NotTallgrassV1
 
-PLAY_SOURCES = ("agent/**/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
+PLAY_SOURCES = ("agent/**/*.py", "cloning/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
 """What may change how an episode goes, beside the ROM and the policies."""
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.runtime.flag_types import Count, Seed, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
@@ -62,10 +62,9 @@ import torch.nn.functional as F
 
 from agent.policy_expert import find_policy
 from benchmarks.folders import PLAY_SOURCES, fingerprint, own_folder, run_table, source_files, summary
-from benchmarks.steps import TEST_SEED, game_flags, make_policy, milestones, run_script
+from benchmarks.steps import OWN_POLICIES, TEST_SEED, game_flags, make_policy, milestones, run_script
+from collect_expert_data import Args as CollectArgs
 from common.demonstrations import episode_files, load_episode
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.learner import check_finite
 from common.networks import make_network
 from common.policies import NetworkPolicy, Policy, RecurrentPolicy
@@ -76,8 +75,8 @@ from common.runtime.progress import ProgressReport
 from common.statistics import rate_text
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".memory_settings"
 """A file in the demonstrations' folder: it is this benchmark's own, and what it was made with."""
@@ -142,12 +141,11 @@ def train(args: Args, network: torch.nn.Module, pieces: list[tuple[np.ndarray, n
 def test(args: Args, policy: Policy) -> dict[str, Any]:
     """The test episodes with one policy."""
     starts = choose_starts(GAME, args.milestone, BUNDLED_ROM, purpose="test", tier="T3", worlds=args.worlds)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=args.milestone, **starts.settings)
-    try:
-        episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
-        return summary(evaluate(envs, policy, episodes, milestones()[args.milestone].max_steps))
-    finally:
-        envs.close()
+    limit = milestones()[args.milestone].max_steps
+    with SeededPlay(
+        BUNDLED_ROM, args.milestone, starts, n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, state_in_info=True
+    ) as episodes:
+        return summary(episodes.play(policy))
 
 
 def markdown(args: Args, results: dict[str, dict[str, Any]]) -> str:
@@ -173,21 +171,11 @@ def main(args: Args) -> int:
     policy = find_policy(args.milestone, GAME.policy_dir)
     own_folder(output / args.milestone, MARKER, fingerprint(recorded, [BUNDLED_ROM, policy, *source_files(*PLAY_SOURCES)]))
     data = output / args.milestone / "expert_data"
-    flags = [
-        "--milestone",
-        args.milestone,
-        "--tier",
-        "T3",
-        "--worlds",
-        args.worlds,
-        "--n-labels",
-        str(args.n_labels),
-        "--noise",
-        str(args.noise),
-        "--policy-dir",
-        str(GAME.policy_dir),
-    ]
-    run_script("collect_expert_data.py", *flags, "--expert-data-dir", str(data), "--seed", str(args.seed), *game_flags())
+    flags = as_flags(
+        CollectArgs, milestone=args.milestone, tier="T3", worlds=args.worlds, n_labels=args.n_labels, noise=args.noise,
+        **OWN_POLICIES, expert_data_dir=str(data), seed=args.seed, **game_flags(),
+    )  # fmt: skip
+    run_script("collect_expert_data.py", *flags)
     screen_shape = load_episode(episode_files(data)[0]).observations.shape[1:]
 
     def make(name: str) -> torch.nn.Module:

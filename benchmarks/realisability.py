@@ -19,8 +19,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -45,7 +46,7 @@ class Args:
     """run those in this process, where the platform has no sandbox: only for files that you trust as your own"""
     milestone_config: str = "milestone_config.json"
     """the milestones' limits"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    tier: TierName = "T1"
     """the game's tier; on T3 there must be contradictions"""
     worlds: str | None = None
     """worlds to play in; default is those to learn from on T2, else 0"""

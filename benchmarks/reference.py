@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.runtime.flag_types import Count, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
@@ -60,24 +60,27 @@ import math
 import re
 import threading
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import torch
 
 from agent.policy_expert import find_policy
+from bc_pokemon import Args as BcArgs
 from benchmarks import steps as cloning
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
-from common.episodes import Evaluation, seeded_episodes
-from common.evaluation import evaluate
+from collect_expert_data import Args as CollectArgs
+from common.episodes import Evaluation
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
 from common.statistics import bootstrap_iqm
+from dagger_pokemon import Args as DaggerArgs
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".reference_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
@@ -146,9 +149,10 @@ def folder_of(args: Args, milestone: str) -> Path:
 def record(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> None:
     """Record what is missing of the demonstrations with so many labels."""
     folder = folder_of(args, milestone)
-    flags = ["--milestone", milestone, "--tier", args.tier, "--noise", str(args.noise), "--seed", str(seed)]
-    flags += ["--n-labels", str(labels), "--expert-data-dir", str(folder / f"expert_data_{seed}"), "--num-envs", "1"]
-    flags += ["--policy-dir", str(GAME.policy_dir), *cloning.game_flags()]  # not somebody's own policies
+    flags = as_flags(
+        CollectArgs, milestone=milestone, tier=args.tier, noise=args.noise, seed=seed, n_labels=labels, num_envs=1,
+        expert_data_dir=str(folder / f"expert_data_{seed}"), **cloning.OWN_POLICIES, **cloning.game_flags(),
+    )  # fmt: skip
     with RECORDING[folder, seed]:
         cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
 
@@ -161,12 +165,12 @@ def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should
     if final.is_file():
         return final
     record(args, milestone, seed, labels, should_stop)
-    flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
-    flags += ["--expert-data-dir", str(folder / f"expert_data_{seed}"), "--max-labels", str(labels)]
-    flags += ["--learning-rate", str(LEARNING_RATE)]
-    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--total-steps", str(steps), "--eval-frequency", str(steps)]
-    flags += ["--no-save-best", "--eval-episodes", "0", "--save-frequency", "0", "--num-threads", "1", *cloning.game_flags()]
-    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
+    flags = as_flags(
+        BcArgs, milestone=milestone, exp_name=name, seed=seed, model_dir=str(folder),
+        expert_data_dir=str(folder / f"expert_data_{seed}"), max_labels=labels, network=NETWORK, learning_rate=LEARNING_RATE,
+        lr_schedule="cosine", total_steps=steps, eval_frequency=steps, save_best=False, eval_episodes=0, save_frequency=0,
+        num_threads=1, **cloning.game_flags(), **cloning.resuming(last),
+    )  # fmt: skip
     log = folder / f"train_{labels}_{seed}_{steps}.log"
     cloning.run_script("bc_pokemon.py", *flags, log=log, should_stop=should_stop)
     last.unlink()  # three times as large as the network, and of no use any more
@@ -185,19 +189,19 @@ def dagger(args: Args, milestone: str, seed: int, labels: int, steps: int, shoul
     record(args, milestone, seed, demonstrations, should_stop)
     visited = (labels - demonstrations) / (DAGGER_ITERATIONS - 1) / DAGGER_QUERY_RATE
     episodes = math.ceil(visited / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
-    flags = ["--milestone", milestone, "--tier", args.tier, "--exp-name", name, "--seed", str(seed), "--model-dir", str(folder)]
-    flags += ["--expert-data-dir", str(folder / f"expert_data_{seed}"), "--max-labels", str(demonstrations)]
-    flags += ["--n-iterations", str(DAGGER_ITERATIONS), "--episodes-per-iter", str(episodes)]
-    flags += ["--query-budget", str(labels - demonstrations), "--query-rate", str(DAGGER_QUERY_RATE), "--query-by", "random"]
-    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(milestone, args.tier)), "--stochastic-rollouts", "--label-set"]
-    flags += ["--train-steps-per-iter", str(math.ceil(steps / DAGGER_ITERATIONS)), "--learning-rate", str(LEARNING_RATE)]
-    flags += ["--lr-schedule", "cosine", "--network", NETWORK, "--num-threads", "1", *cloning.game_flags()]
+    flags = dict(
+        milestone=milestone, tier=args.tier, exp_name=name, seed=seed, model_dir=str(folder),
+        expert_data_dir=str(folder / f"expert_data_{seed}"), max_labels=demonstrations, n_iterations=DAGGER_ITERATIONS,
+        episodes_per_iter=episodes, query_budget=labels - demonstrations, query_rate=DAGGER_QUERY_RATE, query_by="random",
+        max_episode_steps=benchmark_v1.step_limit(milestone, args.tier), stochastic_rollouts=True, label_set=True,
+        train_steps_per_iter=math.ceil(steps / DAGGER_ITERATIONS), learning_rate=LEARNING_RATE, lr_schedule="cosine",
+        network=NETWORK, num_threads=1, **cloning.OWN_POLICIES, answer_cache="", save_iterations=False, video=False,
+        **cloning.game_flags(), **cloning.sandbox_flags(), **cloning.resuming(last),
+    )  # fmt: skip
     # No network is chosen by play: the script's own evaluation is as short as it can be.
-    flags += ["--eval-frequency", "0", "--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1"]
-    flags += ["--no-save-best", "--no-save-iterations", "--no-video", "--policy-dir", str(GAME.policy_dir)]
-    flags += ["--answer-cache", "", *cloning.sandbox_flags()]
-    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    cloning.run_script("dagger_pokemon.py", *flags, log=folder / f"train_{name}.log", should_stop=should_stop)
+    flags |= dict(eval_frequency=0, eval_episodes=1, best_eval_episodes=1, eval_max_steps=1, save_best=False)
+    words, log = as_flags(DaggerArgs, **flags), folder / f"train_{name}.log"
+    cloning.run_script("dagger_pokemon.py", *words, log=log, should_stop=should_stop)
     for path in (last, *folder.glob(f"{data.name}*")):
         path.unlink(missing_ok=True)
     return final
@@ -209,18 +213,14 @@ STUDENTS = {"bc": clone, "dagger": dagger}
 def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The test episodes of "random", "expert" or a student; all policies play the same ones."""
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=args.tier)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, num_threads=1, **starts.settings)
-    try:
-        result = evaluate(
-            envs,
-            cloning.make_policy(policy, milestone, checkpoint, deterministic=False),
-            seeded_episodes(args.test_episodes, cloning.TEST_SEED, starts.files),
-            benchmark_v1.step_limit(milestone, args.tier, max(FACTORS)),
-            should_stop=should_stop,
-            optimal_steps=lambda info: optimal_steps(info, milestone),
-        )
-    finally:
-        envs.close()
+    limit = benchmark_v1.step_limit(milestone, args.tier, max(FACTORS))
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts,
+        n_episodes=args.test_episodes, seed=cloning.TEST_SEED, max_steps=limit, num_threads=1, state_in_info=True,
+    ) as episodes:  # fmt: skip
+        player = cloning.make_policy(policy, milestone, checkpoint, deterministic=False)
+        shortest = partial(optimal_steps, milestone=milestone)
+        result = episodes.play(player, should_stop=should_stop, optimal_steps=shortest)
     return score(result, benchmark_v1.step_limit(milestone, args.tier))
 
 

@@ -11,26 +11,30 @@ from typing import Any
 
 from agent.policy_expert import PolicyExpert, find_policy
 from agent.sandbox.oracle import SandboxError, probe
+from bc_pokemon import Args as BcArgs
 from benchmarks.folders import PLAY_SOURCES, ROOT, source_files, summary
+from collect_expert_data import Args as CollectArgs
 from common.demonstrations import episode_files
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.policies import Policy, RandomPolicy, StatePolicy, load_policy
 from common.runtime import scripts as script_runs
+from common.runtime.flags import as_flags
 from common.runtime.scripts import ScriptFailed, last_lines, never
 from common.runtime.seeding import TEST
 from common.video import EpisodeRecorder
+from dagger_pokemon import Args as DaggerArgs
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config
+from tasks.play import SeededPlay
 
 TEST_SEED = TEST.first
 """First seed of the episodes that the tables count. Training chooses its best network on others."""
 
 
 MILESTONE_CONFIG = ROOT / "milestone_config.json"
+OWN_POLICIES = {"policy_dir": str(GAME.policy_dir)}
+"""The flag that has the game's own policies label, and not some of the user's."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,28 @@ class Budget:
     episodes_per_iteration: int = 0
     steps_per_iteration: int = 0
 
-    def game_flags(self) -> list[str]:
-        """What of it the scripts are told of the game."""
-        return ["--tier", self.tier, *([] if self.worlds is None else ["--worlds", self.worlds])]
+    def game_flags(self) -> dict[str, Any]:
+        """Return the scripts' flags for the tier and the worlds, and their values."""
+        return {"tier": self.tier} | ({} if self.worlds is None else {"worlds": self.worlds})
+
+
+@dataclass(frozen=True)
+class Student:
+    """One student of one milestone: what it learns from, how much, and where its networks go."""
+
+    milestone: str
+    budget: Budget
+    seed: int
+    data: Path
+    """Folder of its demonstrations."""
+    models: Path
+    """Folder of its networks."""
+    num_threads: int | None = None
+    """CPU threads that it trains with. None: the script's own choice."""
+    should_stop: Callable[[], bool] = never
+    """When it says so, the script that runs is ended."""
+    on_line: Callable[[str], None] | None = None
+    """Told of each line of the logs."""
 
 
 def milestones() -> dict[str, MilestoneEntry]:
@@ -92,115 +115,84 @@ def run_script(
         raise
 
 
-def collect(
-    milestone: str,
-    folder: Path,
-    budget: Budget,
-    seed: int,
-    log: Path | None = None,
-    should_stop: Callable[[], bool] = never,
-    on_line: Callable[[str], None] | None = None,
-) -> None:
+def collect(student: Student, log: Path | None = None) -> None:
     """Record what is missing of the budget's demonstrations."""
-    have = len(episode_files(folder)) if folder.is_dir() else 0
+    budget = student.budget
+    have = len(episode_files(student.data)) if student.data.is_dir() else 0
     if have >= budget.demonstrations:
         return
-    flags = ["--milestone", milestone, "--n-episodes", str(budget.demonstrations - have)]
-    flags += ["--expert-data-dir", str(folder), "--noise", str(budget.noise), "--seed", str(seed), *budget.game_flags()]
-    flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
-    run_script("collect_expert_data.py", *flags, *game_flags(), log=log, should_stop=should_stop, on_line=on_line)
+    flags = as_flags(
+        CollectArgs, milestone=student.milestone, n_episodes=budget.demonstrations - have, expert_data_dir=str(student.data),
+        noise=budget.noise, seed=student.seed, **budget.game_flags(), **OWN_POLICIES, **game_flags(),
+    )  # fmt: skip
+    run_script("collect_expert_data.py", *flags, log=log, should_stop=student.should_stop, on_line=student.on_line)
 
 
-def game_flags() -> list[str]:
-    """Where the scripts find the game, whatever the working folder is; nothing where their defaults do."""
+def game_flags() -> dict[str, Any]:
+    """Return flags, and their values, that tell scripts where the game is; none where their defaults do, as in its folder."""
     if Path.cwd() == ROOT:
-        return []
-    return ["--rom-path", str(BUNDLED_ROM), "--milestone-config", str(MILESTONE_CONFIG)]
+        return {}
+    return {"rom_path": str(BUNDLED_ROM), "milestone_config": str(MILESTONE_CONFIG)}
 
 
 @cache
-def sandbox_flags() -> tuple[str, ...]:
-    """What dagger_pokemon.py is told where the platform has no sandbox: the policies here are the game's own, as good as code."""
+def sandbox_flags() -> dict[str, Any]:
+    """Return what scripts are told where the platform has no sandbox: the policies here are the game's own, as good as code."""
     try:
         probe(GAME)
     except SandboxError as error:
         print(f"{error}\nThe game's own policies are trusted so.", flush=True)
-        return ("--unsafe-policies",)
-    return ()
+        return {"unsafe_policies": True}
+    return {}
 
 
-def train(
-    milestone: str,
-    data: Path,
-    models: Path,
-    budget: Budget,
-    seed: int,
-    num_threads: int | None = None,
-    log: Path | None = None,
-    should_stop: Callable[[], bool] = never,
-    on_line: Callable[[str], None] | None = None,
-) -> Path:
-    """Clone the demonstrations in `data`; go on where an earlier call was stopped. Returns the best checkpoint.
+def resuming(last: Path) -> dict[str, Any]:
+    """Return the flags by which a script resumes the training that `last` was saved in; without that file it begins."""
+    return {"resume_from": str(last)} if last.is_file() else {"overwrite": True}
+
+
+def train(student: Student, log: Path | None = None) -> Path:
+    """Clone the demonstrations, or resume that. Returns the best checkpoint.
 
     The best network is chosen by other episodes than those of the test.
     """
-    flags = ["--total-steps", str(budget.total_steps), "--eval-frequency", str(budget.eval_frequency), "--save-frequency", "0"]
-    name = f"bc_{milestone}_{seed}"
-    return _learn("bc_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop, on_line)
+    budget = student.budget
+    lengths = {"total_steps": budget.total_steps, "eval_frequency": budget.eval_frequency, "save_frequency": 0}
+    return _learn(student, "bc", BcArgs, lengths, log)
 
 
-def go_on_with_dagger(
-    milestone: str,
-    data: Path,
-    models: Path,
-    clone: Path,
-    budget: Budget,
-    seed: int,
-    num_threads: int | None = None,
-    log: Path | None = None,
-    should_stop: Callable[[], bool] = never,
-    on_line: Callable[[str], None] | None = None,
-) -> Path:
-    """Let a clone of the demonstrations in `data` play, and learn from what the expert would have done there; go on where an
-    earlier call was stopped. Returns the best checkpoint, chosen as `train` chooses.
+def go_on_with_dagger(student: Student, clone: Path, log: Path | None = None) -> Path:
+    """Let a clone play, and learn from what the expert would have done there; or resume that. Returns the best checkpoint, chosen
+    as `train` chooses.
 
     As in the pipeline, any button on a shortest way is right, and the student draws its buttons from its probabilities.
     """
-    flags = ["--init-from", str(clone), "--n-iterations", str(budget.iterations)]
-    flags += ["--episodes-per-iter", str(budget.episodes_per_iteration), "--train-steps-per-iter", str(budget.steps_per_iteration)]
-    flags += ["--max-episode-steps", str(milestones()[milestone].max_steps), "--no-save-iterations"]
-    flags += ["--label-set", "--label-share", "0.1", "--stochastic-rollouts", "--stochastic-eval"]
-    flags += ["--policy-dir", str(GAME.policy_dir), "--answer-cache", str(models / "answers.sqlite"), *sandbox_flags()]
-    name = f"dagger_{milestone}_{seed}"
-    return _learn("dagger_pokemon.py", name, flags, milestone, data, models, budget, seed, num_threads, log, should_stop, on_line)
+    budget = student.budget
+    flags = dict(
+        init_from=str(clone), n_iterations=budget.iterations, episodes_per_iter=budget.episodes_per_iteration,
+        train_steps_per_iter=budget.steps_per_iteration, max_episode_steps=milestones()[student.milestone].max_steps,
+        save_iterations=False, label_set=True, label_share=0.1, stochastic_rollouts=True, stochastic_eval=True,
+        **OWN_POLICIES, answer_cache=str(student.models / "answers.sqlite"), **sandbox_flags(),
+    )  # fmt: skip
+    return _learn(student, "dagger", DaggerArgs, flags, log)
 
 
-def _learn(
-    script: str,
-    name: str,
-    flags: list[str],
-    milestone: str,
-    data: Path,
-    models: Path,
-    budget: Budget,
-    seed: int,
-    num_threads: int | None,
-    log: Path | None,
-    should_stop: Callable[[], bool],
-    on_line: Callable[[str], None] | None,
-) -> Path:
-    """Run a training script to its end, with what all have in common. Returns the best checkpoint."""
-    best, last, final = (models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
+def _learn(student: Student, algorithm: str, kind: type, own: dict[str, Any], log: Path | None) -> Path:
+    """Run a training script to its end, with its own flags and those that all have in common. Returns the best checkpoint."""
+    budget, name = student.budget, f"{algorithm}_{student.milestone}_{student.seed}"
+    best, last, final = (student.models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
     if final.is_file() and best.is_file():
         return best
-    flags = ["--milestone", milestone, "--exp-name", name, "--seed", str(seed), "--model-dir", str(models), *flags]
-    flags += ["--expert-data-dir", str(data), "--network", budget.network, "--batch-size", str(budget.batch_size)]
-    flags += ["--hidden-dim", str(budget.hidden_dim)]
-    flags += ["--learning-rate", str(budget.learning_rate), "--lr-schedule", "cosine"]
-    flags += ["--best-eval-episodes", str(budget.best_eval_episodes), "--no-video", *budget.game_flags()]
-    flags += ["--num-threads", str(num_threads)] if num_threads else []
-    flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-    run_script(script, *flags, *game_flags(), log=log, should_stop=should_stop, on_line=on_line)
+    flags = own | dict(
+        milestone=student.milestone, exp_name=name, seed=student.seed, model_dir=str(student.models),
+        expert_data_dir=str(student.data), network=budget.network, hidden_dim=budget.hidden_dim, batch_size=budget.batch_size,
+        learning_rate=budget.learning_rate, lr_schedule="cosine", best_eval_episodes=budget.best_eval_episodes, video=False,
+        **budget.game_flags(), **game_flags(), **resuming(last),
+    )  # fmt: skip
+    if student.num_threads:
+        flags["num_threads"] = student.num_threads
+    words = as_flags(kind, **flags)
+    run_script(f"{algorithm}_pokemon.py", *words, log=log, should_stop=student.should_stop, on_line=student.on_line)
     return best
 
 
@@ -226,23 +218,20 @@ def play(
     """
     max_steps = milestones()[milestone].max_steps
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=budget.tier, worlds=budget.worlds)
-    envs = make_vector_env(
-        4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info="expert" in policies, **starts.settings
-    )
-    episodes = seeded_episodes(n_episodes, TEST_SEED, starts.files)
     results = {}
-    try:
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts,
+        n_episodes=n_episodes, seed=TEST_SEED, max_steps=max_steps, state_in_info="expert" in policies,
+    ) as episodes:  # fmt: skip
         for name in policies:
             recorder = None
             checkpoint = (checkpoints or {}).get(name)
             if checkpoint is not None and video is not None:
                 recorder = EpisodeRecorder(video, f"{name}_{milestone}", buttons=GAME.buttons)
             policy = make_policy(name, milestone, checkpoint)
-            results[name] = summary(evaluate(envs, policy, episodes, max_steps, recorder=recorder, should_stop=should_stop))
+            results[name] = summary(episodes.play(policy, recorder=recorder, should_stop=should_stop))
             if recorder is not None and recorder.paths:
                 results[name]["video"] = str(recorder.paths[0])
-    finally:
-        envs.close()
     return {"max_steps": max_steps, **results}
 
 

@@ -2,7 +2,7 @@
 """Every student at its own milestone: does it reach its expert, and what do 16 bits or a smaller network cost?
 
     python -m benchmarks.students                                                         # those that come with the game
-    python -m benchmarks.students --policies dagger_pipeline_results tallgrass/students   # folder beside folder
+    python -m benchmarks.students --students dagger_pipeline_results tallgrass/students   # folder beside folder
 
 Plays each milestone's student, from each folder, over the same held-out seeded episodes in which the pipeline tests, beside the
 expert; the limit of an episode is the one that the first folder's student was trained with. Prints a table, names the students
@@ -22,7 +22,7 @@ from common.runtime.flags import parse_command_line
 
 @dataclass
 class Args:
-    policies: tuple[str, ...] = ("tallgrass/students",)
+    students: tuple[str, ...] = ("tallgrass/students",)
     """folders of students: a pipeline's output folder, or one with {ID}.pth"""
     milestones: tuple[str, ...] = ()
     """these alone; none: all"""
@@ -44,8 +44,6 @@ import torch
 from agent.students import find_students
 from benchmarks.folders import summary
 from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.runtime.checkpoints import CheckpointError, load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.main import run_main
@@ -54,8 +52,8 @@ from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 FULL_SHARE = 0.95
 """Of the expert's success: the student has learned its milestone."""
@@ -73,23 +71,21 @@ def play(args: Args, milestone: str, students: list[Path], should_stop: Callable
         if "max_steps" not in content:
             raise CheckpointError(f"{path}: does not say how many steps its episodes may take (max_steps)")
     # On T2 nobody is tested in the worlds that it learned in.
-    worlds = None if first.get("tier") == "T2" else first.get("worlds")
+    worlds = None if first.get("tier") in ("T2", "T4") else first.get("worlds")
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=worlds)
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, target_milestone=milestone, state_in_info=True, **starts.settings)
-    episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
+    limit = first["max_steps"]
+    with SeededPlay(
+        BUNDLED_ROM, milestone, starts, n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, state_in_info=True
+    ) as episodes:
 
-    def result(name: str, path: Path | None) -> dict[str, Any]:
-        policy = make_policy(name, milestone, path)
-        return summary(evaluate(envs, policy, episodes, first["max_steps"], should_stop=should_stop))
+        def result(name: str, path: Path | None) -> dict[str, Any]:
+            return summary(episodes.play(make_policy(name, milestone, path), should_stop=should_stop))
 
-    try:
         return {
-            "max_steps": first["max_steps"],
+            "max_steps": limit,
             "expert": result("expert", None),
             "students": [{"kib": path.stat().st_size / 1024} | result("student", path) for path in students],
         }
-    finally:
-        envs.close()
 
 
 def short_of(rows: dict[str, dict[str, Any]], place: int) -> list[str]:
@@ -104,16 +100,16 @@ def short_of(rows: dict[str, dict[str, Any]], place: int) -> list[str]:
 def markdown(args: Args, rows: dict[str, dict[str, Any]]) -> str:
     """The table, and what it says."""
     title = f"Successes in {args.test_episodes} test episodes (seeds from {TEST_SEED}), within the steps of the students' training."
-    lines = [title, "", f"| milestone | steps | expert | {' | '.join(args.policies)} |", "|-|-|-|" + "-|" * len(args.policies)]
+    lines = [title, "", f"| milestone | steps | expert | {' | '.join(args.students)} |", "|-|-|-|" + "-|" * len(args.students)]
     for name, row in rows.items():
         counts = [student["successes"] for student in row["students"]]
         lines.append(f"| {name} | {row['max_steps']} | {row['expert']['successes']} | {' | '.join(map(str, counts))} |")
-    columns = [[row["students"][place] for row in rows.values()] for place in range(len(args.policies))]
+    columns = [[row["students"][place] for row in rows.values()] for place in range(len(args.students))]
     sums = [sum(row["expert"]["successes"] for row in rows.values())]
     sums += [sum(student["successes"] for student in column) for column in columns]
     sizes = [sum(student["kib"] for student in column) / len(column) for column in columns]
     lines += [f"| all | | {' | '.join(map(str, sums))} |", f"| KiB each | | | {' | '.join(f'{size:,.0f}' for size in sizes)} |", ""]
-    for place, folder in enumerate(args.policies):
+    for place, folder in enumerate(args.students):
         short = short_of(rows, place)
         learned = f"{len(rows) - len(short)} of {len(rows)} students have at least {FULL_SHARE:.0%} of their expert's successes"
         lines.append(f"- `{folder}`: {learned}{'; not ' + ', '.join(short) if short else ''}.")
@@ -131,9 +127,9 @@ def play_students(args: Args) -> int:
     check_bounds(args)
     check_milestones(args.milestones)
     names = [name for name in milestones() if not args.milestones or name in args.milestones]
-    if not args.policies:
-        raise ValueError("--policies names no folder")
-    found = [find_students(Path(folder), names) for folder in args.policies]
+    if not args.students:
+        raise ValueError("--students names no folder")
+    found = [find_students(Path(folder), names) for folder in args.students]
     torch.set_num_threads(1)
     rows: dict[str, dict[str, Any]] = {}
 

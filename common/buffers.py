@@ -34,27 +34,27 @@ class ReplayBufferSamples(NamedTuple):
 class ReplayBuffer:
     """A ring of transitions, after CleanRL's (and Stable-Baselines3's) buffer.
 
-    Pictures are stored as uint8; float pictures in [0, 1] are scaled to 0..255 when added. With
-    `optimize_memory_usage` a picture is kept once, not as `next_obs` of one step and again as `obs` of the following.
-    Unlike in other buffers with that option, what `sample` returns is exact: pictures that end an episode, which no
-    step follows, are kept aside. (So add steps in the order in which they were played; interleaving several
-    environments makes every picture such an end, and saves nothing.)
+    Observations are stored as uint8; float observations in [0, 1] are scaled to 0..255 when added. With
+    `optimize_memory_usage` an observation is stored once, not as `next_obs` of one step and again as `obs` of the next.
+    Unlike in other buffers with that option, `sample` is exact: the last observation of an episode, which no step
+    follows, is stored separately. So add steps in the order in which they were played: interleaving several environments
+    makes every observation such a last one, and saves nothing.
 
     Args:
         buffer_size: transitions it can hold; when full, the oldest is overwritten.
         observation_space: a Box. Its shape is what `add` wants.
         action_space: a Discrete.
         device: where sampled tensors go.
-        optimize_memory_usage: keep one copy of each picture.
-        storage_device: where the pictures are kept; "cpu" unless told. With the accelerator's name here, sampling
+        optimize_memory_usage: keep one copy of each observation.
+        storage_device: where the observations are stored; default "cpu". With the accelerator's name here, sampling
             copies nothing.
-        frame_stack: pictures per sample: the step's and those before it in its episode, along the channel axis (the
-            first), oldest first; where the episode has just begun, its first picture is repeated.
+        frame_stack: observations per sample: the step's and those before it in its episode, along the channel axis (the
+            first), oldest first. At the start of an episode its first observation is repeated.
         seed: of the sampling. By default it is drawn from numpy's global generator.
 
     Raises:
-        MemoryError: if it would not fit into the memory that is available now. Nothing is allocated before that is
-            known.
+        MemoryError: if it would not fit into the memory that is available now. This is checked before anything is
+            allocated.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class ReplayBuffer:
         )
         self.dtype = np.dtype(np.uint8) if self.pictures else np.dtype(observation_space.dtype)
         if frame_stack > 1 and len(self.shape) != 3:
-            raise ValueError(f"frames of shape {self.shape} can't be stacked, wanted (channels, height, width)")
+            raise ValueError(f"frames of shape {self.shape} cannot be stacked, wanted (channels, height, width)")
 
         copies = 1 if optimize_memory_usage else 2
         self._refuse_if_too_large(copies * self.buffer_size * int(np.prod(self.shape)) * self.dtype.itemsize)
         self.observations = self._zeros()
         self.next_observations = None if optimize_memory_usage else self._zeros()
-        # The next pictures that aren't the following slot's: slot -> picture, and a flag per slot to find them quickly.
+        # The next observations that aren't the following slot's: slot -> observation, and a flag per slot for fast look-up.
         self._ends: dict[int, torch.Tensor] = {}
         self._is_end = np.zeros(self.buffer_size, dtype=bool)
         self.actions = np.zeros(self.buffer_size, dtype=np.int64)
@@ -119,15 +119,15 @@ class ReplayBuffer:
         """Store one transition.
 
         Args:
-            obs, next_obs: pictures in the space's shape, uint8 or float in [0, 1].
-            action: 0..n-1, or -1 if there is no label: such a step is kept (its picture may belong to a stack) but
+            obs, next_obs: observations in the space's shape, uint8 or float in [0, 1].
+            action: 0..n-1, or -1 if there is no label: such a step is kept (its observation may belong to a stack) but
                 never sampled.
             reward: of the step.
             done: whether the episode ended with it.
             infos: ignored; other buffers take it.
 
         Raises:
-            ValueError: for a wrong shape, a float picture outside [0, 1], or an unknown action.
+            ValueError: for a wrong shape, a float observation outside [0, 1], or an unknown action.
         """
         obs, next_obs = self._stored_form(obs), self._stored_form(next_obs)
         if not NO_LABEL <= int(action) < self.n_actions:
@@ -160,7 +160,7 @@ class ReplayBuffer:
         self.full = self.full or self.pos == 0
 
     def add_episode(self, episode: Episode, preprocess_fn: Callable[[np.ndarray], np.ndarray] | None = None) -> int:
-        """Store all steps of a demonstration, each picture preprocessed once. Returns their number."""
+        """Store all steps of a demonstration, each screen preprocessed once. Return their number."""
         pictures: np.ndarray | list[np.ndarray] = episode.observations
         if preprocess_fn is not None:
             pictures = [preprocess_fn(picture) for picture in pictures]
@@ -170,15 +170,15 @@ class ReplayBuffer:
         return len(episode)
 
     def start_episode(self) -> None:
-        """Say that the next `add` begins an episode, though the last one was cut short and never had done."""
+        """Make the next `add` begin an episode, although the last episode was cut short and never ended with `done`."""
         self._episode_ended = True
 
     def sample(self, batch_size: int) -> ReplayBufferSamples:
-        """Draw a batch, uniformly and with replacement, from the steps that have a label (ValueError without any)."""
+        """Draw a batch, uniformly and with replacement, from the labelled steps. Raises ValueError if there are none."""
         return self.get(self.sample_indices(batch_size))
 
     def sample_indices(self, batch_size: int) -> np.ndarray:
-        """(batch_size,) int64: the slots that `sample` would return, for those who look things up by slot."""
+        """Draw the slots, (batch_size,) int64, that `sample` would return, for callers that keep things by slot."""
         if self._unlabelled == self.size():
             raise ValueError("the buffer holds no step with a label, so nothing can be sampled; add() some first")
         if self._unlabelled == 0:
@@ -188,11 +188,11 @@ class ReplayBuffer:
         return self._labelled_slots[self.rng.integers(len(self._labelled_slots), size=batch_size)]
 
     def labelled_slots(self) -> np.ndarray:
-        """(n,) int64: all slots whose step has a label."""
+        """Return all slots whose step has a label, (n,) int64."""
         return np.flatnonzero(self.actions[: self.size()] != NO_LABEL)
 
     def get(self, indices: np.ndarray) -> ReplayBufferSamples:
-        """The transitions in the slots `indices`, (B,) int64."""
+        """Return the transitions in the slots `indices`, (B,) int64."""
         return ReplayBufferSamples(
             observations=self._stacks(indices),
             actions=torch.as_tensor(self.actions[indices], device=self.device),
@@ -202,11 +202,11 @@ class ReplayBuffer:
         )
 
     def get_labelled(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Only what cloning needs of the slots `indices`: observations (B, *shape) and actions (B,), on the device."""
+        """Return only what cloning needs of the slots `indices`: observations (B, *shape) and actions (B,), on the device."""
         return self._stacks(indices), torch.as_tensor(self.actions[indices], device=self.device)
 
     def action_changed(self) -> np.ndarray:
-        """(size,) bool: whether a slot's label differs from that of the step before it in its episode."""
+        """Return for each slot whether its label differs from that of the step before it in its episode, (size,) bool."""
         slots = np.arange(self.size())
         has_previous = (self.episode_step[slots] > 0) & (slots != (self.pos if self.full else 0))
         return has_previous & (self.actions[slots] != self.actions[slots - 1])
@@ -219,7 +219,7 @@ class ReplayBuffer:
         return self.size()
 
     def state_dict(self) -> dict[str, Any]:
-        """The sampler's state (not the pictures), in types that `torch.load(weights_only=True)` accepts."""
+        """Return the sampler's state, without the observations, in types that `torch.load(weights_only=True)` accepts."""
         return {"rng": self.rng.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -227,11 +227,11 @@ class ReplayBuffer:
         self.rng.bit_generator.state = state["rng"]
 
     def _stacks(self, indices: np.ndarray, after: bool = False) -> torch.Tensor:
-        """(B, *shape) pictures of the slots, or of the moment after them; with frame_stack, channels of all frames."""
+        """Return the slots' observations, or the next ones, (B, *shape); with frame_stack, the channels of the whole stack."""
         if self.frame_stack == 1:
             return (self._next(indices) if after else self._rows(self.observations, indices)).to(self.device)
         oldest = self.pos if self.full else 0
-        reach = np.minimum(self.episode_step[indices], (indices - oldest) % self.buffer_size)  # pictures that are still there
+        reach = np.minimum(self.episode_step[indices], (indices - oldest) % self.buffer_size)  # observations not overwritten yet
         frames = []
         for age in reversed(range(self.frame_stack)):
             if after and age == 0:
@@ -299,18 +299,18 @@ def load_expert_data_to_buffer(
 
     Args:
         expert_data_dir: folder with `episode_*.npz` (see `common.demonstrations`).
-        buffer: its observation shape must be that of the pictures after preprocessing.
-        max_episodes: read only the first so many.
+        buffer: its observation shape must be that of the screens after preprocessing.
+        max_episodes: read only this many episodes, the first ones.
         preprocess_fn: (H, W, 3) uint8 -> what the buffer stores, for example `common.utils.preprocess_uint8`.
-        files: read these (the first `max_episodes` of them) instead of all that are in the folder.
-        steps_of: of these files only so many steps are wanted, the first ones.
+        files: read these (the first `max_episodes` of them) instead of all files in the folder.
+        steps_of: file -> how many of its steps to read, from the first on.
 
     Returns:
         The number of transitions added.
 
     Raises:
         DemonstrationError: if there are none, or one is broken.
-        ValueError: if the pictures or actions don't fit the buffer.
+        ValueError: if the observations or actions don't fit the buffer.
     """
     paths = episode_files(expert_data_dir) if files is None else [Path(file) for file in files]
     loaded = 0

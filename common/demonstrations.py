@@ -12,7 +12,7 @@ Arrays of a file (T steps):
     metadata          () str                 JSON text: where the episode comes from (see `Episode.metadata`)
 
 Nothing is pickled, and readers never allow pickles, so a file from a stranger can do no harm. Files of older tools
-that hold T observations instead of T+1 are read as well; their last action is dropped, since the picture after it is
+that hold T observations instead of T+1 are read as well; their last action is dropped, because the screen after it is
 missing.
 """
 
@@ -39,6 +39,7 @@ from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
 from common.runtime.plain_text import LONGEST_TEXT
 from pokemon_env.builds import plays_alike
+from pokemon_env.tiers import DEFAULT_TIER
 
 NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
@@ -46,7 +47,7 @@ NO_LABEL = -1
 ARRAYS = (
     "observations", "actions", "rewards", "dones", "executed_actions", "episode_return", "episode_length", "metadata",
 )  # fmt: skip
-"""What a file may hold. One with anything else is refused: with another name for the buttons that were pressed, the labels would be
+"""The arrays that a file may hold. A file with any other is refused: if the pressed buttons had another name, the labels would be
 taken for them."""
 
 _METADATA: dict[str, tuple[type, ...]] = {
@@ -55,13 +56,13 @@ _METADATA: dict[str, tuple[type, ...]] = {
     "worlds": (str,), "world": (int,), "start_milestone": (str,), "recording": (str,), "first_step": (int,), "steps": (int,),
     "attempt": (int,), "run_seed": (int,),
 }  # fmt: skip
-"""Key of the metadata -> what it is, where it is there and not null."""
+"""Key of the metadata -> the types that its value may have, unless it is missing or null."""
 
 _COUNTS = ("attempt", "first_step", "steps")
-"""Those that are numbers from 0 on, which something is added to."""
+"""Keys whose values are numbers from 0 on, which are added to."""
 
 _TEXTS = ("milestone", "game", "rom_sha256", "recorder", "tier", "worlds", "start_milestone", "buttons")
-"""Those that are shown, and kept in checkpoints, which hold printable texts of no more than LONGEST_TEXT characters."""
+"""Keys whose values are shown, and kept in checkpoints, which hold printable texts of no more than LONGEST_TEXT characters."""
 
 _MOST_METADATA = 1 << 24
 _MOST_BUTTONS = 1000
@@ -69,7 +70,7 @@ _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
 
 
 class DemonstrationError(UserError, ValueError):
-    """A demonstration, or a folder of them, that can't be used; the text names the file, the value and what to do."""
+    """A demonstration, or a folder of them, that cannot be used; the text names the file, the value and what to do."""
 
 
 @dataclass
@@ -96,11 +97,11 @@ class Episode:
     """JSON data about the recording."""
 
     def __len__(self) -> int:
-        """The number of steps, T."""
+        """Return the number of steps, T."""
         return len(self.actions)
 
     def first(self, steps: int) -> Episode:
-        """The episode cut off after so many steps."""
+        """Return the episode cut off after `steps` steps."""
         pressed = None if self.executed_actions is None else self.executed_actions[:steps]
         actions, rewards, dones = self.actions[:steps], self.rewards[:steps], self.dones[:steps]
         return Episode(self.observations[: steps + 1], actions, rewards, dones, pressed, self.metadata)
@@ -111,12 +112,12 @@ class Episode:
 
     @property
     def pressed(self) -> np.ndarray:
-        """(T,) int64: the actions that were executed, whatever the labels say."""
+        """The actions that were executed, (T,) int64, whatever the labels are."""
         return self.actions if self.executed_actions is None else self.executed_actions
 
 
 def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
-    """All `episode_*.npz` of a folder, sorted by number.
+    """Return the `episode_*.npz` files of a folder, sorted by number.
 
     Raises DemonstrationError if the folder is missing or holds none.
     """
@@ -129,7 +130,7 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
     if not files:
         under_way = sorted(path.name for path in folder.glob("under_way.*.jsonl"))
         if under_way:
-            hint = f" ({under_way[0]} is a recording that is under way: the command that began it goes on)"
+            hint = f" ({under_way[0]} is an unfinished recording: the command that began it resumes it)"
         else:
             below = sorted({str(path.parent) for path in folder.glob("*/episode_*.npz")})
             hint = f", or name a folder in it that does: {', '.join(below[:3])}{', ...' if below[3:] else ''}" if below else ""
@@ -138,7 +139,7 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
 
 
 def clear_unfinished(expert_data_dir: str | os.PathLike) -> None:
-    """Remove what recorders that were killed have left half written."""
+    """Delete the files that killed recorders left half written."""
     for path in Path(expert_data_dir).glob(".recording.*.tmp"):
         pid = path.name.split(".")[2]
         if pid.isdecimal() and not is_running(int(pid)):
@@ -146,7 +147,7 @@ def clear_unfinished(expert_data_dir: str | os.PathLike) -> None:
 
 
 def next_episode_number(expert_data_dir: str | os.PathLike) -> int:
-    """The number after the highest one in the folder (which need not exist): 1 for the first."""
+    """Return the number after the highest one in the folder (which need not exist): 1 for the first."""
     folder = Path(expert_data_dir)
     return max((_number(path) for path in folder.glob("episode_*.npz")), default=0) + 1
 
@@ -201,7 +202,7 @@ def load_episode(path: str | os.PathLike) -> Episode:
         missing = [key for key in ("observations", "actions", "rewards", "dones") if key not in data]
         if missing:
             raise DemonstrationError(f"{path}: lacks {', '.join(missing)}; it is not an episode of collect_expert_data.py")
-        # Told by the headers alone: of pictures that fit nothing, none is unpacked.
+        # Checked by the headers alone, so that screens that fit nothing are not unpacked.
         (shape, dtype), steps = data.header("observations"), math.prod(data.header("actions")[0])
         _check_pictures(shape, dtype, steps - (shape[:1] == (steps,)), str(path))
         sides = {"actions": (steps,), "rewards": (steps,), "dones": (steps,), "executed_actions": (steps,), "episode_length": ()}
@@ -235,7 +236,7 @@ def load_episode(path: str | os.PathLike) -> Episode:
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """Read only a file's metadata, without its pictures; {} if it has none.
+    """Read only a file's metadata, without its screens; {} if it has none.
 
     Raises DemonstrationError as `load_episode` does.
     """
@@ -244,20 +245,21 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def count_steps(path: str | os.PathLike) -> int:
-    """The number of steps in a file, read without its pictures. Raises DemonstrationError as `load_episode` does."""
+    """Return the number of steps in a file, read without its screens. Raises DemonstrationError as `load_episode` does."""
     return len(_actions(Path(path)))
 
 
 def count_labelled(path: str | os.PathLike) -> int:
-    """The number of steps in a file that have a label. Raises DemonstrationError as `count_steps` does."""
+    """Return the number of steps in a file that have a label. Raises DemonstrationError as `count_steps` does."""
     return int(np.count_nonzero(_actions(Path(path)) != NO_LABEL))
 
 
 def limit_labels(files: Sequence[Path], max_labels: int | None) -> tuple[list[Path], int | None]:
-    """The first files that hold `max_labels` labels together, and how many steps of the last one are wanted for that.
+    """Return the first files that together hold `max_labels` labels, and how many steps of the last file to use.
 
-    The number is None where all of the last file is wanted, as with `max_labels` None. Raises DemonstrationError if there
-    are fewer labels.
+    The number is None if the whole last file is used, as it is with `max_labels` None.
+
+    Raises DemonstrationError if there are fewer labels.
     """
     if max_labels is None:
         return list(files), None
@@ -284,7 +286,7 @@ def _actions(path: Path) -> np.ndarray:
 
 
 def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: Iterable[str]) -> dict[str, Any]:
-    """The values of `keys` that a set of episodes agrees on; files that don't carry a key are ignored.
+    """Return the values of `keys` that a set of episodes agrees on; files that don't carry a key are ignored.
 
     Args:
         metadata: pairs of file and its metadata.
@@ -301,7 +303,7 @@ def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: It
             if not plays_alike(first, entries[key]):
                 raise DemonstrationError(
                     f"{first_path.name} has {key} {first!r}, {path.name} has {entries[key]!r}: demonstrations of "
-                    f"different games can't be mixed; put them into folders of their own"
+                    f"different games cannot be mixed; put them into folders of their own"
                 )
     return {key: value for key, (_, value) in found.items()}
 
@@ -309,16 +311,16 @@ def common_metadata(metadata: Iterable[tuple[Path, Mapping[str, Any]]], keys: It
 def select_episodes(
     expert_data_dir: str | os.PathLike, milestone: str | None = None, max_episodes: int | None = None
 ) -> tuple[list[Path], dict[str, Any]]:
-    """The demonstrations to learn from, and what is known about them.
+    """Return the demonstrations to learn from, and what is known about them.
 
     Args:
         expert_data_dir: folder with `episode_*.npz`.
         milestone: only those of this milestone.
-        max_episodes: only the first so many (of this milestone).
+        max_episodes: only this many (of this milestone), the first ones.
 
     Returns:
         The files in order, and a dict with `milestone`, `tier` and `worlds` (each None if there are several), `milestones`
-        (of each file), `tiers` (tier -> number of files) and, where the files tell, `game`, `rom_sha256` and `buttons`.
+        (of each file), `tiers` (tier -> number of files) and, if the files name them, `game`, `rom_sha256` and `buttons`.
 
     Raises DemonstrationError if there are none, or they are of different games.
     """
@@ -340,20 +342,29 @@ def select_episodes(
     return [path for path, _ in entries], facts
 
 
+def say_which_tier(tiers: Mapping[str, int], chosen: str | None) -> None:
+    """Print on which tier it is played after demonstrations of several, of which none was chosen."""
+    if chosen is None and len(tiers) > 1:
+        there = " and ".join(f"{count} of {tier}" for tier, count in sorted(tiers.items()))
+        print(f"the demonstrations are of several tiers, {there}: played on {DEFAULT_TIER}; choose with --tier")
+
+
 def split_episodes(
     files: Sequence[Path], val_fraction: float, seed: int, milestones: Sequence[str | None] | None = None
 ) -> tuple[list[Path], list[Path]]:
-    """Files for training and for validation, drawn by episode: pictures of one episode are too alike to be on both
+    """Return files for training and for validation, drawn by episode: screens of one episode are too similar to be on both
     sides.
+
+    At least one file of each milestone is for training. At least one is for validation if there are two and `val_fraction`
+    is not 0.
 
     Args:
         files: in order.
-        val_fraction: the share that is held out; not less than 0, less than 1.
+        val_fraction: the share that is held out, 0 or more and less than 1.
         seed: of the draw.
-        milestones: of each file. The episodes of each are split by themselves; None splits all together.
+        milestones: of each file. Each milestone's episodes are split separately; None splits all together.
 
-    Of each milestone at least one file is for training, and at least one for validation if there are two and `val_fraction`
-    is not 0. Raises ValueError unless 0 <= val_fraction < 1.
+    Raises ValueError unless 0 <= val_fraction < 1.
     """
     if not 0 <= val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}, wanted 0 or more and less than 1")
@@ -368,8 +379,10 @@ def split_episodes(
 
 
 def copies_held_out(train_files: Sequence[Path], val_files: Sequence[Path]) -> dict[Path, Path]:
-    """Files for validation that hold, byte for byte, what one for training holds, and that one: copies made by hand, or folders of
-    one seed that were put together. They would validate what was learned by heart."""
+    """Return validation file -> the training file that it equals byte for byte.
+
+    Such copies are made by hand, or by merging folders of one seed. They would validate what was memorised.
+    """
     sizes = {path: path.stat().st_size for path in (*train_files, *val_files)}
     alike = {sizes[path] for path in train_files} & {sizes[path] for path in val_files}
 
@@ -389,7 +402,7 @@ def _number(path: Path) -> int:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[NpzReader]:
-    """Open a file; whatever goes wrong while it is read becomes a DemonstrationError."""
+    """Open a file; any error while it is read becomes a DemonstrationError."""
     broken = "delete it and record it again"
     try:
         with open_npz(path, ARRAYS) as data:
@@ -412,7 +425,7 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
     shape, dtype = data.header("metadata")
     if shape != () or dtype.kind != "U" or dtype.itemsize > _MOST_METADATA:
         raise DemonstrationError(f"{path}: its metadata is {str(dtype)[:20]} {str(shape)[:40]}, wanted one text; record it again")
-    with told_damage():  # numbers that are no letters crash numpy's own conversion
+    with told_damage():  # invalid code points crash numpy's own conversion
         text = data["metadata"].tobytes().decode("utf-32-be" if dtype.str[0] == ">" else "utf-32-le").rstrip("\0")
     try:
         metadata = json.loads(text)
@@ -426,7 +439,7 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise DemonstrationError(f"{path}: in its metadata, {key} is {repr(value)[:40]}, wanted {wanted}; record it again")
         if key in _COUNTS and value is not None and not 0 <= value < 1 << 53:
-            raise DemonstrationError(f"{path}: in its metadata, {key} is {value}, which it can't be; record it again")
+            raise DemonstrationError(f"{path}: in its metadata, {key} is {value}, which it cannot be; record it again")
     names = metadata.get("buttons")
     if "buttons" in metadata and not (names and all(isinstance(name, str) for name in names)):
         raise DemonstrationError(f"{path}: in its metadata, buttons are {str(metadata['buttons'])[:40]}, wanted names")
@@ -439,7 +452,7 @@ def _metadata(data: NpzReader, path: Path) -> dict[str, Any]:
 
 
 def _check_pictures(shape: tuple[int, ...], dtype: np.dtype, steps: int, name: str) -> None:
-    """Raise DemonstrationError unless these are pictures of so many steps."""
+    """Raise DemonstrationError unless these are the screens of `steps` steps."""
     if steps < 1:
         raise DemonstrationError(f"{name}: has no steps")
     if len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
@@ -467,7 +480,7 @@ def _check(episode: Episode, name: str) -> None:
         lowest = NO_LABEL if key == "actions" else 0
         if not np.issubdtype(np.asarray(values).dtype, np.integer) or np.min(values) < lowest:
             raise DemonstrationError(f"{name}: {key} must be whole numbers from {lowest} (button numbers)")
-        if np.max(values) >= _MOST_BUTTONS:  # whoever counts them makes a table as long
+        if np.max(values) >= _MOST_BUTTONS:  # code that counts buttons makes a table of this length
             raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but nothing has {_MOST_BUTTONS} buttons")
         buttons = episode.metadata.get("buttons")
         if buttons and np.max(values) >= len(buttons):
@@ -475,7 +488,7 @@ def _check(episode: Episode, name: str) -> None:
 
 
 def check_demonstrations(folder: str, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise DemonstrationError if they are of another game, ROM or buttons, before anything is played."""
+    """Raise DemonstrationError if demonstrations are of another game, ROM or buttons, before anything is played."""
     for key in ("game", "rom_sha256", "buttons"):
         has = facts.get(key)
         if has is not None and not plays_alike(has, wanted[key]):

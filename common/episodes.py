@@ -1,4 +1,4 @@
-"""What an episode is, how it went, and what a set of them comes to."""
+"""Episodes: how one is specified, its result, and statistics over a set of results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class EpisodeSpec:
     """One episode to be played."""
 
     seed: int | None = None
-    """Given to `reset`; None lets the environment draw on."""
+    """Given to `reset`; None lets the environment continue drawing from its own generator."""
     start_state: str | os.PathLike | None = None
-    """A `.state` file to start from; None leaves it to the environment: at power-on, or where it was made to start."""
+    """A `.state` file to start from. None leaves it to the environment: at power-on, or where it was configured to start."""
     max_steps: int | None = None
-    """A limit of its own, where that is less than the one for all."""
+    """A limit of its own, used if it is less than the common one."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class EpisodeResult:
     episode_return: float
     length: int
     success: bool
-    """The environment terminated: its target was reached. False for an episode that ran into a limit."""
+    """The environment terminated: its target was reached. False for an episode that hit a limit."""
     milestones: tuple[str, ...]
-    """Those completed in the end."""
+    """Milestones completed at the end."""
     optimal_steps: int | None = None
-    """The least number of steps from where it started, where that was asked for and is defined."""
+    """The least number of steps from its start, if that was requested and is defined."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of a set of episodes, in the order in which they were asked for."""
+    """Results of a set of episodes, in the order in which they were requested."""
 
     episodes: list[EpisodeResult]
     seconds: float = 0.0
@@ -65,14 +65,15 @@ class Evaluation:
         return wilson_interval(self.successes, len(self.episodes))
 
     def within(self, max_steps: float) -> Evaluation:
-        """The same episodes, had they been cut off after so many steps: longer successes count as failures."""
+        """Return the results as if the episodes had been cut off after `max_steps`: longer successes count as failures."""
         cut = [replace(e, success=e.success and e.length <= max_steps) for e in self.episodes]
         return Evaluation(cut, self.seconds)
 
     @property
     def spl(self) -> float | None:
-        """Success weighted by path length: the mean of S * l / max(p, l), where S is 1 for a success, p the steps taken and
-        l the least possible; over the episodes whose l is known, None if there are none.
+        """Success weighted by path length: the mean of S * l / max(p, l) over the episodes whose l is known; None without any.
+
+        S is 1 for a success and 0 otherwise, p the steps taken, and l the least possible number of steps.
 
         Anderson et al., "On Evaluation of Embodied Navigation Agents", 2018.
         """
@@ -114,7 +115,7 @@ class Evaluation:
         return f"success {rate}, return {self.mean_return:.2f}, length {self.mean_length:.1f}"
 
     def as_info(self) -> dict[str, Any]:
-        """Everything in plain types, under the names that `evaluate_policy` promises."""
+        """Return everything in plain types, under the names that `evaluate_policy` documents."""
         return {
             "episode_lengths": [episode.length for episode in self.episodes],
             "mean_length": self.mean_length,
@@ -130,7 +131,7 @@ class Evaluation:
         }
 
     def scalars(self) -> dict[str, float]:
-        """What is logged, under the names that it has in TensorBoard (within a group such as `eval/`)."""
+        """Return the values to log, under their names in TensorBoard (within a group such as `eval/`)."""
         low, high = self.success_interval
         return {
             "mean_return": self.mean_return,
@@ -144,7 +145,7 @@ class Evaluation:
         }
 
     def record(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint stores of it."""
         return {
             "successes": self.successes,
             "episodes": self.n_episodes,
@@ -159,12 +160,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an episode that is being played, for whoever keeps what happens (`evaluate(on_step=...)`)."""
+    """One step of an episode that is being played, for a caller that records it (`evaluate(on_step=...)`)."""
 
     slot: int
     """Where the episode is played."""
     episode: int
-    """Its place among those asked for."""
+    """Its index among the requested episodes."""
     number: int
     """0, 1, 2, ... within the episode."""
     screen: np.ndarray
@@ -184,12 +185,12 @@ class Step:
 def seeded_episodes(
     n_episodes: int, seed: int | None = None, start_states: Sequence[str | os.PathLike | None] = (None,)
 ) -> list[EpisodeSpec]:
-    """Episodes with the seeds `seed`, `seed`+1, ... (or none), going round the start states in order."""
+    """Return episodes with the seeds `seed`, `seed`+1, ... (or none), cycling through the start states in order."""
     return [EpisodeSpec(None if seed is None else seed + i, start_states[i % len(start_states)]) for i in range(n_episodes)]
 
 
 def completed_milestones(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """The ids that an environment's info says are completed."""
+    """Return the ids of the milestones that are completed by an environment's info."""
     return tuple(name for name, entry in info.get("milestones", {}).items() if entry.get("completed"))
 
 

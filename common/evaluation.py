@@ -1,4 +1,4 @@
-"""Playing whole episodes with any policy, in one environment or in many at once, and counting how they went."""
+"""Playing whole episodes with any policy, in one environment or in several at once, and collecting their results."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def evaluate(
 ) -> Evaluation:
     """Play `episodes` with `policy`; as many at once as `env` has environments.
 
-    An episode's result depends on its seed and start state, not on how many are played at once or which was before it
-    (but for the rounding of a network's batches of different sizes).
+    An episode's result depends on its seed and start state, not on how many are played at once or which came before it.
+    The exception is a network's rounding, which differs between batch sizes.
 
     Args:
         env: one environment, or a vector of them made by `pokemon_env.vector_env.make_vector_env`.
         policy: chooses the buttons.
-        episodes: what to play, in this order, each as soon as an environment is free.
+        episodes: the episodes to play, in this order, each as soon as an environment is free.
         max_steps: an episode that has not ended by then is cut off, and counts as failed.
         recorder: films some of them.
-        on_step: told of every step, in an order that does not depend on the machine.
-        should_stop: asked at every step; when it says so, Stopped is raised.
-        optimal_steps: the least number of steps from an episode's start, from the info of its reset; for the SPL.
+        on_step: called with every step, in an order that does not depend on the machine.
+        should_stop: called at every step; when it returns True, Stopped is raised.
+        optimal_steps: info of an episode's reset -> the least number of steps from its start; for the SPL.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, wanted at least 1")
@@ -105,23 +105,23 @@ def evaluate(
 
 @dataclass
 class Evaluator:
-    """Plays a network's episodes always in the same way: the same environments, start states and limit."""
+    """Plays a network's episodes under fixed conditions: the same environments, start states and limit."""
 
     envs: gym.Env | gym.vector.VectorEnv
     max_steps: int
     start_states: Sequence[str | os.PathLike | None] = (None,)
-    """Gone round in order; None leaves the start to the environment."""
+    """Used in turn; None leaves the start to the environment."""
     device: torch.device | str = "cpu"
     frame_stack: int = 1
     deterministic: bool = True
     """Press the likeliest button, or draw one from the network's probabilities."""
     buttons: Sequence[str] = ()
     videos: Path | None = None
-    """Folder for films; None for none."""
+    """Folder for films; None films nothing."""
     has_goal: bool = True
     """Whether an episode can succeed. False, for a game without milestones: films are not named after an outcome."""
     films: list[Path] = field(default_factory=list)
-    """Those that were made."""
+    """The films that were made."""
 
     def play(
         self,
@@ -131,10 +131,11 @@ class Evaluator:
         film: str | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Evaluation:
-        """Play episodes with the seeds `seed`, `seed`+1, ...; with `film` the first becomes `{film}_ep1_*.mp4`, or without a
-        goal `{film}.mp4`.
+        """Play episodes with the seeds `seed`, `seed`+1, ...
 
-        Raises Stopped when `should_stop()` says so.
+        With `film` the first one is filmed to `{film}_ep1_*.mp4`, or without a goal to `{film}.mp4`.
+
+        Raises Stopped when `should_stop()` returns True.
         """
         recorder = None
         if film is not None and self.videos is not None:
@@ -190,7 +191,7 @@ class _Vector:
                 f"{type(envs).__name__} steps all its environments or none; make the vector with "
                 f"pokemon_env.vector_env.make_vector_env, or give one environment"
             )
-        self.envs: Any = envs  # its `step` takes a mask, and its `reset` a list of seeds
+        self.envs: Any = envs  # Any: its `step` takes a mask, and its `reset` a list of seeds
         self.count = envs.num_envs
 
     def reset(self, specs: Mapping[int, EpisodeSpec]) -> dict[int, tuple[np.ndarray, Mapping[str, Any]]]:
@@ -213,5 +214,3 @@ class _Vector:
 
 def _reset_options(spec: EpisodeSpec) -> dict[str, Any] | None:
     return None if spec.start_state is None else {"load_state": os.fspath(spec.start_state)}
-
-

@@ -1,6 +1,6 @@
-"""Flags that several scripts share, by what they are about. A script's `Args` inherits the groups that it needs.
+"""Flags that several scripts share, in groups by subject. A script's `Args` inherits the groups that it needs.
 
-A field that a script declares again keeps its place in the group and gets another default, type or explanation.
+A field that a script declares again keeps its place in the group, with another default, type or explanation.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import Literal
 from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed, ShareBelowOne
 from common.runtime.seeding import EVALUATION
 
+TierName = Literal["T0", "T1", "T2", "T3", "T4"]
+"""The tiers of `pokemon_env.tiers`, which a command line must know without an import of the environment."""
+
 
 @dataclass
 class RunFlags:
@@ -19,14 +22,14 @@ class RunFlags:
     exp_name: Free[str] = "run"
     """Name of the experiment: its checkpoints, its data and the run's folder begin with it."""
     seed: Seed = 1
-    """Seed of all that is drawn: initial weights, splits, rollouts, batches, augmentation."""
+    """Seed of everything random: initial weights, splits, rollouts, batches, augmentation."""
     torch_deterministic: bool = True
     """Choose reproducible kernels on a GPU."""
     cuda: bool = True
     """Train on a GPU if there is one."""
     num_threads: Free[Few | None] = None
-    """CPU threads for torch. None: one for each core that is free when the run begins; a resumed run takes as many as it began
-    with. Runs repeat bit for bit only with the same number."""
+    """CPU threads for torch. Runs repeat bit for bit only with the same number. None: one for each core that is free when the run
+    begins; a resumed run takes as many as it began with."""
     track: Free[bool] = False
     """Mirror the logs to Weights & Biases (WANDB_MODE=offline keeps them on this machine)."""
     wandb_project_name: Free[str] = "pokemon-il"
@@ -36,38 +39,38 @@ class RunFlags:
     model_dir: Free[str] = "models"
     """Folder for checkpoints, and for the data set of DAgger."""
     last_interval: Free[Amount] = 60.0
-    """Seconds between writes of `{exp_name}_last.pth`, from which a run that was cut off goes on."""
+    """Seconds between writes of `{exp_name}_last.pth`, from which an interrupted run is resumed."""
     save_best: Free[bool] = True
     """Keep the network that played best in `{exp_name}_best.pth`."""
     keep_last: Free[Count | None] = None
-    """Of the run's numbered checkpoints keep this many, the newest, and delete the older ones. None keeps all."""
+    """Number of the run's numbered checkpoints to keep. The newest are kept, older ones are deleted. None keeps all."""
     overwrite: Once[bool] = False
-    """Allow this run to replace the files of another one with the same name, or its own later ones than --resume-from."""
+    """Allow this run to replace files of another run with the same name, or its own files that are later than --resume-from."""
     resume_from: Once[str | None] = None
-    """Checkpoint to go on from. Its flags are taken over; those given on the command line replace them. Never taken from a file,
-    and to be given again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's."""
+    """Checkpoint to resume from. Its flags are used, unless the command line gives others. Never taken from a file, so give them
+    again: --policy-dir, --unsafe-policies, --expert, --expert-model, --track and W&B's. None begins a new run."""
 
 
 @dataclass
 class GameFlags:
-    """The game, and where in it episodes are played."""
+    """The game, and where in it the episodes take place."""
 
     rom_path: Free[str] = "tallgrass/tallgrass.gb"
-    """The game's ROM; default is the bundled game."""
+    """The game's ROM; the default is the bundled game."""
     milestone: str | None = None
-    """The milestone to learn. None: that of the demonstrations, or of the checkpoint that the run begins with."""
+    """The milestone to learn. None: that of the demonstrations, or of the checkpoint that the run starts from."""
     milestone_config: Free[str] = "milestone_config.json"
     """The milestones with their limits."""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """How hard the bundled game is. None takes the demonstrations' tier, or T1."""
+    tier: TierName | None = None
+    """Difficulty tier of the bundled game. None takes the demonstrations' tier, or T1."""
     worlds: str | None = None
-    """Worlds to roll out and to evaluate in: 0, 7, 1-999, train, choose or test. None: world 0, and on tier T2 those to
-    learn from (1-999) in rollouts and those to choose by (1000-1099) in evaluations."""
+    """Worlds for rollouts and evaluations: 0, 7, 1-999, train, choose or test. None: world 0, and on tier T2 the training worlds
+    (1-999) for rollouts and the worlds to choose by (1000-1099) for evaluations."""
     start_states: str | None = None
-    """Folder of `.state` files that episodes start from. None lets the game draw where the milestone begins; a game without
-    worlds takes recorded states, made if need be."""
+    """Folder of `.state` files that episodes start from. None lets the game draw a start of the milestone; a game without worlds
+    uses recorded states, which are made if they are missing."""
     num_envs: Few = 8
-    """Environments that play side by side."""
+    """Environments that play in parallel."""
 
 
 @dataclass
@@ -75,21 +78,21 @@ class DemonstrationFlags:
     """Demonstrations to learn from."""
 
     max_expert_episodes: Count | None = None
-    """Use only the first so many demonstrations. None means all."""
+    """Use only this many demonstrations, the first ones. None uses all."""
     max_labels: Count | None = None
-    """Use only the first so many labels of them. None means all."""
+    """Use only this many labels of them, the first ones. None uses all."""
 
 
 @dataclass
 class CloningFlags(DemonstrationFlags):
-    """Demonstrations to clone, and what of them is held out."""
+    """Demonstrations to clone, and the share that is held out."""
 
     expert_data_dir: Free[str] = "expert_data"
     """Folder with demonstrations, `episode_*.npz`."""
     val_fraction: ShareBelowOne = 0.1
-    """Share of each milestone's episodes that is held out for validation; at least one of two or more, unless 0."""
+    """Share of each milestone's episodes that is held out for validation: at least one of two or more, unless it is 0."""
     patience: Free[CountOrZero] = 0
-    """Stop when so many evaluations in a row found no lower validation loss. 0 never stops early."""
+    """Stop after this many evaluations in a row without a lower validation loss. 0 never stops early."""
 
 
 @dataclass
@@ -97,18 +100,18 @@ class NetworkFlags:
     """The network, and how it learns."""
 
     network: Literal["impala", "tiles", "tiles-small"] = "impala"
-    """IMPALA's convolutions on 84x84 RGB pictures, or convolutions over whole tiles of the grey screen: about three times as
-    fast a step on a CPU, and better on Game Boy games. tiles-small: with half as many channels."""
+    """The network. impala: IMPALA's convolutions on 84x84 RGB observations. tiles: convolutions over whole tiles of the grey
+    screen, with steps about three times as fast on a CPU, and better on Game Boy games. tiles-small: half as many channels."""
     hidden_dim: Count = 256
     """Width of the layer before the logits."""
     frame_stack: Count = 1
-    """Observations that the network sees at once: the present one and those before it."""
+    """Observations that the network sees at once: the current one and those before it."""
     batch_size: Count = 64
     """Observations per batch."""
     learning_rate: Amount = 1e-4
     """Adam's learning rate."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or let it fall to 0 along a cosine: over the run, or in DAgger over each iteration."""
+    """Keep the learning rate constant, or let it fall to 0 along a cosine: over the run, or in DAgger over each iteration."""
     weight_decay: Amount = 1e-5
     """L2 penalty on the weights."""
     bf16: bool = True
@@ -117,12 +120,12 @@ class NetworkFlags:
 
 @dataclass
 class EvaluationFlags:
-    """How networks are evaluated, and the best is chosen."""
+    """How networks are evaluated, and how the best is chosen."""
 
     eval_episodes: Free[CountOrZero] = 5
     """Episodes of play per evaluation."""
     best_eval_episodes: Free[Count] = 20
-    """A candidate for the best plays so many episodes more, on seeds that never change; their result decides."""
+    """Further episodes that a candidate for the best plays, on seeds that never change. Their result decides."""
     eval_seed: Free[CountOrZero] = EVALUATION.first
     """First seed of the evaluation's episodes."""
     video: Free[bool] = True
@@ -131,17 +134,17 @@ class EvaluationFlags:
 
 @dataclass
 class ExpertFlags:
-    """The expert that labels."""
+    """The expert that labels states."""
 
     expert: Literal["policy", "code-agent"] = "policy"
-    """The milestone's policy file, in a sandbox; or a language model (which is not there yet)."""
+    """The milestone's policy file, in a sandbox, or a language model (not available yet)."""
     expert_model: str = "claude-haiku-5-5"
     """The language model, for --expert code-agent."""
     expert_timeout: Amount = 60
-    """Seconds that the expert may take for one answer; a policy file gets 2 at most."""
+    """Seconds that the expert may take for one answer. A policy file gets 2 at most."""
     policy_dir: Free[str] = ".milestone_trainer_cache/successful_policies"
-    """Folder of policies, {MILESTONE_ID}.py; a milestone without a file there is labelled by the game's own."""
+    """Folder of policies, {MILESTONE_ID}.py. A milestone without a file there is labelled by the game's own policy."""
     unsafe_policies: bool = False
-    """Run policies in this process, where the platform has no sandbox: only for files that you trust as your own."""
+    """Run policies in this process, for platforms without a sandbox. Only for files that you trust as your own."""
     answer_cache: Free[str | None] = ".milestone_trainer_cache/answers.sqlite"
-    """File of the answers that the expert gave in this or another run, which are not asked for again. None for none."""
+    """File of the expert's answers in this and other runs, whose queries are not sent again. None keeps no such file."""

@@ -1,6 +1,6 @@
 """The policy networks, from pixels to one logit per button: the convolutional network of IMPALA, and one made for tiles.
 
-A network says itself which pictures it wants (`preprocess`) and what it takes to make it again (`arguments`).
+A network defines which observations it takes (`preprocess`) and the arguments that rebuild it (`arguments`).
 
 Espeholt et al., "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures", 2018.
 https://arxiv.org/abs/1802.01561
@@ -53,10 +53,10 @@ class ConvSequence(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """What every policy network gives, beside (B, action_dim) logits for (B, C, H, W) pictures."""
+    """The interface of a policy network, which maps (B, C, H, W) observations to (B, action_dim) logits."""
 
     image_shape: tuple[int, int, int]
-    """(C, H, W) of the pictures."""
+    """(C, H, W) of the observations."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class PolicyNetwork(nn.Module):
         raise NotImplementedError
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB screen -> the uint8 picture that the network sees of it, without a stack's others."""
+        """Turn an (H, W, 3) uint8 RGB screen into the uint8 observation that the network takes: one, not a stack."""
         raise NotImplementedError
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ class PolicyNetwork(nn.Module):
 
 
 class ImpalaCNN(PolicyNetwork):
-    """A policy over buttons: pictures in, (B, action_dim) logits out.
+    """A policy over buttons: observations in, (B, action_dim) logits out.
 
     The input is (B, C, H, W) or (B, H, W, C), told apart by where the C channels are; uint8 in 0..255 (scaled here)
     or float in [0, 1].
@@ -82,8 +82,8 @@ class ImpalaCNN(PolicyNetwork):
         action_dim: number of buttons.
         hidden_dim: width of the layer between the convolutions and the logits.
         image_size: H and W; one number for a square.
-        in_channels: C; 3 for one RGB picture, 3k for a stack of k.
-        channels: output channels of the sequences. Each halves the picture: 84 -> 42 -> 21 -> 11 makes 32*11*11 =
+        in_channels: C; 3 for one RGB observation, 3k for a stack of k.
+        channels: output channels of the sequences. Each halves height and width: 84 -> 42 -> 21 -> 11 makes 32*11*11 =
             3872 features.
     """
 
@@ -125,7 +125,7 @@ class ImpalaCNN(PolicyNetwork):
         }
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB screen -> the (3, h, w) uint8 picture that the network sees of it."""
+        """Turn an (H, W, 3) uint8 RGB screen into the (3, h, w) uint8 observation that the network takes."""
         return preprocess_uint8(screen, self.image_shape[1:])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,7 +136,7 @@ class ImpalaCNN(PolicyNetwork):
         return self.head[:-1](self.features(x))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """What the convolutions make of the pictures: (B, channels, h, w)."""
+        """Return the output of the convolutions: (B, channels, h, w)."""
         channels, height, width = self.image_shape
         if x.shape[1:] == (height, width, channels) and x.shape[1:] != self.image_shape:
             x = x.permute(0, 3, 1, 2)
@@ -154,20 +154,20 @@ class TileCNN(PolicyNetwork):
     """A policy for games that draw their screen from tiles of 8x8 pixels, in steps of 16, as Game Boy games at rest do.
 
     The first convolution reads each tile whole, without overlap and at the screen's own resolution, so that a letter or a
-    wall is one vector; the second joins two by two tiles to the squares that people walk on. The residual blocks then work
-    on a board of squares (9x10 on a Game Boy) instead of pixels. A step of training takes about a third of
-    `ImpalaCNN`'s time on a CPU, and fewer steps are enough; on a screen that scrolls by less than a tile it is the wrong network.
+    wall is one vector. The second joins two by two tiles to the squares that people walk on. The residual blocks then work
+    on a board of squares (9x10 on a Game Boy) instead of pixels. A gradient step takes about a third of `ImpalaCNN`'s time
+    on a CPU, and fewer steps are enough. It is the wrong network for a screen that scrolls by less than a tile.
 
     Args:
         action_dim: number of buttons.
         hidden_dim: width of the layer between the convolutions and the logits.
         image_size: H and W of the screen, multiples of 16.
-        in_channels: 1 for one grey picture, k for a stack of k.
+        in_channels: 1 for one grey observation, k for a stack of k.
         tile_channels: numbers per tile.
         channels: numbers per square.
         blocks: residual blocks on the board.
-        dropout: share of what enters the hidden layer and leaves it that is dropped in training, and three quarters of it
-            of the squares' channels (whole channels: Tompson et al., "Efficient Object Localization Using Convolutional
+        dropout: probability of dropout in training before and after the hidden layer. For the squares' channels it is
+            three quarters of that (whole channels: Tompson et al., "Efficient Object Localization Using Convolutional
             Networks", 2015).
     """
 
@@ -217,11 +217,11 @@ class TileCNN(PolicyNetwork):
         }
 
     def preprocess(self, screen: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB screen -> the (1, H, W) uint8 grey picture that the network sees of it."""
+        """Turn an (H, W, 3) uint8 RGB screen into the (1, H, W) uint8 grey observation that the network takes."""
         return screen_grey(screen)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) uint8 in 0..255 or float in [0, 1] -> (B, action_dim) logits."""
+        """Return (B, action_dim) logits for (B, C, H, W) observations, uint8 in 0..255 or float in [0, 1]."""
         return self.head(self.features(x))
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
@@ -229,7 +229,7 @@ class TileCNN(PolicyNetwork):
         return self.head[:-1](self.features(x))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """The board of squares: (B, channels, H / 16, W / 16)."""
+        """Return the board of squares: (B, channels, H / 16, W / 16)."""
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"pictures have shape {tuple(x.shape)}, wanted (B, {', '.join(map(str, self.image_shape))})")
         if x.dtype == torch.uint8:
@@ -241,15 +241,15 @@ class TileCNN(PolicyNetwork):
 NETWORKS: dict[str, type[PolicyNetwork]] = {"impala": ImpalaCNN, "tiles": TileCNN}
 """Kind of a network -> class."""
 NetworkName = Literal["impala", "tiles", "tiles-small"]
-"""What --network may say."""
+"""The values of --network."""
 
 
 def make_network(
     name: NetworkName, action_dim: int, hidden_dim: int, screen_shape: Sequence[int], frame_stack: int = 1
 ) -> PolicyNetwork:
-    """The network `name` for screens of shape (H, W, 3). Raises ValueError for a screen that it can't see.
+    """Return the network `name` for screens of shape (H, W, 3). Raises ValueError for a shape that it cannot take.
 
-    "tiles-small" is a `TileCNN` with half as many channels and two residual blocks; with a `hidden_dim` of 32 it has a twelfth
+    "tiles-small" is a `TileCNN` with half as many channels and two residual blocks. With a `hidden_dim` of 32 it has a twelfth
     of the weights of "tiles" with 256.
     """
     if name == "impala":
@@ -259,13 +259,13 @@ def make_network(
 
 
 def network_arguments(network: PolicyNetwork) -> dict[str, Any]:
-    """What `build_network` needs to make this network again."""
+    """Return what `build_network` needs to rebuild this network."""
     name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
     return {"kind": name, **network.arguments}
 
 
 def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the checkpoint") -> PolicyNetwork:
-    """The network of a checkpoint, with its weights, on the CPU.
+    """Rebuild the network of a checkpoint, with its weights, on the CPU.
 
     Args:
         checkpoint: as loaded.
@@ -279,7 +279,7 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
     if not isinstance(arguments, dict):
         raise CheckpointError(f"{path}: its 'network' is {shown(arguments)}, wanted a dictionary; use another checkpoint")
     arguments = dict(arguments)
-    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two don't say
+    kind = arguments.pop("kind", "impala")  # checkpoints from before there were two kinds don't name it
     if not isinstance(kind, str) or kind not in NETWORKS:
         raise CheckpointError(
             f"{path}: its network is of kind {shown(kind)}, but there are only {', '.join(NETWORKS)} here; another version "
@@ -305,27 +305,27 @@ def build_network(checkpoint: Mapping[str, Any], path: str | os.PathLike = "the 
 def check_plays(
     network: PolicyNetwork, path: str | os.PathLike, screen_shape: Sequence[int], outputs: int, frame_stack: int = 1
 ) -> None:
-    """Raise CheckpointError unless a network can look at such screens and has so many outputs.
+    """Raise CheckpointError unless a network takes screens of this shape and has this many outputs.
 
     Args:
         network: on the CPU.
         path: its file, for the message.
         screen_shape: (H, W, 3).
-        outputs: buttons, or what else it chooses among.
-        frame_stack: pictures per input.
+        outputs: the number of buttons, or of whatever else it chooses among.
+        frame_stack: observations per input.
     """
     try:
         picture = torch.from_numpy(np.concatenate([network.preprocess(np.zeros(screen_shape, np.uint8))] * frame_stack))
         with torch.inference_mode():
             found = network(picture[None]).shape[-1]
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its network can't see this game's screen ({error_text(error)}); use another one") from error
+        raise CheckpointError(f"{path}: its network cannot see this game's screen ({error_text(error)}); use another") from error
     if found != outputs:
         raise CheckpointError(f"{path}: its network chooses among {found}, but here are {outputs}; use another one")
 
 
 def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weights: Any) -> None:
-    """Raise ValueError unless a network of these arguments takes no more memory than the weights that are there for it."""
+    """Raise ValueError if a network of these arguments would take more memory than its weights in the file."""
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise ValueError("they are no dictionary of tensors")
     channels = arguments.get("channels", ())
@@ -334,7 +334,7 @@ def _check_weights(kind: type[PolicyNetwork], arguments: Mapping[str, Any], weig
     for name, tensor in weights.items():
         if not isinstance(name, str):
             raise ValueError(f"one of them is called {shown(name)}, which is no text")
-        if not tensor.is_floating_point():  # others would be converted without a word
+        if not tensor.is_floating_point():  # others would be converted silently
             raise ValueError(f"{shown(name)} is {tensor.dtype}, wanted real numbers")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{shown(name)} holds numbers that are not finite")

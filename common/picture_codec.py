@@ -1,8 +1,8 @@
-"""Screens as a few bytes, without loss.
+"""Lossless compression of screens to a few bytes.
 
-A handheld's screen has few colours, so a picture is kept as its palette and 1, 2, 4 or 8 bits per pixel, deflated. On 318
-different screens of Tallgrass that took 0.94 kB each (PNG 2.1 kB, PNG with a palette 1.25 kB, lossless WebP 1.2 kB), and
-reading one back took less than half of PNG's time. A picture of more than 256 colours is deflated as it is.
+A handheld's screen has few colours, so a picture is stored as its palette and 1, 2, 4 or 8 bits per pixel, deflated. On 318
+different screens of Tallgrass that took 0.94 kB each (PNG 2.1 kB, PNG with a palette 1.25 kB, lossless WebP 1.2 kB). Decoding
+took less than half of PNG's time. A picture of more than 256 colours is deflated as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_PALETTE = 24
 _MOST_COLOURS = 256
 _LEVEL = 6
 MOST_PIXELS = 1 << 24
-"""A screen has fewer; a few bytes that say that they are a larger picture would ask for gigabytes."""
+"""A screen has fewer pixels. Without a limit, a few bytes that claim to be a larger picture could allocate gigabytes."""
 
 _DIGITS = {
     bits: np.array([[byte >> shift & ((1 << bits) - 1) for shift in range(8 - bits, -1, -bits)] for byte in range(256)], np.uint8)
@@ -31,7 +31,7 @@ _DIGITS = {
 
 
 def picture_key(picture: np.ndarray) -> bytes:
-    """The SHA-256 of a picture's shape and pixels, 32 bytes: two pictures with the same one are the same.
+    """Return the SHA-256 of a picture's shape and pixels, 32 bytes: two pictures with the same key are equal.
 
     Raises ValueError as `encode_picture` does.
     """
@@ -42,7 +42,7 @@ def picture_key(picture: np.ndarray) -> bytes:
 
 
 def encode_picture(picture: np.ndarray) -> bytes:
-    """A (H, W, 3) uint8 picture in a few bytes. Raises ValueError for another shape or dtype, or sides above 65535."""
+    """Encode an (H, W, 3) uint8 picture as bytes. Raises ValueError for another shape or dtype, or sides above 65535."""
     _check(picture)
     height, width = picture.shape[:2]
     palette, pixels = _palette(picture)
@@ -59,7 +59,7 @@ def encode_picture(picture: np.ndarray) -> bytes:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """The (H, W, 3) uint8 picture that `encode_picture` was given. Raises ValueError if `data` is none of its results."""
+    """Decode the (H, W, 3) uint8 picture that `encode_picture` was given. Raises ValueError if `data` is not one of its results."""
     try:
         height, width, bits, colours = _HEADER.unpack_from(data)
         if not 0 < height * width <= MOST_PIXELS:
@@ -68,7 +68,7 @@ def decode_picture(data: bytes) -> np.ndarray:
             size = height * width * 3
             return np.frombuffer(inflate(data[_HEADER.size :], size), np.uint8).reshape(height, width, 3)
         palette_end = _HEADER.size + 4 * (colours + 1)
-        palette = np.zeros((256, 4), np.uint8)  # all indices that a byte can hold, so that no data read outside it
+        palette = np.zeros((256, 4), np.uint8)  # all indices that a byte can hold, so that no data reads outside it
         palette[: colours + 1] = np.frombuffer(data[_HEADER.size : palette_end], np.uint8).reshape(-1, 4)
         digits = _DIGITS[bits]
         packed = np.frombuffer(inflate(data[palette_end:], -(-height * width * bits // 8)), np.uint8)
@@ -80,13 +80,13 @@ def decode_picture(data: bytes) -> np.ndarray:
 
 
 def _palette(picture: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The colours, (n,) uint32 RGBA in order of appearance, and each pixel's index, (H*W,) uint8; None above 256 colours."""
+    """Return the colours, (n,) uint32 RGBA in order of appearance, and each pixel's index, (H*W,) uint8; None above 256 colours."""
     flat = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2RGBA).view("<u4").ravel()
     pixels = np.zeros(len(flat), np.uint8)
     left = np.ones(len(flat), bool)
     colours: list[int] = []
     while left.any():
-        if len(colours) == 16:  # a search per colour is only fast for few
+        if len(colours) == 16:  # one search per colour is fast only for few colours
             palette, places = np.unique(flat, return_inverse=True)
             return (palette if len(palette) <= _MOST_COLOURS else None), places.astype(np.uint8)
         colour = flat[int(left.argmax())]

@@ -1,4 +1,4 @@
-"""Who chooses the buttons: a network, a function of the state, chance."""
+"""Policies, which choose the buttons: a network, a function of the state, or chance."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from common.runtime.seeding import episode_rng
 
 
 class Policy:
-    """Chooses the buttons for several episodes that are played side by side, each in a slot of its own."""
+    """Chooses the buttons for several episodes that are played in parallel, each in a slot of its own."""
 
     def start_episode(self, slot: int, seed: int | None) -> None:
-        """A new episode begins in the slot. What is drawn for it must depend on the seed alone, not on the slot."""
+        """Begin a new episode in the slot. Its random draws must depend on the seed alone, not on the slot."""
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> Sequence[int]:
-        """The buttons to press.
+        """Return the buttons to press, n actions.
 
         Args:
             slots: where the episodes are played, n of them.
-            screens: for each the (H, W, 3) uint8 screen,
-            infos: and the environment's info.
-
-        Returns n actions.
+            screens: the (H, W, 3) uint8 screen of each.
+            infos: the environment's info of each.
         """
         raise NotImplementedError
 
@@ -51,7 +49,7 @@ class RandomPolicy(Policy):
 
 
 class StatePolicy(RandomPolicy):
-    """Presses what a function of the state says, for example a scripted expert; where it returns None, any button.
+    """Presses the button that a function of the state returns, for example a scripted expert. If it returns None, any button.
 
     Args:
         function: info of one environment -> action, or None to abstain.
@@ -78,14 +76,14 @@ class StatePolicy(RandomPolicy):
 
 
 class NetworkPolicy(Policy):
-    """Presses what a network says, with one forward pass for all slots.
+    """Presses the buttons that a network chooses, with one forward pass for all slots.
 
     Args:
-        network: (n, C * frame_stack, h, w) uint8 -> (n, actions) logits, of pictures that its `preprocess` makes (those of
-            `ImpalaCNN` where it has none). Its mode (training or not) is left as it was.
+        network: (n, C * frame_stack, h, w) uint8 -> (n, actions) logits, for observations that its `preprocess` makes (those
+            of `ImpalaCNN` if it has none). Its mode (training or not) is left as it was.
         device: where it is.
         deterministic: the likeliest button, or else a draw from the softmax with a generator that each episode seeds.
-        frame_stack: pictures per input, oldest first; at the start of an episode the first is repeated.
+        frame_stack: observations per input, oldest first; at the start of an episode the first is repeated.
     """
 
     def __init__(
@@ -123,9 +121,9 @@ class NetworkPolicy(Policy):
 
 
 def finite(logits: torch.Tensor) -> torch.Tensor:
-    """Return a network's outputs if they can be compared. Of several that are not numbers the first would count as the likeliest.
+    """Return a network's outputs if they are finite. The first of several that are not numbers would count as the likeliest.
 
-    Raises CheckpointError: weights that are finite, and too large to compute with, come from a file.
+    Raises CheckpointError otherwise: weights that are finite, but too large to compute with, come from a file.
     """
     if not torch.isfinite(logits).all():
         raise CheckpointError("a network's outputs are no finite numbers, for its weights are too large; use another checkpoint")
@@ -133,19 +131,19 @@ def finite(logits: torch.Tensor) -> torch.Tensor:
 
 
 def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """One of n actions, with these (n,) float64 probabilities, whose sum may be off by rounding."""
+    """Draw one of n actions with these (n,) float64 probabilities, whose sum may be off by rounding."""
     return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
 
 def load_policy(path: str | os.PathLike, device: torch.device | str = "cpu", deterministic: bool | None = None) -> NetworkPolicy:
-    """Open a checkpoint to play with it, as it is meant to be played.
+    """Open a checkpoint as a policy.
 
     Args:
         path: the file.
         device: where the network computes.
-        deterministic: press the likeliest button, or draw one. None: what the checkpoint says, or else the likeliest.
+        deterministic: press the likeliest button, or draw one. None: as the checkpoint says, or else the likeliest.
 
-    Raises CheckpointError for a file that can't be used.
+    Raises CheckpointError for a file that cannot be used.
     """
     checkpoint = load_checkpoint(path)
     if deterministic is None:

@@ -1,4 +1,4 @@
-"""From the emulator's screen to what the network sees: the only place where pictures are resized or moved."""
+"""From the emulator's screen to the network's observation: the only module that resizes or shifts images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 IMAGE_SIZE = 84
-"""Height and width of the pictures that the networks see."""
+"""Height and width of the observations of the networks."""
 
 
 def preprocess_uint8(obs: np.ndarray | Image.Image, size: int | Sequence[int] = IMAGE_SIZE) -> np.ndarray:
     """Resize a screen: (H, W, 3) uint8 RGB, or a PIL image of any mode -> (3, size, size) uint8; `size` may be (h, w).
 
-    This is the one place where pictures are resized, with PIL's bilinear filter: recording, training and play must
-    see the same pixels, and other libraries' filters give other pictures.
+    Only this function resizes, with PIL's bilinear filter: recording, training and play must see the same pixels, and
+    other libraries' filters give other pixels.
 
     Raises ValueError for an array of another shape or dtype.
     """
@@ -35,8 +35,9 @@ def preprocess_uint8(obs: np.ndarray | Image.Image, size: int | Sequence[int] = 
 
 
 def screen_grey(screen: np.ndarray) -> np.ndarray:
-    """The screen's luma at its own resolution: (H, W, 3) uint8 RGB -> (1, H, W) uint8. Grey screens, such as those of the
-    first Game Boy, lose nothing.
+    """Return the screen's luma at its own resolution: (H, W, 3) uint8 RGB -> (1, H, W) uint8.
+
+    Grey screens, such as those of the first Game Boy, lose nothing.
 
     Raises ValueError for an array of another shape or dtype.
     """
@@ -46,23 +47,23 @@ def screen_grey(screen: np.ndarray) -> np.ndarray:
 
 
 def preprocess_observation(obs: np.ndarray | Image.Image) -> np.ndarray:
-    """A screen of any size, (H, W, 3) uint8 RGB or a PIL image -> (3, 84, 84) float32 in [0, 1].
+    """Resize a screen of any size, (H, W, 3) uint8 RGB or a PIL image -> (3, 84, 84) float32 in [0, 1].
 
-    The same picture as `preprocess_uint8`, scaled. Raises ValueError for an array of another shape or dtype.
+    The result is that of `preprocess_uint8`, scaled. Raises ValueError for an array of another shape or dtype.
     """
     return preprocess_uint8(obs).astype(np.float32) / np.float32(255)
 
 
 def random_shift(pictures: torch.Tensor, pad: int, generator: torch.Generator) -> torch.Tensor:
-    """Move each picture by up to `pad` pixels up, down, left and right; what comes in at an edge repeats the edge's
-    pixels.
+    """Shift each observation by up to `pad` pixels up, down, left or right, and fill the gap with the edge's pixels.
 
-    The augmentation of DrQ (Kostrikov et al., 2020). Pictures are never mirrored, since LEFT and RIGHT are labels.
+    This is the augmentation of DrQ (Kostrikov et al., 2020). Observations are never mirrored, because LEFT and RIGHT are
+    labels.
 
     Args:
         pictures: (B, C, H, W), any dtype.
-        pad: the largest move, in pixels; 0 does nothing.
-        generator: on the CPU, whatever the device of the pictures; it draws two numbers per picture.
+        pad: the largest shift, in pixels; 0 does nothing.
+        generator: on the CPU, whatever the device of the observations; it draws two numbers for each.
     """
     if pad == 0:
         return pictures

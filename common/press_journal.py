@@ -1,4 +1,4 @@
-"""The presses of a recording that is under way, each appended to a file as it is made, so that it can be continued."""
+"""The presses of an unfinished recording, each appended to a file as it is made, so that the recording can be resumed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pokemon_env.bounded_files import read_file
 
 FORMAT = 1
 _MOST_BYTES = 1 << 26
-"""Three million presses."""
+"""About three million presses."""
 
 
 def checksum(before: int, action: int, picture: np.ndarray) -> int:
-    """The CRC-32 of a press and the picture that came of it, and of all before it, whose checksum is `before`."""
+    """Return the CRC-32 of a press, the screen after it, and all presses before it, whose checksum is `before`."""
     return zlib.crc32(np.ascontiguousarray(picture).data, zlib.crc32(bytes([action]), before))
 
 
 class PressJournal:
     """A file of JSON lines: first what the presses belong to, then `[action, checksum]` for each.
 
-    The same reset and the same presses give the same pictures, so no more is needed to go on where the file ends, exactly:
-    play the presses again, and hold each with its picture against the checksum. A process that is killed while it appends
-    leaves half a line at the end, which the next one that opens the file leaves out.
+    The same reset and the same presses give the same screens. So the presses are enough to resume exactly where the file
+    ends: play them again, and compare each press and its screen with the checksum. A process that is killed while it appends
+    leaves half a line at the end, which the next process that opens the file ignores.
 
     Attributes:
-        path: of the file, which comes into being with the first press.
-        header: what the file says that the presses belong to; {} while there is none.
+        path: of the file, which is created with the first press.
+        header: what the presses belong to, as the file says; {} while there is no file.
         presses: all of them, (action, checksum).
     """
 
     def __init__(self, path: str | os.PathLike):
-        """Read the file, if it is there. Raises DemonstrationError if it is none of ours, or damaged before its end."""
+        """Read the file, if it exists. Raises DemonstrationError if it is not a press journal, or is damaged before its end."""
         self.path = Path(path)
         self.header: dict[str, Any] = {}
         self.presses: list[tuple[int, int]] = []
@@ -50,34 +50,34 @@ class PressJournal:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DemonstrationError(f"{self.path}: can't be read ({error.strerror}); move it away to begin anew") from error
-        *lines, _ = content.split(b"\n")  # after the last newline stands nothing, or half a line
+            raise DemonstrationError(f"{self.path}: cannot be read ({error.strerror}); move it away to start over") from error
+        *lines, _ = content.split(b"\n")  # after the last newline there is nothing, or half a line
         for number, line in enumerate(lines, start=1):
             try:
                 self._read_line(json.loads(line), first=number == 1)
             except (ValueError, TypeError, RecursionError) as error:
                 raise DemonstrationError(
-                    f"{self.path}: line {number} is damaged ({error}); restore the file, or move it away to begin anew"
+                    f"{self.path}: line {number} is damaged ({error}); restore the file, or move it away to start over"
                 ) from error
             self._length += len(line) + 1
 
     @property
     def recording(self) -> str:
-        """What tells this recording from all others."""
+        """What distinguishes this recording from all others."""
         return self.header["recording"]
 
     @property
     def last_checksum(self) -> int:
-        """That of the last press; 0 if there is none."""
+        """The checksum of the last press; 0 if there is none."""
         return self.presses[-1][1] if self.presses else 0
 
     def begin(self, belongs_to: dict[str, Any]) -> None:
-        """Say what the presses belong to, as JSON data; `attempt`, a number from 0 on, is part of it.
+        """Set what the presses belong to, as JSON data; `attempt`, a number from 0 on, is part of it.
 
-        Raises DemonstrationError if those in the file belong to something else.
+        Raises DemonstrationError if the presses in the file belong to something else.
         """
         belongs_to = json.loads(json.dumps(belongs_to))
-        if not self.presses:  # what was killed before the first one has left no more than the first line
+        if not self.presses:  # a process killed before its first press left at most the header
             self._length = 0
             self.header = {"format": FORMAT, "recording": uuid.uuid4().hex, **belongs_to}
             return
@@ -85,14 +85,14 @@ class PressJournal:
             then, now = self.header.get(key), belongs_to.get(key)
             if then != now:
                 raise DemonstrationError(
-                    f"{self.path}: the recording under way has {key} {then!r}, and now it is {now!r}; go on with what it "
-                    "was begun with, or move the file away to begin anew"
+                    f"{self.path}: the unfinished recording has {key} {then!r}, and now it is {now!r}; resume with what it "
+                    "was begun with, or move the file away to start over"
                 )
 
     def append(self, action: int, picture: np.ndarray) -> None:
-        """Add a press and the picture that came of it; on return both are on the disk.
+        """Append a press and the checksum up to the screen after it; on return both are on the disk.
 
-        Raises DemonstrationError if they can't be written; what was appended before stays.
+        Raises DemonstrationError if they cannot be written; what was appended before stays.
         """
         press = (action, checksum(self.last_checksum, action, picture))
         try:
@@ -102,17 +102,17 @@ class PressJournal:
         except OSError as error:
             raise DemonstrationError(
                 f"{self.path}: cannot be written ({error.strerror}); it holds the {len(self.presses)} presses before this one, and "
-                "the same command goes on there"
+                "the same command resumes there"
             ) from error
         self.presses.append(press)
 
     def remove(self) -> None:
-        """Delete the file: its presses are an episode now, or not wanted."""
+        """Delete the file, when its presses have become an episode, or are not wanted."""
         self.close()
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file, which stays."""
+        """Close the file, and keep it."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -126,7 +126,7 @@ class PressJournal:
             self._write(self.header)
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)  # that there is such a file
+                os.fsync(folder)  # so that the file's name is on the disk, too
             finally:
                 os.close(folder)
 
@@ -134,7 +134,7 @@ class PressJournal:
         assert self._file is not None  # it is open
         line = json.dumps(content).encode() + b"\n"
         written = self._file.write(line)
-        if written < len(line):  # the disk became full in the middle; the rest says so
+        if written < len(line):  # the disk became full in the middle; writing the rest raises the error
             self._file.write(line[written:])
         os.fsync(self._file.fileno())
         self._length += len(line)

@@ -1,4 +1,4 @@
-"""How networks did, in a table and a picture."""
+"""Results of networks, as a table and a figure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from common.runtime.progress import print_table
 from common.statistics import rate_text
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") -> Any:
-    """A matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
+    """Return a matplotlib figure of a confusion matrix, for `RunLog.add_figure`.
 
     Args:
         counts: (n, n), rows the true labels, columns the predictions. Colours show shares of a row, numbers are counts.
         names: of the n classes.
         title: above it.
     """
-    os.environ["MPLBACKEND"] = "agg"  # a notebook hands its own to what it starts, and that need not be installed here
+    os.environ["MPLBACKEND"] = "agg"  # a notebook passes its own backend to child processes, where it need not be installed
     from matplotlib.figure import Figure
 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -40,11 +41,11 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str = "") 
 
 
 def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -> Table:
-    """A table of networks and how they did.
+    """Return a table of networks and their results.
 
     Args:
-        records: name of a network -> its record and its file. A record has `step` and, where they were measured,
-            `val_loss` and `val_accuracy`, and what `Evaluation.record` says.
+        records: name of a network -> its record and its file. A record has `step` and, if they were measured,
+            `val_loss` and `val_accuracy`, and what `Evaluation.record` returns.
     """
     table = Table("network", "step", "val. loss", "val. accuracy", "success [95 % interval]", "steps (successes)", "file")
     for name, (record, file) in records.items():
@@ -59,3 +60,8 @@ def results_table(records: Mapping[str, tuple[Mapping[str, Any], str | Path]]) -
             str(file),
         )
     return table
+
+
+def print_results(networks: Mapping[str, tuple[Mapping[str, Any] | None, str | Path]]) -> None:
+    """Print the table of those networks that were evaluated: name -> record, None without one, and file."""
+    print_table(results_table({name: (record, file) for name, (record, file) in networks.items() if record}))

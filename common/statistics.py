@@ -1,4 +1,4 @@
-"""Intervals for what a handful of episodes can tell."""
+"""Confidence intervals for results of few episodes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion, for example of a success rate.
 
-    Unlike the textbook interval it stays inside [0, 1] and has a width at 0 of n and n of n. Without
-    trials it is (0, 1).
+    Unlike the textbook interval it stays inside [0, 1] and has a width at 0 of n and n of n. With no trials it is (0, 1).
 
     Raises ValueError unless 0 <= successes <= trials.
     """
@@ -26,19 +25,19 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     middle = p + z * z / (2 * trials)
     half = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    # At the ends the exact bound is 0 or 1, and rounding must not say 0.9999.
+    # At the ends the exact bound is 0 or 1, and rounding must not make it 0.9999.
     low = 0.0 if successes == 0 else (middle - half) / scale
     high = 1.0 if successes == trials else (middle + half) / scale
     return low, high
 
 
 def percent(fraction: float) -> str:
-    """0.934 -> '93 %'."""
+    """Format a fraction: 0.934 -> '93 %'."""
     return f"{100 * fraction:.0f} %"
 
 
 def rate_text(successes: int, trials: int) -> str:
-    """'18/20 = 90 % [70, 97]': a success rate with its 95 % interval, for tables."""
+    """Format a success rate with its 95 % interval, for tables: '18/20 = 90 % [70, 97]'."""
     if trials == 0:
         return "0/0"
     low, high = wilson_interval(successes, trials)
@@ -46,8 +45,9 @@ def rate_text(successes: int, trials: int) -> str:
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
-    """The mean of the middle half of the scores (any shape): what lies below the first quartile or above the third counts
-    nothing, and scores that the quartiles cut through count in part.
+    """Return the mean of the middle half of the scores (any shape).
+
+    Scores below the first quartile or above the third do not count, and scores that the quartiles cut through count in part.
 
     Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021.
     """
@@ -61,12 +61,12 @@ def interquartile_mean(scores: np.ndarray) -> float:
 def bootstrap_iqm(
     successes: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """The interquartile mean of success rates, and its bootstrap interval over milestones, seeds and episodes.
+    """Return the interquartile mean of success rates, and its bootstrap interval over milestones, seeds and episodes.
 
     Args:
         successes: (M, S, E) bool, of each milestone, training seed and episode. A score is the mean over the episodes of
             one milestone and seed. All seeds of a milestone play the same test episodes.
-        rng: draws the resamples: of the milestones, and for each of them of the seeds and of the episodes.
+        rng: draws the resamples: of the milestones, and for each milestone of its seeds and of its episodes.
         resamples: how many.
         level: the share of the resamples that the interval holds.
 
@@ -78,11 +78,13 @@ def bootstrap_iqm(
 def bootstrap_difference(
     ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """The mean difference of two methods' success rates, and its paired bootstrap interval over milestones, seeds and episodes.
+    """Return the mean difference of two methods' success rates, and its paired bootstrap interval.
+
+    The interval is over milestones, seeds and episodes.
 
     Args:
         ours, theirs: (M, S, E) bool of the same milestones, seeds and test episodes, as for `bootstrap_iqm`.
-        rng: draws the resamples, the same milestones, seeds and episodes of both.
+        rng: draws the resamples, the same milestones, seeds and episodes for both.
 
     Returns the mean of ours - theirs, and the lower and upper end.
     """
@@ -93,7 +95,7 @@ def bootstrap_difference(
 def _bootstrap(
     values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int, level: float
 ) -> tuple[float, float, float]:
-    """A statistic of (M, S, E) values, and its interval over milestones, seeds and the episodes, which all seeds share."""
+    """Return a statistic of (M, S, E) values, and its interval over milestones, seeds, and the episodes that all seeds share."""
     n_milestones, n_seeds, n_episodes = values.shape
     drawn = np.empty(resamples)
     for i in range(resamples):

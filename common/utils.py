@@ -1,4 +1,4 @@
-"""The promised face of `common`: an environment, preprocessing, and evaluation as one call."""
+"""The public interface of `common`: an environment, preprocessing, and evaluation in one call."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def evaluate_policy(
     seed: int | None = None,
     frame_stack: int = 1,
 ) -> tuple[float, float, dict[str, Any]]:
-    """Play whole episodes with a network and report how they went.
+    """Play whole episodes with a network and return their results.
 
     Args:
         env: one environment, or a vector of them made by `pokemon_env.vector_env.make_vector_env`, which is faster; its
             observations are (H, W, 3) uint8 screens.
-        policy_net: takes (B, 3, 84, 84) uint8 pictures, returns (B, actions) logits. It is in its old mode afterwards.
+        policy_net: takes (B, 3, 84, 84) uint8 observations, returns (B, actions) logits. Its mode is left as it was.
         n_episodes: how many.
         device: where the network is.
         max_steps: an episode ends there at the latest.
         deterministic: press the likeliest button, or else draw from the softmax.
-        seed: episodes are reset with seed, seed+1, ...; without it the environment goes on drawing from its own
+        seed: episodes are reset with seed, seed+1, ... Without it the environment continues drawing from its own
             generator.
-        frame_stack: pictures per input, as in training.
+        frame_stack: observations per input, as in training.
 
     Returns:
         Mean and standard deviation of the return, and a dict: `episode_lengths`, `mean_length`, `milestones_reached`
@@ -56,11 +56,9 @@ def evaluate_policy(
 
 
 def make_env(rom_path: str | os.PathLike | None = None, headless: bool = True, **settings: Any) -> PokemonEnv:
-    """One PokemonEnv. Without a ROM's path, the game that is bundled; `settings` go to PokemonEnv as they are."""
-    from pokemon_env.gym_env import PokemonEnv  # only who plays needs an emulator
+    """Return one PokemonEnv, of the bundled game if no ROM's path is given; `settings` are passed to PokemonEnv."""
+    from pokemon_env.gym_env import PokemonEnv  # late: other users of this module need no emulator
 
     if rom_path is not None:
         settings["rom_path"] = rom_path
     return PokemonEnv(headless=headless, **settings)
-
-

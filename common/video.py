@@ -1,4 +1,4 @@
-"""H.264 videos of screens, which browsers play."""
+"""H.264 videos of screens, playable in browsers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from common.runtime.files import make_folder
 class VideoWriter:
     """Writes screens into an MP4 file (H.264, yuv420p), one frame per `add`; a context manager.
 
-    The file appears under its name when the writer is closed without an error; until then it has a temporary name
-    beside it. A writer that never got a frame leaves no file.
+    The file gets its name when the writer is closed without an error; until then it has a temporary name in the same
+    folder. A writer that never got a frame leaves no file.
 
     Args:
         path: of the file, `*.mp4`; its folder is created.
         fps: frames per second.
-        scale: each pixel becomes a square of so many (2 or 3 look well), so that small screens stay sharp.
+        scale: each pixel becomes a square of this side (2 or 3 look good), so that small screens stay sharp.
         quality: libx264's constant rate factor, 0 (lossless) to 51.
     """
 
@@ -46,8 +46,8 @@ class VideoWriter:
     def add(self, screen: np.ndarray, caption: str | None = None) -> None:
         """Append a screen, (H, W, 3) uint8 RGB, all of one size.
 
-        With a caption, for example the button that was pressed, a bar with that text is drawn beneath. Whether there
-        is a bar is decided by the first frame.
+        With a caption, for example the button that was pressed, a bar with that text is drawn beneath. The first frame
+        decides whether there is a bar.
         """
         image = Image.fromarray(np.ascontiguousarray(screen))
         image = image.resize((image.width * self.scale, image.height * self.scale), Image.Resampling.NEAREST)
@@ -64,8 +64,7 @@ class VideoWriter:
             self._container.mux(packet)
 
     def close(self, path: str | os.PathLike | None = None) -> Path | None:
-        """Finish the file and give it its name (or the name `path`, in the same folder, if that was only known in the
-        end).
+        """Finish the file and give it its name, or the name `path`, in the same folder, if it became known only at the end.
 
         Returns the file's path, or None if there was no frame. Closing again does nothing.
         """
@@ -86,9 +85,9 @@ class VideoWriter:
         return self.path
 
     def discard(self) -> None:
-        """Stop without leaving a file."""
+        """Stop, and leave no file."""
         if self._container is not None:
-            with contextlib.suppress(OSError):  # on a full disk it can't be finished
+            with contextlib.suppress(OSError):  # on a full disk it cannot be finished
                 self._container.close()
             self._container = None
         self._temporary.unlink(missing_ok=True)
@@ -108,7 +107,7 @@ class VideoWriter:
         self._font = ImageFont.load_default(size=8 * self.scale)
         width, height = size[0], size[1] + (12 * self.scale if bar else 0)
         self._temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
-        self._container = av.open(str(self._temporary.absolute()), "w")  # what stands before a colon would be a protocol
+        self._container = av.open(str(self._temporary.absolute()), "w")  # else text before a colon is a protocol
         self._stream = self._container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1000))
         self._stream.width, self._stream.height = width + width % 2, height + height % 2  # yuv420p halves both
         self._stream.pix_fmt = "yuv420p"
@@ -129,7 +128,7 @@ def write_video(path: str | os.PathLike, screens: list[np.ndarray], fps: float =
 class EpisodeRecorder:
     """Films the first episodes of an evaluation, one frame per step, to `{folder}/{prefix}_ep1_success_steps45.mp4`.
 
-    Where a film can't be written, that is said, and the evaluation goes on without.
+    If a film cannot be written, this is reported, and the evaluation continues without it.
     """
 
     folder: Path
@@ -140,13 +139,13 @@ class EpisodeRecorder:
     """Names of the actions; with them, the button that is pressed is written beneath each screen."""
     fps: float = 8
     with_outcome: bool = True
-    """False names an episode's film `{prefix}.mp4` (there is one then), whatever comes of it."""
+    """False names an episode's film `{prefix}.mp4` (there is only one then), whatever its outcome."""
     paths: list[Path] = field(default_factory=list)
-    """What was written."""
+    """The files that were written."""
     _writers: dict[int, VideoWriter] = field(default_factory=dict)
 
     def frame(self, episode: int, screen: np.ndarray, action: int | None) -> None:
-        """The screen on which `action` was chosen; None for the last screen of an episode."""
+        """Add the screen on which `action` was chosen; None for the last screen of an episode."""
         if episode >= self.episodes:
             return
         try:
@@ -157,13 +156,13 @@ class EpisodeRecorder:
             self._give_up(error)
 
     def caption(self, action: int | None) -> str | None:
-        """What stands beneath a screen; None for no bar at all."""
+        """Return the text beneath a screen; None for no bar at all."""
         if not self.buttons:
             return None
         return self.buttons[action] if action is not None else " "
 
     def finish(self, episode: int, result: EpisodeResult) -> None:
-        """The episode is over."""
+        """End an episode's film, and name it after the result."""
         if episode in self._writers:
             outcome = "success" if result.success else "failure"
             name = f"{self.prefix}_ep{episode + 1}_{outcome}_steps{result.length}" if self.with_outcome else self.prefix
@@ -176,7 +175,7 @@ class EpisodeRecorder:
                 self._give_up(error)
 
     def discard(self) -> None:
-        """Throw away what is unfinished."""
+        """Discard unfinished films."""
         for writer in self._writers.values():
             writer.discard()
         self._writers.clear()

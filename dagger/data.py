@@ -260,7 +260,7 @@ class DaggerData:
             self._connection.close()
             if isinstance(error, DaggerDataError):
                 raise
-            raise DaggerDataError(f"{self.path}: is damaged ({error!r}); delete it and start anew") from error
+            raise DaggerDataError(f"{self.path}: is damaged ({error!r}); delete it and start over") from error
 
     # Writing
 
@@ -509,7 +509,7 @@ class DaggerData:
                     arrays[name][done : done + len(chunk)] = values
                 done += len(chunk)
         if done != max(n - start, 0):
-            raise DaggerDataError(f"{self.path}: is damaged (has {done} rows of {n - start}); delete it and start anew")
+            raise DaggerDataError(f"{self.path}: is damaged (has {done} rows of {n - start}); delete it and start over")
         return arrays
 
     def frames(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -528,7 +528,7 @@ class DaggerData:
         with self._errors():
             stored = self._frames.get(distinct)
         if missing := [number for number in distinct.tolist() if number not in stored]:
-            raise DaggerDataError(f"{self.path}: is damaged (it has no picture {missing[0]}); delete it and start anew")
+            raise DaggerDataError(f"{self.path}: is damaged (it has no picture {missing[0]}); delete it and start over")
         try:
             pictures = np.stack([decode_picture(stored[number]) for number in distinct.tolist()])
             if self._shape not in (None, pictures.shape[1:]):
@@ -536,7 +536,7 @@ class DaggerData:
             self._check_keys(self._frames, dict(zip(distinct.tolist(), map(picture_key, pictures), strict=True)))
             return pictures[places]
         except ValueError as error:
-            raise DaggerDataError(f"{self.path}: a picture is damaged ({error}); delete the file and start anew") from error
+            raise DaggerDataError(f"{self.path}: a picture is damaged ({error}); delete the file and start over") from error
 
     def snapshots(self, ids: Sequence[int] | np.ndarray) -> list[bytes | None]:
         """The memory that the expert reads at the rows `ids`; None where it was not kept."""
@@ -548,7 +548,7 @@ class DaggerData:
             self._check_keys(self._snapshots, {number: hashlib.sha256(data).digest() for number, data in unpacked.items()})
             return [None if number < 0 else unpacked[number] for number in numbers]
         except (KeyError, ValueError) as error:
-            raise DaggerDataError(f"{self.path}: a snapshot is damaged ({error!r}); delete the file and start anew") from error
+            raise DaggerDataError(f"{self.path}: a snapshot is damaged ({error!r}); delete the file and start over") from error
 
     def previous(self, ids: Sequence[int] | np.ndarray, k: int = 1) -> np.ndarray:
         """(n,) int64: the rows k steps before the rows `ids` in their episodes; an episode's first where it is shorter."""
@@ -635,7 +635,7 @@ class DaggerData:
     # Within
 
     def _errors(self):
-        return told_errors(self.path, DaggerDataError, "a data set of DAgger", "delete it and start anew")
+        return told_errors(self.path, DaggerDataError, "a data set of DAgger", "delete it and start over")
 
     def _create(self, meta: dict[str, Any]) -> None:
         if len(meta["buttons"]) > MOST_BUTTONS:
@@ -668,9 +668,9 @@ class DaggerData:
             ("facts", self.facts, isinstance(self.facts, dict)),
         ):
             if not right:
-                raise DaggerDataError(f"{self.path}: is damaged (its {name} are {str(value)[:40]!r}); delete it and start anew")
+                raise DaggerDataError(f"{self.path}: is damaged (its {name} are {str(value)[:40]!r}); delete it and start over")
         if not 0 < len(self.buttons) <= MOST_BUTTONS:
-            raise DaggerDataError(f"{self.path}: is damaged (it has {len(self.buttons)} buttons); delete it and start anew")
+            raise DaggerDataError(f"{self.path}: is damaged (it has {len(self.buttons)} buttons); delete it and start over")
 
     def _check_values(self) -> None:
         """Raise DaggerDataError if a table holds what this program doesn't write, so that none of it is used as a number of
@@ -727,14 +727,14 @@ class DaggerData:
             if wrong is not None:
                 column = next(name for name, right in zip(columns, wrong[1:], strict=True) if not right)
                 raise DaggerDataError(
-                    f"{self.path}: is damaged ({table}, {key} {wrong[0]}: {column} can't be what it is); delete it and start anew"
+                    f"{self.path}: is damaged ({table}, {key} {wrong[0]}: {column} can't be what it is); delete it and start over"
                 )
             if table == "rows":
                 self._check_episodes()
             if count is not None and self._connection.execute(f"SELECT count(*), min({key}) FROM {table}").fetchone() != (
                 count, 0 if count else None,
             ):  # fmt: skip
-                raise DaggerDataError(f"{self.path}: is damaged ({table} lacks some of its {count}); delete it and start anew")
+                raise DaggerDataError(f"{self.path}: is damaged ({table} lacks some of its {count}); delete it and start over")
 
     def _check_episodes(self) -> None:
         """Raise DaggerDataError unless the rows of each episode follow one another, from step 0 on."""
@@ -746,24 +746,24 @@ class DaggerData:
         }.items():  # fmt: skip
             wrong = self._connection.execute(query).fetchone()
             if wrong is not None:
-                raise DaggerDataError(f"{self.path}: is damaged (rows, id {wrong[0]}: {what}); delete it and start anew")
+                raise DaggerDataError(f"{self.path}: is damaged (rows, id {wrong[0]}: {what}); delete it and start over")
 
     def _check_whole(self) -> None:
         """Raise DaggerDataError if the tables end elsewhere than the last commit says: the file was cut short."""
         last = self._connection.execute("SELECT rows, frames, snapshots, names FROM commits ORDER BY id DESC LIMIT 1").fetchone()
         commits = self._connection.execute("SELECT iteration, rows FROM commits ORDER BY id").fetchall()
         if any(values != sorted(set(values)) for values in map(list, zip(*commits, strict=True))):
-            raise DaggerDataError(f"{self.path}: is damaged (its commits don't follow one another); delete it and start anew")
+            raise DaggerDataError(f"{self.path}: is damaged (its commits don't follow one another); delete it and start over")
         if self.mode == "open":  # what is written would else be written over it
             told = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0].splitlines()[-1]
             if told != "ok":
-                raise DaggerDataError(f"{self.path}: is damaged ({told[:80]}); delete it and start anew")
+                raise DaggerDataError(f"{self.path}: is damaged ({told[:80]}); delete it and start over")
         found = tuple(self._count(table) for table in ("rows", "frames", "snapshots", "names"))
         self._connection.execute("SELECT data FROM frames ORDER BY id DESC LIMIT 1").fetchone()
         if found != (last or (0, 0, 0, 0)):
             raise DaggerDataError(
                 f"{self.path}: is damaged: it has {found} rows, frames, snapshots and names, but should have {last}; delete it "
-                "and start anew"
+                "and start over"
             )
 
     def _count(self, table: str) -> int:

@@ -72,7 +72,7 @@ def open_data(
         if digest not in (None, data.digest(n_rows)):
             raise DaggerDataError(
                 f"{path}: is not the data set of {resume_from}, or was changed: its first {n_rows} rows are others; put the right "
-                "file there, or start anew without --resume-from"
+                "file there, or start over without --resume-from"
             )
         later = [number for number, rows in data.iterations.items() if rows > n_rows and number != DEMONSTRATION_ITERATION]
         if len(later) > 1 and not overwrite:  # of one, the checkpoint is written just after it

@@ -11,8 +11,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_expert
 from agent.oracle import LabelsWithdrawn
-from common.cloning_data import say_which_tier
-from common.demonstrations import limit_labels, select_episodes
+from common.demonstrations import limit_labels, say_which_tier, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
 from common.networks import PolicyNetwork, build_network, make_network, network_arguments
@@ -174,7 +173,7 @@ def restore_progress(
     if args.cutoff_share and (gone := progress.cutoffs - len(starts.kept(progress.last_rollout))) > 0:
         changes.append(f"{gone} states of --cutoff-share are gone from {starts.folder}")
     if changes:
-        print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
+        print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
     say_what_judged_the_best(progress.best, run.files["best"], args, run.flags_before, run.checkpoint)
     if progress.rows > 0 and args.expert_data_dir not in (None, run.flags_before.get("expert_data_dir")):
         print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")

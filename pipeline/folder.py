@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from common.runtime.files import AlreadyLockedError, exclusive_lock, save_json
+from common.runtime.files import AlreadyLockedError, exclusive_lock, open_no_link, save_json
 from common.runtime.flags import by_place
 from common.runtime.main import Stopped, UserError
 from common.runtime.plain_names import is_plain_name
@@ -144,6 +144,12 @@ def _check_links(output: Path, milestone: str = "*") -> None:
 def orphans_work(models: Path) -> str:
     """What is said where a killed pipeline's DAgger does not end."""
     return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
+
+
+def log_of(path: Path) -> IO[str]:
+    """Open a milestone's log, to write on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open_no_link(path, "a")
 
 
 def films(folder: Path) -> list[Path]:

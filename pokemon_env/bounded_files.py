@@ -1,4 +1,4 @@
-"""Reading a file that may be a stranger's: of limited size, and without waiting for one that never ends."""
+"""Reading a file that may be a stranger's, with a limit on its size and without waiting."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import stat
 
 
 def read_file(path: str | os.PathLike, most: int) -> bytes:
-    """Read a file that may be a stranger's: nothing is waited for, as for a pipe's writer, and nothing without an end is read.
+    """Read a file that may be a stranger's. It never waits, as for a pipe's writer, and never reads an endless file.
 
-    Raises OSError, also for what is no file, and for one of more than `most` bytes.
+    Raises OSError, also for what is not a file, and for a file of more than `most` bytes.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
         about = os.fstat(file.fileno())

@@ -1,5 +1,4 @@
-"""What can go wrong in the environment for a reason that a user can mend: each message says which file or value, and what to
-do."""
+"""Errors of the environment that a user can fix. Each message names the file or value, and says what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ class PokemonEnvError(Exception):
 
 
 class EmulatorError(PokemonEnvError, RuntimeError):
-    """The emulator could not be started, or refused what it was asked for."""
+    """The emulator could not be started, or refused a request."""
 
 
 class RomError(EmulatorError):

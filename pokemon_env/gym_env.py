@@ -26,15 +26,15 @@ FRAMES_PER_SECOND = 4_194_304 / 70_224
 
 _RESET_OPTIONS = {"load_state", "idle_frames", "world", "start_milestone"}
 _REST_CHECK_FRAMES = 4
-_PICTURE_FRAMES = 2  # what memory says is on the screen one frame later, and whole after another
+_PICTURE_FRAMES = 2  # a change in memory appears on the screen one frame later, and completely after another
 
 
 class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
-    """Play a ROM by its picture.
+    """Play a ROM by its screen.
 
-    A step presses one button, holds it for `hold_frames`, lets go, runs on for the release frames, and takes the
-    picture. In the bundled game that is one tile or one cursor position, and the game is at rest again when the
-    picture is taken.
+    A step presses one button, holds it for `hold_frames`, releases it, continues for the release frames, and takes the
+    screen. In the bundled game that is one tile or one cursor position, and the game is at rest again when the screen is
+    taken.
 
     - Action: index into `buttons`; A, B, START, SELECT, UP, DOWN, LEFT, RIGHT on a Game Boy (8), then L, R on an
       Advance (10).
@@ -44,43 +44,42 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
     - `frames` counts the console's frames that the steps since the reset took (`FRAMES_PER_SECOND` of them a second).
     - Info: "player", "game", "map" (the state, plain JSON data, read from the game's memory), "milestones"
       {id: {"completed": bool}} and "prev_action" (the press just made, in lower case; "no_op" after a reset). With
-      `state_in_info=False` only the last two, and nothing is read from memory that the milestones do not need;
-      `get_state` and `snapshot` are there for the steps at which a state is wanted.
+      `state_in_info=False` only the last two are present, and only what the milestones need is read from memory;
+      `get_state` and `snapshot` return the state at the steps where it is wanted.
 
-    The same seed and the same actions give the same pictures and infos, whatever the environment did before. The
-    seed sets the game's own random numbers, the start state or world drawn, the position in it, its idle frames and the
-    jitter of the release. A reset without a seed goes on drawing from the same generator, as Gymnasium has it.
+    The same seed and the same actions give the same screens and infos, whatever the environment did before. The seed sets
+    the game's own random numbers, the drawn start state or world, the position in it, its idle frames and the jitter of the
+    release. A reset without a seed continues drawing from the same generator, as Gymnasium specifies.
 
-    Some games (the bundled one) can be played in many worlds, whose maps differ while the story is the same, and from
-    any milestone on without the way up to it; `worlds`, `tier` and `start_milestone` are for them, and make a reset draw a
-    world and a start of its own. Without any of the three an episode starts at power-on or in `start_state`.
+    Some games (the bundled one) can be played in many worlds, whose maps differ while the story is the same, and from the
+    beginning of any milestone. `worlds`, `tier` and `start_milestone` are for them, and make each reset draw a world and a
+    start. Without any of the three an episode starts at power-on or in `start_state`.
 
     Args:
         rom_path: the ROM; default is the bundled game. A ROM that no module in `pokemon_env/games/` knows runs by
-            its picture alone.
+            its screen alone.
         headless: False opens the emulator's window, as render_mode="human" does.
         render_mode: None, "rgb_array" (`render()` returns the screen) or "human" (a window, at the console's own
             speed).
         start_state: None for power-on, the path of a .state file, or a folder of them or a list of paths, of which
             each reset draws one.
         target_milestone: id of the milestone that ends the episode; default is `start_milestone`, or else the game's last.
-        max_episode_steps: truncate after so many steps; None for never.
+        max_episode_steps: truncate after this many steps; None for never.
         hold_frames, release_frames: frames (60 a second) for which a button is down, and up, in a step. Default: the
             game's (12 and 12).
         randomize_release_frames: draw the release frames for each step from `release_frames_range` (both ends
             included; default: the game's, 12 to 20) instead.
         state_in_info: whether infos hold the state.
         idle_frames_range: how many frames pass without a button after a start state was loaded; drawn at each reset
-            (both ends included; default: the game's, 0 to 60). At least one does, so that there is a picture.
-        window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as it can.
+            (both ends included; default: the game's, 0 to 60). At least one frame passes, so that there is a screen.
+        window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as possible.
         worlds: the worlds of which each reset draws one: "0", "1-999", "train", "choose" or "test" (see
-            `pokemon_env.splits`), a number or a sequence of them. Default: the tier's.
-        tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, whatever the arguments
-            above say, and plays with the default of `release_frames`.
+            `pokemon_env.splits`), a number or a sequence of numbers. Default: the tier's.
+        tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, regardless of the
+            arguments above, and plays with the default of `release_frames`.
         start_milestone: id of the milestone that each episode starts at: those before it are completed, without reward.
 
-    Raises RomError, StateFileError, EmulatorError (`pokemon_env.emulators.emulator`, `.state_files`) and ValueError, each with
-    what to do.
+    Raises RomError, StateFileError, EmulatorError (`pokemon_env.errors`) and ValueError; each message says what to do.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
@@ -104,7 +103,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         tier: str | None = None,
         start_milestone: str | None = None,
     ) -> None:
-        self._emulator: Emulator | None = None  # close() may be called on what could not be built
+        self._emulator: Emulator | None = None  # close() may be called after a failed construction
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode is {render_mode!r}, but can be None, 'human' or 'rgb_array'.")
         if render_mode is None and not headless:
@@ -154,7 +153,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         self._episode_start: str | None = None  # the milestone that the episode was started at
         self._ready = False  # reset() was called, and worked
         self._rest(self.game.boot_frames)
-        # Loading this is quicker than booting again, and no less a power-on.
+        # Loading this is faster than booting again, and equivalent to a power-on.
         self._power_on = self._emulator.save_state()
 
     @property
@@ -165,11 +164,11 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode.
 
-        options: "load_state": path of the .state file to start from, instead of `start_state`, which brings its own world;
-                with None no state is loaded: the start is at power-on, or as `worlds` and `start_milestone` say.
+        options: "load_state": path of the .state file to start from, instead of `start_state`; it brings its own world.
+                With None no state is loaded: the start is at power-on, or according to `worlds` and `start_milestone`.
             "world": number of the world, instead of a drawn one.
             "start_milestone": instead of the argument of this name; None starts at power-on.
-            "idle_frames": how many frames pass before the first picture, instead of a drawn number; not after power-on.
+            "idle_frames": how many frames pass before the first screen, instead of a drawn number; not after power-on.
         Raises StateFileError if the state cannot be used, MilestoneAlreadyCompleted if the target is reached in it.
         """
         super().reset(seed=seed)
@@ -212,7 +211,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         return emulator.screen(), self._info()
 
     def step(self, action: int | np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Press the button `buttons[action]`; see the class for what comes back."""
+        """Press the button `buttons[action]`; see the class for what is returned."""
         emulator = self._running()
         if not self._ready:
             raise gymnasium.error.ResetNeeded("reset() must be called before step(), and must have worked.")
@@ -247,15 +246,15 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         return self._running().read(address, length)
 
     def snapshot(self) -> bytes:
-        """Return the bytes of memory that the state is read from now, for `decode_state` later."""
+        """Return the current bytes of memory that the state is read from, for `decode_state` later."""
         return self.game.snapshot(self._running())
 
     def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
-        """Return the state in a snapshot, all five keys of `info`; milestones are those that the memory tells of."""
+        """Return the state in a snapshot, all five keys of `info`; milestones are those recorded in memory."""
         return self.game.decode_state(snapshot, prev_action)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state now, all five keys of `info`, whatever `state_in_info` says."""
+        """Return the current state, all five keys of `info`, regardless of `state_in_info`."""
         return {
             **self.game.decode(self.snapshot()),
             "milestones": self._tracker.info(),
@@ -263,9 +262,9 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         }
 
     def save_state(self, path: str | Path, details: dict[str, Any] | None = None) -> Path:
-        """Write the emulator's state now to `path` (.state), with the sidecar that says what it belongs to.
+        """Write the emulator's current state to `path` (.state), with the sidecar that says what it belongs to.
 
-        details: anything to remember beside it, as JSON data. Raises StateFileError if it cannot be written.
+        details: anything to store with it, as JSON data. Raises StateFileError if it cannot be written.
         """
         completed = [name for name, done in self._tracker.completed.items() if done]
         return state_files.write_state(path, self._running().save_state(), self.identity, completed, details)
@@ -273,15 +272,15 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
     def poll_button(self) -> int | None:
         """Return the next action that the person at the window has typed or holds, None if there is none.
 
-        The keys and what waits are those of `window`. Raises WindowClosed on Escape or when the window is closed, after the
-        presses that were typed before; EmulatorError if there is no window.
+        The keys and the waiting presses are those of `window`. Raises WindowClosed on Escape or when the window is closed, after
+        the presses that were typed before; EmulatorError if there is no window.
         """
         button = self._running().poll_button()
         return None if button is None else self.buttons.index(button)
 
     @property
     def window(self) -> Window | None:
-        """The window in which a person plays, with the presses that wait; None without one."""
+        """The window in which a person plays, with the waiting presses; None without one."""
         return self._running().window
 
     def _running(self) -> Emulator:
@@ -319,7 +318,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
             )
 
     def _draw_start(self, options: dict[str, Any]) -> tuple[Path | None, int | None, str | None]:
-        """Return the state file, the world and the milestone that the episode starts at: None for what is not meant."""
+        """Return the state file, the world and the milestone that the episode starts at; None for those that do not apply."""
         path, world, milestone = options.get("load_state"), options.get("world"), options.get("start_milestone")
         if given := [name for name in ("world", "start_milestone") if options.get(name) is not None]:
             self._check_has_worlds(given)
@@ -334,7 +333,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         else:
             milestone = self.start_milestone
         worlds = self.worlds or (0,)
-        # Drawn also where the world is named, so that all that is drawn after it is the same.
+        # Drawn even if the world is named, so that all later draws are the same.
         drawn = worlds[int(self.np_random.integers(len(worlds)))]
         return None, int(drawn if world is None else _worlds([world])[0]), milestone
 
@@ -346,7 +345,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         return self._start_states[int(self.np_random.integers(len(self._start_states)))]
 
     def _idle(self, frames: int | None, drawn_from: tuple[int, int]) -> None:
-        """Let some frames pass without a button, at least one so that there is a picture, and wait until all is at rest."""
+        """Let some frames pass without a button, at least one so that there is a screen, and wait until the game is at rest."""
         low, high = drawn_from
         if frames is None:
             frames = int(self.np_random.integers(low, high + 1))
@@ -366,12 +365,12 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         return saved.milestones
 
     def _check_decodes(self, path: str | Path) -> None:
-        """Raise StateFileError if the memory that a state file brought is none of the game's."""
+        """Raise StateFileError if the memory of a loaded state is not the game's."""
         try:
             self.game.decode(self.snapshot())
         except (LookupError, TypeError, ValueError) as error:
             raise state_files.StateFileError(
-                f"the state {path} can't be of {self.game.name} as it is known here: {error} Record it again."
+                f"the state {path} cannot be of {self.game.name} as it is known here: {error} Record it again."
             ) from error
 
     def _rest(self, frames: int) -> None:
@@ -395,7 +394,7 @@ def _or(value: Any, default: Any) -> Any:
 
 
 def _worlds(worlds: str | int | Sequence[int]) -> Sequence[int]:
-    """The worlds meant by the argument of this name, checked; a number alone is one world."""
+    """Return the worlds that the argument of this name means, checked; a single number is one world."""
     if isinstance(worlds, str):
         return parse_worlds(worlds)
     numbers = cast(Sequence[int], worlds if hasattr(worlds, "__len__") else [worlds])

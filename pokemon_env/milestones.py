@@ -1,4 +1,4 @@
-"""Milestones: what an episode can reach, and which of them it has reached."""
+"""Milestones of a game, and which of them an episode has reached."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class Milestone:
     """Something that a player does once.
 
-    `completed(before, now)` looks at two consecutive readings of the game's `watch`: it is true if the milestone was
-    reached between them. `before` is None for the first reading of an episode, and then it says whether the
-    milestone was reached at any time in the past, as far as the game's memory tells.
+    `completed(before, now)` compares two consecutive readings of the game's `watch`: it is true if the milestone was
+    reached between them. `before` is None for the first reading of an episode. Then the result is whether the milestone
+    was reached at any time in the past, as far as the game's memory records it.
     """
 
     id: str
@@ -30,7 +30,7 @@ class MilestoneTracker:
         self._before = b""
 
     def reset(self, now: bytes, already: Iterable[str] = ()) -> None:
-        """Start an episode at the reading `now`; `already` are ids that the start state's file says were reached."""
+        """Start an episode at the reading `now`; `already` are the ids that were reached according to the start state's file."""
         already = set(already)
         for milestone in self.milestones:
             self.completed[milestone.id] = milestone.id in already or milestone.completed(None, now)

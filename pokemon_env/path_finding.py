@@ -1,23 +1,23 @@
-"""Shortest ways over a state's map, for any game whose state has one.
+"""Shortest paths over a state's map, for any game whose state has one.
 
 A state's "map" holds `ascii_map`, one string per row, and `warps`, a list of {"x", "y", ...}. In the ascii map
 
     #  ~   solid                       P   a person: solid, too
-    v < >  a ledge: one press from the tile before it hops over it (down, left, right) to the tile beyond it, and
-           there is no other way onto it or across it
+    v < >  a ledge: one press from the tile before it hops over it (down, left, right) to the tile beyond it; it
+           cannot be entered or crossed in any other direction
     others can be walked on: floor, grass, warps, the player's own tile
 
-Every press costs the same, so a breadth-first search from the goal finds what A* would, and finds it for all tiles
-at once. A press toward a free tile turns and steps; toward a solid one it only turns.
+Every press costs the same, so a breadth-first search from the goal finds the same paths as A*, for all tiles at once. A
+press toward a free tile turns and steps; toward a solid one it only turns.
 Ties are broken in one fixed order (up, down, left, right: vertical first), so that an expert gives the same label for
-the same picture.
+the same screen.
 
-- A warp takes the player away from the map, so no way leads across one, unless it is the goal.
-- If `map["view"]` = [left, top, right, bottom] says which tiles are on the screen, people are where they are seen; those
-  outside it are taken to be at their "home", if `map["people"]` says where that is (and one does not see that they are
-  not), else to be nowhere: a label must follow from what can be seen, and from what is always so.
-- Where people block every way, the way leads through them as if they were not there: the press is a wait in front of
-  them. Not through those whose "range" is 0: who never moves is as good as a wall.
+- A warp takes the player away from the map, so no path leads across one, unless it is the goal.
+- `map["view"]` = [left, top, right, bottom], if present, says which tiles are on the screen. People on the screen are where
+  they are seen. Others are taken to be at their "home", if `map["people"]` has it and the screen does not show it without
+  them, and otherwise to be nowhere. So a label depends only on what can be seen, and on what is always true.
+- Where people block every path, the path leads through them as if they were not there: the press is a wait in front of
+  them. It does not lead through people whose "range" is 0: they never move, and count as walls.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 Tile = tuple[int, int]
 State = dict[str, Any]
-Found = tuple[int, list[str]]  # how many presses, and which may be the first
+Found = tuple[int, list[str]]  # the number of presses, and the possible first ones
 
 _DIRECTIONS = ("up", "down", "left", "right")  # ties are broken in this order
 _BLOCKED, _FLOOR, _PERSON = ord("#"), ord("."), ord("P")
@@ -40,10 +40,10 @@ _STANDABLE = {
 
 
 def find_path_action(state: State, x: int, y: int) -> str | None:
-    """Return the first press of a shortest way to the tile (x, y): 'up', 'down', 'left' or 'right'.
+    """Return the first press of a shortest path to the tile (x, y): 'up', 'down', 'left' or 'right'.
 
-    If the tile is solid (a person, a sign, a wall), the way leads beside it, and there the press is toward it.
-    None if the player is at the goal already, or no way leads there even without people.
+    If the tile is solid (a person, a sign, a wall), the path leads next to it, and there the press is toward it.
+    None if the player is at the goal already, or no path leads there even without people.
     Raises ValueError if there is no map or the tile is not on it.
     """
     actions = shortest_path_actions(state, x, y)
@@ -51,19 +51,19 @@ def find_path_action(state: State, x: int, y: int) -> str | None:
 
 
 def shortest_path_actions(state: State, x: int, y: int) -> list[str]:
-    """Return all presses that begin a shortest way to the tile (x, y), in the fixed order; [] where `find_path_action`
+    """Return all presses that begin a shortest path to the tile (x, y), in the fixed order; [] where `find_path_action`
     returns None."""
     return shortest_path_actions_to_any(state, [(x, y)])
 
 
 def find_path_action_to_any(state: State, tiles: Iterable[Tile]) -> str | None:
-    """`find_path_action` to whichever of several tiles is nearest. None also if there are no tiles."""
+    """Return `find_path_action` to the nearest of several tiles. None also if there are no tiles."""
     actions = shortest_path_actions_to_any(state, tiles)
     return actions[0] if actions else None
 
 
 def shortest_path_actions_to_any(state: State, tiles: Iterable[Tile]) -> list[str]:
-    """`shortest_path_actions` to whichever of several tiles is nearest."""
+    """Return `shortest_path_actions` to the nearest of several tiles."""
     grid = _Grid(state)
     goals = [grid.index(tile) for tile in tiles]
     found = grid.around_people(lambda people_block: grid.actions_to(goals, people_block))
@@ -71,7 +71,7 @@ def shortest_path_actions_to_any(state: State, tiles: Iterable[Tile]) -> list[st
 
 
 def face_and_press(state: State, x: int, y: int, button: str = "a") -> str | None:
-    """Walk beside the tile (x, y), turn toward it, and then press `button`. None if no way leads there.
+    """Walk next to the tile (x, y), turn toward it, and then press `button`. None if no path leads there.
 
     Raises ValueError if there is no map or the tile is not on it.
     """
@@ -82,23 +82,23 @@ def face_and_press(state: State, x: int, y: int, button: str = "a") -> str | Non
 
 
 def shortest_actions_to_face(state: State, x: int, y: int) -> list[str] | None:
-    """Return all presses that begin a shortest way to stand beside the tile (x, y) and face it, in the fixed order.
+    """Return all presses that begin a shortest path to stand next to the tile (x, y) and face it, in the fixed order.
 
-    Whoever arrives by a step toward the tile faces it already; others need one more press, which turns them. [] if the
-    player faces it, None if no way leads there.
+    A player who arrives by a step toward the tile faces it already; otherwise one more press turns the player. [] if the
+    player faces it, None if no path leads there.
     """
     grid = _Grid(state)
     goal = grid.index((x, y))
-    grid.cells[goal] = _BLOCKED  # even if nobody stands there: one goes beside it
+    grid.cells[goal] = _BLOCKED  # even if nobody stands there: the path leads next to it
     facing = state["player"]["facing"]
     found = grid.around_people(lambda people_block: grid.actions_to_face(goal, facing, people_block))
     return found[1] if found is not None else None
 
 
 def distances_to(state: State, tiles: Iterable[Tile], people_block: bool = True) -> list[list[int]]:
-    """Return for each tile how many presses lead from there to the nearest of `tiles`, as rows: [y][x], -1 for no way.
+    """Return for each tile how many presses lead from there to the nearest of `tiles`, as rows: [y][x], -1 for no path.
 
-    A solid tile among `tiles` is reached beside it. People block as in `find_path_action`, or not at all.
+    A solid tile among `tiles` is reached next to it. People block as in `find_path_action`, or not at all.
     """
     grid = _Grid(state)
     ends, _ = grid.ends([grid.index(tile) for tile in tiles], people_block)
@@ -108,7 +108,7 @@ def distances_to(state: State, tiles: Iterable[Tile], people_block: bool = True)
 
 
 def path_length(state: State, x: int, y: int) -> int | None:
-    """Return how many presses lead to the tile (x, y), or beside it if it is solid; None if there is no way at all."""
+    """Return how many presses lead to the tile (x, y), or next to it if it is solid; None if there is no path at all."""
     grid = _Grid(state)
     goal = grid.index((x, y))
     found = grid.around_people(lambda people_block: grid.actions_to([goal], people_block))
@@ -116,7 +116,7 @@ def path_length(state: State, x: int, y: int) -> int | None:
 
 
 def nearest(state: State, tiles: Sequence[Tile]) -> Tile | None:
-    """Return the tile of `tiles` that the fewest presses lead to (of equals the first), None if there is no way."""
+    """Return the tile of `tiles` that the fewest presses lead to (the first of equals); None if there is no path."""
     lengths = [path_length(state, *tile) for tile in tiles]
     reachable = [(length, place) for place, length in enumerate(lengths) if length is not None]
     if not reachable:
@@ -126,12 +126,12 @@ def nearest(state: State, tiles: Sequence[Tile]) -> Tile | None:
 
 
 def find_tiles(state: State, kind: str) -> list[Tile]:
-    """Return all tiles (x, y) that the ascii map shows as `kind`, row by row."""
+    """Return all tiles (x, y) that are `kind` in the ascii map, row by row."""
     return [(x, y) for y, row in enumerate(state["map"]["ascii_map"]) for x, char in enumerate(row) if char == kind]
 
 
 def in_view(state: State, x: int, y: int) -> bool:
-    """Whether the tile (x, y) is on the screen; always, if the state does not say what is."""
+    """Return whether the tile (x, y) is on the screen; always True if the state has no view."""
     view = state["map"].get("view")
     return view is None or (view[0] <= x <= view[2] and view[1] <= y <= view[3])
 
@@ -139,14 +139,14 @@ def in_view(state: State, x: int, y: int) -> bool:
 class _Grid:
     """The map as one flat list of codes with a border of blocked tiles, so that a step is one addition.
 
-    Public tiles are (x, y); in here a cell is an index into `cells`.
+    Public functions use tiles (x, y); here a cell is an index into `cells`.
     """
 
     def __init__(self, state: State) -> None:
         world = state["map"]
         rows = world["ascii_map"]
         if not rows or world["player_coords"] is None:
-            raise ValueError("there is no map here to find a way on: the game is not in its world now.")
+            raise ValueError("there is no map here to find a path on: the game is not in its world now.")
         self.width = len(rows[0])
         self.height = len(rows)
         self.stride = self.width + 2
@@ -166,7 +166,7 @@ class _Grid:
             if not in_view(state, *place):
                 place = person.get("home", place)
                 if in_view(state, *place) and person.get("range", 1):
-                    continue  # not at home, as one sees
+                    continue  # visibly not at home
             cell = self.index(place)
             if cell != self.start and self.cells[cell] in (_FLOOR, _PERSON):
                 self.cells[cell] = _PERSON if person.get("range", 1) else _BLOCKED
@@ -178,11 +178,11 @@ class _Grid:
         return (y + 1) * self.stride + x + 1
 
     def ends(self, goals: list[int], people_block: bool) -> tuple[set[int], dict[int, list[str]]]:
-        """Return where ways to `goals` may end, and for ends beside a solid goal the presses toward it."""
+        """Return where paths to `goals` may end, and for ends next to a solid goal the presses toward it."""
         ends: set[int] = set()
         toward: dict[int, list[str]] = {}
         for goal in goals:
-            # A person who is the goal stays solid, also when people are walked through.
+            # A person who is the goal stays solid, also when paths lead through people.
             if self.cells[goal] == _FLOOR:
                 ends.add(goal)
                 continue
@@ -202,7 +202,7 @@ class _Grid:
         for cell in frontier:
             distance[cell] = 0
         for cell in self.warps:
-            standable[cell] = 0  # an end may be a warp, but no way leads across one
+            standable[cell] = 0  # an end may be a warp, but no path leads across one
         moves = [(self.offsets[action], _HOPS[action]) for action in _DIRECTIONS]
         steps = 0
         while frontier and distance[stop_at] < 0:
@@ -222,14 +222,14 @@ class _Grid:
         return distance
 
     def around_people(self, search: Callable[[bool], Found | None]) -> Found | None:
-        """Return what `search(people_block)` finds: around people if there is a way, else through them."""
+        """Return what `search(people_block)` finds: around people if there is a path, else through them."""
         around = search(True)
         return search(False) if around is None else around
 
     def actions_to(self, goals: list[int], people_block: bool) -> Found | None:
-        """Return how many presses lead to a goal, and the first presses of all shortest ways; None without a way.
+        """Return how many presses lead to a goal, and the first presses of all shortest paths; None without a path.
 
-        Beside a solid goal, the presses are those toward it; at one that is not, there are none.
+        Next to a solid goal the presses are those toward it; at a goal that is not solid there are none.
         """
         ends, toward = self.ends(goals, people_block)
         if self.start in ends:
@@ -237,11 +237,11 @@ class _Grid:
         return self.first_steps(ends, people_block)
 
     def actions_to_face(self, goal: int, facing: str, people_block: bool) -> Found | None:
-        """As `actions_to`, but to stand beside a solid cell and face it; no presses where the player does."""
+        """Return the same as `actions_to`, but to stand next to a solid cell and face it; no presses where the player does."""
         ends, toward = self.ends([goal], people_block)
         if facing in toward.get(self.start, ()):
             return 0, []
-        # One press is left beside the goal, which turns the player, and also where a step leads beside it the right way.
+        # One press is left next to the goal, to turn, and also where one step leads next to it in the right direction.
         last = {end: list(actions) for end, actions in toward.items()}
         for end, actions in toward.items():
             for action in actions:
@@ -257,7 +257,7 @@ class _Grid:
         return None if found is None else (found[0] + 1, found[1])
 
     def first_steps(self, ends: Iterable[int], people_block: bool) -> Found | None:
-        """As `actions_to`, for `ends` at none of which the player is."""
+        """Return the same as `actions_to`, for `ends` at none of which the player is."""
         distance = self.distances(ends, people_block, stop_at=self.start)
         length = distance[self.start]
         if length < 0:

@@ -1,4 +1,4 @@
-"""A ROM: its bytes, and what its header says."""
+"""A ROM: its bytes and its header."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pokemon_env.errors import RomError
 BUNDLED_ROM = Path(__file__).resolve().parent.parent / "tallgrass" / "tallgrass.gb"
 
 _MOST_BYTES = 1 << 26
-"""Of a ROM; the largest cartridges of the Game Boy Advance have half as many."""
+"""Bytes of a ROM, at most; the largest cartridges of the Game Boy Advance have half as many."""
 
 
 @dataclass(frozen=True)
 class RomHeader:
-    """What a ROM says about itself, by which a game is recognised."""
+    """The contents of a ROM's header, by which a game is recognised."""
 
     system: str  # "gb" (Game Boy and Game Boy Color) or "gba"
     title: str  # as in the header, without the padding
@@ -33,9 +33,9 @@ class RomHeader:
 
     @classmethod
     def parse(cls, data: bytes, name: str = "ROM") -> RomHeader:
-        """Read the header of a ROM image; `name` is what an error calls it.
+        """Read the header of a ROM image; errors call it `name`.
 
-        Raises RomError if this is neither a Game Boy nor a Game Boy Advance ROM, or not all of one.
+        Raises RomError if this is neither a Game Boy nor a Game Boy Advance ROM, or an incomplete one.
         """
         if len(data) >= 0xC0 and _is_gba(data):
             return cls(
@@ -108,7 +108,7 @@ class Rom:
 
 
 def _is_gba(data: bytes) -> bool:
-    """The fixed byte and the checksum over the header, which together one file in 65536 has by chance."""
+    """Return whether the fixed byte and the header's checksum are right; by chance, both are in one file of 65536."""
     return data[0xB2] == 0x96 and (-sum(data[0xA0:0xBD]) - 0x19) & 0xFF == data[0xBD]
 
 

@@ -1,4 +1,4 @@
-"""Which worlds are for what: training, choosing, testing; and how a command line names them."""
+"""Which worlds are for training, for choosing and for testing; and how a command line names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saved emulator states: `X.state`, and beside it `X.state.json`, which says what it belongs to.
+"""Saved emulator states: `X.state`, and next to it `X.state.json`, which says what it belongs to.
 
 The .state file is the emulator's own state, gzipped when written here (PyBoy's plain files are read as well). The
 sidecar
@@ -7,7 +7,7 @@ sidecar
      "emulator": "pyboy", "emulator_version": "2.8.1", "mode": "dmg",
      "state_sha256": "... of the unzipped state", "milestones": ["ID", ...], "details": {...}}
 
-makes it possible to refuse a damaged or foreign state with a reason: an emulator would load it, and play nonsense.
+makes it possible to refuse a damaged or foreign state with a reason: an emulator would load it and run nonsense.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from pokemon_env.errors import StateFileError
 FORMAT = 1
 _GZIP_MAGIC = b"\x1f\x8b"
 _MOST_BYTES = 1 << 26
-"""Of a state: an emulator's has some 200 kB. Half a megabyte of gzip can be half a gigabyte."""
+"""Bytes of a state, at most: an emulator's has about 200 kB. Half a megabyte of gzip can be half a gigabyte."""
 _MOST_SIDECAR = 1 << 24
 _VERSION = re.compile(r"[0-9a-z.+-]{1,40}")
 
 
 @dataclass(frozen=True)
 class StateIdentity:
-    """What a state belongs to: it loads where all of this is the same."""
+    """What a state belongs to: it loads only where all of this is equal."""
 
     game: str
     rom_title: str
@@ -74,10 +74,10 @@ def write_state(
 ) -> Path:
     """Write a state file and its sidecar, each whole or not at all. Returns the path.
 
-    Both are written out beside their places before either takes its name, so a full disk leaves the old pair. Only a
-    process killed between the two renames leaves a pair that does not match, which `read_state` then says.
+    Both are written under temporary names before either is renamed, so a full disk leaves the old pair. Only a process killed
+    between the two renames leaves a pair that does not match, which `read_state` then reports.
 
-    data: the emulator's state. milestones: ids completed so far. details: anything else to remember, as JSON data.
+    data: the emulator's state. milestones: ids completed so far. details: anything else to store, as JSON data.
     Raises StateFileError if the files cannot be written.
     """
     path = Path(path)
@@ -85,7 +85,7 @@ def write_state(
     sidecar |= {"milestones": list(milestones), "details": details or {}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The sidecar first: whoever finds a state finds its sidecar, too.
+        # The sidecar first, so that a state that exists has its sidecar, too.
         _write_together(
             {
                 sidecar_path(path): (json.dumps(sidecar, indent=2) + "\n").encode(),
@@ -98,9 +98,9 @@ def write_state(
 
 
 def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
-    """Read a state file and hold it against what is running.
+    """Read a state file and compare it with what is running.
 
-    A state without a sidecar is returned with a warning, for nothing can be checked.
+    A state without a sidecar is returned with a warning, because nothing can be checked.
     Raises StateFileError if the file is missing, damaged, or belongs to another ROM, emulator, version or mode.
     """
     path = Path(path)
@@ -127,7 +127,7 @@ def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
     theirs = (sidecar["emulator"], sidecar["emulator_version"])
     ours = (identity.emulator, identity.emulator_version)
     if theirs != ours:
-        # A stranger's file doesn't name what is installed: only another version of what runs here.
+        # A stranger's file must not name what to install, except another version of what runs here.
         known = theirs[0] == ours[0] and _VERSION.fullmatch(theirs[1])
         raise StateFileError(
             f"the state {path} was saved by {_shown(' '.join(theirs))}, and this is {' '.join(ours)}. "
@@ -142,7 +142,7 @@ def read_state(path: str | Path, identity: StateIdentity) -> SavedState:
 
 
 def find_states(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    """Return the state files meant by a path of one, a folder of them (sorted by name), or a list of paths.
+    """Return the state files given by one path, a folder of them (sorted by name), or a list of paths.
 
     Raises StateFileError if one is missing, or there is none.
     """
@@ -210,13 +210,13 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
 
 
 def _shown(text: str) -> str:
-    """A text of a file, for a message: printable, and not endless."""
+    """Return a text of a file, for a message: printable, and of limited length."""
     shown = text if text.isprintable() else repr(text)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _write_together(files: dict[Path, bytes]) -> None:
-    """Write all files beside their places, and only then give them their names, in order."""
+    """Write all files under temporary names, and only then rename them, in order."""
     temporaries: dict[Path, str] = {}
     try:
         for path, content in files.items():

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tier:
-    """What changes from one episode to the next, and how much of it the screen tells."""
+    """What changes from one episode to the next, and how much of it the screen shows."""
 
     id: str
     description: str
-    worlds: str  # played where none are named, as `pokemon_env.splits.parse_worlds` reads it
+    worlds: str  # played if none are named, as `pokemon_env.splits.parse_worlds` reads it
     people_move: bool = True
     jitter: bool = True  # the release frames are drawn for each step, and idle frames pass after a start
     looks_vary: bool = False  # light, grounds and floors are drawn for each episode
@@ -29,7 +29,7 @@ TIERS = {
     tier.id: tier
     for tier in (
         Tier("T0", "world 0; people stand still, steady timing", "0", people_move=False, jitter=False, natural_share=1.0),
-        # Its map never changes, so the light does: without that, 50 demonstrations show nearly every picture that there is.
+        # Its map never changes, so the light does: otherwise 50 demonstrations show nearly every possible screen.
         Tier("T1", "world 0; people move, timing jitters, starts, light and grounds vary", "0", looks_vary=True),
         Tier("T2", "other worlds, by day; people, timing and starts as in T1", "train"),
         Tier("T3", "world 0 by day, as T1, and what was on the screen a moment ago decides", "0", hides=True),

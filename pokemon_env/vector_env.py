@@ -1,7 +1,7 @@
 """Several environments at once, through Gymnasium's vector API, stepped by threads.
 
-PyBoy lets go of Python's lock while it emulates, so threads run in parallel, and infos, snapshots and settings need not
-be copied between processes. Steps per second on 2 otherwise idle cores, best rounds ("processes" is Gymnasium's
+PyBoy releases Python's lock while it emulates, so threads run in parallel, and infos, snapshots and settings need not be
+copied between processes. Steps per second on 2 otherwise idle cores, best rounds ("processes" is Gymnasium's
 AsyncVectorEnv with shared memory, "sync" its SyncVectorEnv), from
 `python -m benchmarks.speed.vector_env --num-envs 2 8 --seconds 3`:
 
@@ -30,20 +30,20 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """N environments, stepped together by a pool of threads.
 
     As in Gymnasium's vector environments, observations are (N, H, W, 3) uint8, rewards (N,) float64, terminations
-    and truncations (N,) bool, each a new array. Autoreset is disabled: whoever steps says with `reset_mask` which
-    environments begin anew, and with what seeds and start states; what happens in an episode does not depend on
-    where it runs and what runs beside it. What differs, because it serves a queue of episodes:
+    and truncations (N,) bool, each a new array. Autoreset is disabled: the caller names with `reset_mask` which
+    environments to reset, and with what seeds and start states. An episode does not depend on where it runs or what runs
+    in parallel. Three things differ, because they serve a queue of episodes:
 
     - Infos are {"per_env": list}: item i is environment i's own info dictionary, None where it was not stepped or
       reset.
     - `reset(options={"per_env": [options or None, ...]})` gives each environment its own reset options; other keys
       go to all.
     - `step(actions, mask)` steps only the environments where mask is true. The others keep their last observation,
-      have reward 0 and are neither terminated nor truncated: at the end of a queue not all have something to do.
+      have reward 0 and are neither terminated nor truncated: at the end of a queue not all have an episode.
 
     Args:
         make_envs: one function per environment, which makes it.
-        num_threads: default is one per core, and no more than environments.
+        num_threads: default is one per core, and not more than environments.
     """
 
     def __init__(self, make_envs: Sequence[Callable[[], PokemonEnv]], num_threads: int | None = None) -> None:
@@ -85,7 +85,7 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin episodes in all environments, or in those where `options["reset_mask"]`, (N,) bool, is true.
 
-        seed: one per environment; an integer stands for seed, seed + 1, ...; None (also within a list) goes on
+        seed: one per environment; an integer stands for seed, seed + 1, ...; None (also within a list) continues
             drawing from the environment's generator.
         Returns the observations of all environments, and infos as in `step`.
         """
@@ -116,7 +116,7 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray, mask: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments, or those where `mask`, (N,) bool, is true; `actions` has N items in any case.
+        """Step all environments, or those where `mask`, (N,) bool, is true; `actions` always has N items.
 
         Raises ValueError if one of them is not in an episode: reset it first.
         """
@@ -142,7 +142,7 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._observations.copy(), self._rewards.copy(), *ended, {"per_env": infos}
 
     def render(self) -> tuple[Any, ...]:
-        """Return each environment's `render()`, a picture or None."""
+        """Return each environment's `render()`, a screen or None."""
         return tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -155,7 +155,7 @@ class ThreadVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return tuple(getattr(env, name) for env in self.envs)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute of each environment: a list or tuple has one value for each, anything else is for all."""
+        """Set an attribute of each environment: a list or tuple has one value for each, anything else is set in all."""
         if not isinstance(values, (list, tuple)):
             values = [values] * self.num_envs
         for env, value in zip(self.envs, values, strict=True):

@@ -1,1 +1,1 @@
-"""What is learned: milestones, their limits, and where episodes begin."""
+"""What is learned: milestones, their limits, and where episodes start."""

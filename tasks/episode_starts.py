@@ -1,4 +1,4 @@
-"""Where a script's episodes start: in positions that the game draws in its worlds, in recorded states, or at power-on."""
+"""Where a script's episodes start: at positions that the game draws in its worlds, in recorded states, or at power-on."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Purpose = Literal["train", "choose", "test"]
 
 @dataclass(frozen=True)
 class EpisodeStarts:
-    """Where the episodes start: what PokemonEnv is to be made with, and what each reset is given."""
+    """Where the episodes start: arguments for PokemonEnv, and for each reset."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     """Arguments of PokemonEnv: `worlds`, `tier`, `start_milestone`; plain data. Empty for recorded states."""
     files: tuple[Path | None, ...] = (None,)
-    """Gone round in order. None leaves the start to the environment, which draws it from the episode's seed (with
-    `start_milestone`), or else starts at power-on."""
+    """Used in turn. None leaves the start to the environment: with `start_milestone` it is drawn from the episode's seed,
+    otherwise it is power-on."""
 
 
 def choose_starts(
@@ -41,7 +41,7 @@ def choose_starts(
     tier: str | None = None,
     **state_folders: Any,
 ) -> EpisodeStarts:
-    """Find (and make, where states must be recorded first) the starts of one milestone's episodes.
+    """Find the starts of one milestone's episodes. Make them, if states must be recorded first.
 
     Args:
         game: the ROM's game.
@@ -51,8 +51,8 @@ def choose_starts(
             tier T2 and the recorded states of the three are disjoint; elsewhere their seeds are.
         kind: "worlds": the game draws a position at which the milestone begins, in one of its worlds; "train",
             "heldout" and "first": recorded states (`tasks.recorded_starts`); "power-on". None: worlds if the game has
-            them, else the recorded states that suit the purpose; without a milestone power-on.
-        load_state: a .state file or a folder of them, instead of all that.
+            them, else the recorded states that fit the purpose; without a milestone power-on.
+        load_state: a .state file or a folder of them, instead of `kind`.
         worlds: "0", "1-999", "train", ... (`pokemon_env.splits`); None: those of the tier and the purpose.
         tier: "T0" to "T3"; None is T1.
         state_folders: further arguments of `ensure_start_states`.
@@ -61,7 +61,7 @@ def choose_starts(
     """
     named = [name for name, value in (("--worlds", worlds), ("--tier", tier)) if value is not None]
     if tier is not None:
-        find_tier(tier)  # it may be a file's
+        find_tier(tier)  # it may come from a file
     if not game.has_worlds and named:
         raise ValueError(f"{game.name} has no worlds and no tiers: leave out {' and '.join(named)}")
     if load_state is not None and kind is not None:
@@ -85,7 +85,7 @@ def choose_starts(
 
 
 def default_worlds(tier: str, purpose: Purpose) -> str:
-    """The worlds that a tier is played in: where it has many, those of the purpose's split."""
+    """Return the worlds of a tier; if it has many, those of the purpose's split."""
     worlds = find_tier(tier).worlds
     return purpose if worlds == "train" else worlds
 
@@ -101,12 +101,12 @@ def find_starts(
     policy_dir: str | None = None,
     unsafe_policies: bool = False,
 ) -> EpisodeStarts:
-    """Return where episodes of rollouts ("train") or of evaluations ("choose") start, by the flags.
+    """Return where episodes of rollouts ("train") or of evaluations ("choose") start, according to the flags.
 
-    `tier` and `worlds` are those of the run's demonstrations or checkpoint, for what no flag says. `policy_dir` has the experts of
-    a game that brings none, which make recorded states. Raises FlagError for flags that can't be used together.
+    `tier` and `worlds` are those of the run's demonstrations or checkpoint, used where no flag is given. `policy_dir` holds experts
+    for a game that brings none; they make recorded states. Raises FlagError for flags that cannot be used together.
     """
-    if flags.start_states is not None or not game.has_worlds:  # recorded states hold their own: only flags contradict them
+    if flags.start_states is not None or not game.has_worlds:  # recorded states hold their own: only flags can contradict them
         tier, worlds = flags.tier, flags.worlds
     try:
         return choose_starts(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pokemon_env.games.base import Game
 
 DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_config.json"
-"""The bundled game's."""
+"""The bundled game's file."""
 
 
 _MOST_BYTES = 1 << 24
@@ -27,7 +27,7 @@ class MilestoneConfigError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class MilestoneEntry:
-    """What the file says of one milestone."""
+    """The file's entry for one milestone."""
 
     id: str
     description: str
@@ -36,7 +36,7 @@ class MilestoneEntry:
     max_steps: int
     """An episode that takes longer has failed."""
     max_retries: int
-    """How often whoever writes policies may try again."""
+    """How often the author of policies may try again."""
     timeout: int
     """Seconds that an attempt may take."""
     stuck_threshold: int
@@ -55,7 +55,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) -> dict[str, MilestoneEntry]:
-    """The entries by id, in the file's order. Raises MilestoneConfigError."""
+    """Return the entries by id, in the file's order. Raises MilestoneConfigError if the file is missing or wrong."""
     path = Path(path)
     try:
         content = json.loads(read_file(path, _MOST_BYTES))
@@ -75,21 +75,23 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
 
 
 def not_of_game(entries: dict[str, MilestoneEntry], game: Game) -> list[str]:
-    """The entries' ids that the game doesn't have. With one of them the file is another game's, whose limits mean nothing here
-    even where an id is the same."""
+    """Return the entries' ids that the game does not have.
+
+    If there is one, the file is another game's: its limits do not apply here, even for ids that are equal.
+    """
     known = {milestone.id for milestone in game.milestones}
     return [name for name in entries if name not in known]
 
 
 def limits_of_game(path: str | os.PathLike, game: Game, instead: str) -> dict[str, int]:
-    """Each milestone's `max_steps`.
+    """Return each milestone's `max_steps`.
 
     Args:
         path: the file.
         game: the one that is played.
-        instead: the flag that gives a limit without the file.
+        instead: the flag that gives a limit without the file, for the message.
 
-    Raises MilestoneConfigError, also for another game's file.
+    Raises MilestoneConfigError if the file is missing or wrong, or another game's.
     """
     entries = load_milestone_config(path)
     if foreign := not_of_game(entries, game):

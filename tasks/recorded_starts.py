@@ -1,14 +1,14 @@
-"""Start states: the experts play through the milestones, and the states in which each milestone ends are kept.
+"""Start states: the experts play through the milestones, and the state at the end of each milestone is saved.
 
-Two kinds of files come out of it:
+This makes two kinds of files:
 
 - `{state_dir}/{PREV}_completed.state`, one for each milestone but the last, from one run without noise;
 - `{start_states_dir}/{game}/{PREV}_completed/train/000.state`, ... and `.../heldout/000.state`, ..., from runs of their own.
   In these the experts' buttons are mixed with random ones, and a few random buttons follow the milestone, so that
-  names, positions, HP and what the game drew differ. No run, and no seed, is used for both sets: policies learn from
-  `train` and are judged on `heldout`.
+  names, positions, HP and the game's random draws differ. No run, and no seed, is used for both sets: policies learn
+  from `train` and are evaluated on `heldout`.
 
-The milestone PREV's end is the start of the one after it; the first milestone starts at power-on and needs no file.
+The end of the milestone PREV is the start of the next one; the first milestone starts at power-on and needs no file.
 States belong to one ROM and one emulator version; after a change of either they are made again.
 
     python -m tools.record_start_states      makes all of them
@@ -47,7 +47,7 @@ from pokemon_env.state_files import StateIdentity, find_states, read_state, side
 
 DEFAULT_STATE_DIR = Path(".milestone_trainer_cache/milestone_states")
 DEFAULT_START_STATES_DIR = Path(".milestone_trainer_cache/start_states")
-"""In it each game has a folder of its own."""
+"""Each game has a folder of its own in it."""
 
 _MOST_SIDECAR = 1 << 24  # bytes
 MAX_STEPS_PER_MILESTONE = 3000
@@ -56,7 +56,7 @@ MAX_WANDERING = 8
 ATTEMPTS = 4
 
 SEEDS = {"first": FIRST_START.first, "train": TRAIN_STARTS.first, "heldout": HELDOUT_STARTS.first}
-"""Seed of each set's first run; the others follow by ones, repeated attempts of a run by ten thousands."""
+"""Seed of each set's first run. Further runs add 1 each, and repeated attempts of a run add 10,000 each."""
 
 
 OpenExpert = Callable[[str, PokemonEnv], PolicyExpert | SandboxedExpert]
@@ -64,12 +64,12 @@ OpenExpert = Callable[[str, PokemonEnv], PolicyExpert | SandboxedExpert]
 
 
 class StartStateError(UserError, RuntimeError):
-    """A start state can't be made; the text says for which milestone, why, and what to do."""
+    """A start state cannot be made; the text says for which milestone, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class StartStates:
-    """Where the episodes of one milestone start. Everything is None where that is power-on."""
+    """Where the episodes of one milestone start. Everything is None if that is power-on."""
 
     milestone: str
     first: Path | None
@@ -80,7 +80,7 @@ class StartStates:
     """Folder of the states to evaluate on."""
 
     def files(self, split: str) -> tuple[Path | None, ...]:
-        """The states of "train", "heldout" or "first", sorted by name; (None,) for power-on."""
+        """Return the states of "train", "heldout" or "first", sorted by name; (None,) for power-on."""
         place = {"train": self.train, "heldout": self.heldout, "first": self.first}[split]
         return (None,) if place is None else tuple(find_states(place))
 
@@ -99,23 +99,24 @@ def ensure_start_states(
     show_progress: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StartStates:
-    """The start states of one milestone; those that are missing, damaged or of another ROM are made first.
+    """Return the start states of one milestone. Those that are missing, damaged or of another ROM are made first.
+
+    States that exist and can be used stay as they are. Two processes may call this at once: the second waits, and finds the files
+    made.
 
     Args:
-        milestone: for which the states are wanted. Those of all milestones before it are made on the way.
+        milestone: whose states are wanted. Those of all milestones before it are made, too.
         rom_path: the game.
-        n_train, n_heldout: how many there shall be in each set at least.
+        n_train, n_heldout: the least number of states in each set.
         state_dir, start_states_dir: where the files lie.
         policy_dir: experts for milestones that the game brings no policy for.
-        unsafe_policies: those run in this process instead of a sandbox. The game's own do in any case.
+        unsafe_policies: run those in this process instead of a sandbox. The game's own run there in any case.
         num_threads: how many runs are played at once.
-        show_progress: whether a bar tells how far it is, if anything is to be made.
-        should_stop: asked at every step; when it says so, Stopped is raised.
+        show_progress: show a progress bar if anything is made.
+        should_stop: called at every step; when it returns True, Stopped is raised.
 
-    States that are there and can be used stay as they are. Two processes that call this at once don't disturb each other: the
-    second waits, and finds the files made.
-    Raises ValueError for an unknown milestone, StartStateError if an expert is missing, can't be run here or doesn't get there,
-    PolicyError for one that is given up, and the errors of PokemonEnv.
+    Raises ValueError for an unknown milestone, StartStateError if an expert is missing, cannot be run here or does not reach its
+    milestone, PolicyError for an expert that is stopped, and the errors of PokemonEnv.
     """
     open_expert = partial(_open_expert, policy_dir, unsafe_policies)
     maker = _Maker(Path(rom_path), Path(state_dir), Path(start_states_dir), open_expert, should_stop)
@@ -135,7 +136,7 @@ def ensure_start_states(
 
 
 class _Maker:
-    """Plays runs through the milestones of one ROM and files the states away."""
+    """Plays runs through the milestones of one ROM and saves the states."""
 
     def __init__(
         self,
@@ -166,14 +167,14 @@ class _Maker:
         return self.start_states_dir / f"{completed}_completed" / split / f"{number:03d}.state"
 
     def is_current(self, path: Path) -> bool:
-        """Whether the state is there and can be used; if not, it is to be made, and what lies there may be replaced.
+        """Return whether the state exists and can be used; if not, it has to be made, and the file there may be replaced.
 
-        Raises StartStateError for a state of another game, which is somebody's and not to be replaced.
+        Raises StartStateError for a state of another game, which belongs to a user and must not be replaced.
         """
         if not path.is_file():
             return False
         if not sidecar_path(path).is_file():
-            return True  # not made here: somebody put it there, and means it
+            return True  # not made here: a user put it there on purpose
         try:
             game = json.loads(read_file(sidecar_path(path), _MOST_SIDECAR)).get("game")
         except (OSError, ValueError, AttributeError, RecursionError):
@@ -190,8 +191,8 @@ class _Maker:
         return True
 
     def discard_foreign(self, names: Sequence[str]) -> None:
-        """Delete states of these milestones that can't be used: a set made larger once may hold some beyond what is
-        made again.
+        """Delete states of these milestones that cannot be used: a set that was once larger may hold some beyond those that
+        are made again.
         """
         for name in names:
             for split in ("train", "heldout"):
@@ -243,7 +244,7 @@ class _Maker:
                     continue
                 for name, made in files.items():
                     path = self.file(run, name)
-                    if self.is_current(path):  # somebody's own, or what another run starts from right now
+                    if self.is_current(path):  # a user's own, or one that another run is starting from
                         continue
                     path.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(sidecar_path(made), sidecar_path(path))
@@ -266,9 +267,9 @@ class _Player:
             raise
 
     def play(self, seed: int, files: dict[str, Path], noisy: bool, details: dict[str, object]) -> None:
-        """Play from power-on; save the state in which each milestone of `files` ends.
+        """Play from power-on, and save the state at the end of each milestone of `files`.
 
-        Raises StartStateError if a milestone isn't reached.
+        Raises StartStateError if a milestone is not reached.
         """
         rng = episode_rng(seed, "start state")
         noise = float(rng.uniform(0, MAX_NOISE)) if noisy else 0.0
@@ -319,7 +320,7 @@ class _Player:
 def _open_expert(
     policy_dir: str | os.PathLike | None, unsafe: bool, milestone: str, env: PokemonEnv
 ) -> PolicyExpert | SandboxedExpert:
-    """The game's own expert, so that a user's half-finished one can't spoil the states; theirs where the game has none."""
+    """Return the game's own expert, or the user's if the game has none: a half-finished policy must not spoil the states."""
     own = env.game.policy_dir
     try:
         path = find_policy(milestone, policy_dir) if own is None else find_policy(milestone, own, policy_dir)
@@ -333,7 +334,7 @@ def _open_expert(
 
 @contextmanager
 def _alone(folder: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Let only one process at a time make states in this folder, and clear away what a killed one left."""
+    """Let only one process at a time make states in this folder, and delete what a killed one left."""
 
     def tick() -> None:
         if should_stop():

@@ -1,4 +1,4 @@
-"""What is learned: a game, a milestone, its limit, and where its episodes are played."""
+"""A task: a game, a milestone, its limit, and where its episodes are played."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Task:
     max_steps: int
     """The limit of an episode of an evaluation."""
     starts: EpisodeStarts
-    """Where episodes of rollouts begin."""
+    """Where episodes of rollouts start."""
     eval_starts: EpisodeStarts
-    """Where those begin that the best network is chosen by."""
+    """Where the episodes start by which the best network is chosen."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What demonstrations and checkpoints of this task say of it."""
+        """What demonstrations and checkpoints of this task record about it."""
         return {
             "buttons": list(self.game.buttons), "game": self.game.id, "rom_sha256": self.rom_sha256, "milestone": self.milestone,
         }  # fmt: skip
@@ -49,17 +49,17 @@ class Task:
 
     @property
     def place(self) -> str:
-        """Where it is played, in words."""
+        """Where the task is played, in words."""
         settings = self.starts.settings
         return f"tier {settings['tier']}, worlds {settings['worlds']}" if settings else "recorded states"
 
     def make_envs(self, purpose: Literal["train", "choose"], n_envs: int) -> ThreadVectorEnv:
-        """Open environments for rollouts ("train") or evaluations ("choose"). Raises FlagError for worlds that can't be played."""
+        """Open environments for rollouts ("train") or evaluations ("choose"). Raises FlagError for worlds that cannot be played."""
         starts = self.starts if purpose == "train" else self.eval_starts
         settings = {"rom_path": self.rom_path, "target_milestone": self.milestone, "state_in_info": False, **starts.settings}
         try:
             return make_vector_env(n_envs, **settings)
-        except ValueError as error:  # worlds that the tier is not played in
+        except ValueError as error:  # worlds that the tier does not have
             raise FlagError(str(error)) from error
 
 
@@ -88,13 +88,13 @@ def find_task(
     policy_dir: str,
     unsafe_policies: bool,
 ) -> Task:
-    """Return what is learned, by the flags and by what the run begins with.
+    """Return the task, according to the flags and to the demonstrations or checkpoint that the run starts from.
 
     Args:
-        flags: of the game. What they leave open is as in `learned` and `before`.
-        learned: `milestone` of the demonstrations or checkpoint that the run begins with.
+        flags: of the game. Values that are not given come from `learned` and `before`.
+        learned: `milestone` of the demonstrations or checkpoint that the run starts from.
         before: their `tier` and `worlds`.
-        demonstrations: their folder, and what they have in common; nothing where there are none.
+        demonstrations: their folder, and the facts that they share; nothing if there are none.
         max_steps: the limit of an evaluation's episode; None takes the milestone's from --milestone-config.
         policy_dir, unsafe_policies: experts that make recorded states for a game without worlds.
 
@@ -104,7 +104,7 @@ def find_task(
     game = find_game(rom)
     milestone = choose_milestone(flags, game, learned.get("milestone"))
     identity = {"buttons": list(game.buttons), "game": game.id, "rom_sha256": rom.header.sha256}
-    check_demonstrations(*demonstrations, identity)  # before any state is made
+    check_demonstrations(*demonstrations, identity)  # before any start state is made
     if max_steps is None:
         limits = limits_of_game(flags.milestone_config, game, "--eval-max-steps")
         if milestone not in limits:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     ["scripts", "benchmarks", "tools"],
-    ["dagger", "pipeline"],
+    ["cloning", "dagger", "pipeline"],
     ["tasks"],
     ["agent"],
     ["common"],

@@ -1,1 +1,1 @@
-"""Small programs for what the scripts leave behind."""
+"""Small programs for the files that the scripts write."""

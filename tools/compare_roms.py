@@ -15,10 +15,10 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Count, Share
 from common.runtime.flags import parse_command_line
 
@@ -31,7 +31,7 @@ class Args:
     """ROM that is compared with it."""
     milestones: tuple[str, ...] = ()
     """These alone. Default is all of them."""
-    tiers: tuple[Literal["T0", "T1", "T2", "T3"], ...] = ("T1", "T2")
+    tiers: tuple[TierName, ...] = ("T1", "T2")
     """Tiers to play on."""
     episodes: Count = 50
     """Episodes of each milestone on each tier, without random presses, and as many with."""

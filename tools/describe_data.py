@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print what a data set holds: rows and labels, buttons, experts, iterations, worlds, pictures.
+"""Print the contents of a data set: rows and labels, buttons, experts, iterations, worlds, pictures.
 
     python -m tools.describe_data runs/.../data.sqlite
     python -m tools.describe_data expert_data --json
@@ -23,9 +23,9 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     path: tyro.conf.Positional[str]
-    """a data set's .sqlite, or a folder with episode_*.npz"""
+    """A data set's .sqlite, or a folder with episode_*.npz."""
     json: bool = False
-    """print JSON instead of tables"""
+    """Print JSON instead of tables."""
 
 
 if __name__ == "__main__":
@@ -41,7 +41,7 @@ from common.runtime.progress import print_table
 from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
 
 SHOWN_REASONS = 3
-"""Reasons of abstentions that are told, the most frequent ones: each may be another."""
+"""How many reasons of abstentions are shown, the most frequent ones: each abstention may have another reason."""
 
 STATUS_NAMES = {
     Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
@@ -49,9 +49,9 @@ STATUS_NAMES = {
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What the file or folder holds, as JSON data.
+    """Return a description of the file or folder, as JSON data.
 
-    Raises DaggerDataError or DemonstrationError if it is none, or can't be read.
+    Raises DaggerDataError or DemonstrationError if it is not a data set, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -71,7 +71,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def _read_demonstrations(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
-    """Facts, the columns of `DaggerData` that the files tell of, and names. One episode at a time is in memory."""
+    """Return facts, the columns of `DaggerData` that the files contain, and names. One episode at a time is in memory."""
     parts: dict[str, list[np.ndarray]] = {}
     names: dict[str, int] = {NOT_RECORDED: 0}
     frames: dict[bytes, int] = {}
@@ -171,7 +171,7 @@ def _iteration(number: int, columns: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _counts(numbers: np.ndarray, names: list[str]) -> dict[str, int]:
-    """name -> how often it occurs, the most frequent first."""
+    """Return name -> how often it occurs, the most frequent first."""
     found, counts = np.unique(numbers[numbers >= 0], return_counts=True)
     return {names[found[i]]: int(counts[i]) for i in np.argsort(-counts, kind="stable")}
 
@@ -228,7 +228,7 @@ def print_description(found: dict[str, Any]) -> None:
 
 
 def _one_line(text: str) -> str:
-    """A policy's or a model's words, for a table: printable and short."""
+    """Return a policy's or a model's text, for a table: printable and short."""
     line = "".join(char if char.isprintable() else " " for char in text)
     return line if len(line) <= 100 else line[:97] + "..."
 

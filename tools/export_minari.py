@@ -4,12 +4,12 @@
     python -m tools.export_minari expert_data --dataset-id tallgrass/clock_set-v0
     python -m tools.export_minari runs/.../data.sqlite --dataset-id tallgrass/dagger-v0 --output-dir exported
 
-Needs `pip install -r requirements-minari.txt`. An episode of T steps has T+1 pictures as they were on the screen, the T buttons
-that were pressed, and in its infos, T+1 entries each, what is known of the labels (the last entry, after the last step, has
-none): `label` (-1 for none), `status` ("valid", "abstained", "not asked", "withdrawn"), `kind` (of the abstention) and `reason` (in
-words; a label may have one, too), both "" for none, `expert`, `optimal` (bit i is set if button i is as good as the label; 0 where
-the expert gave no set), `cached`, `source`, `iteration`, `beta`, `world` (-1 for none) and `prev_action`. Where the picture after
-the last step is not known, that step is left out.
+Needs `pip install -r requirements-minari.txt`. An episode of T steps has T+1 screens, the T buttons that were pressed, and infos
+about the labels with T+1 entries each (the last entry, after the last step, has no label). The infos are `label` (-1 for none),
+`status` ("valid", "abstained", "not asked", "withdrawn"), `kind` (of the abstention) and `reason` (in words; a label may have one,
+too), both "" for none, `expert`, `optimal` (bit i is set if button i is as good as the label; 0 if the expert gave no set),
+`cached`, `source`, `iteration`, `beta`, `world` (-1 for none) and `prev_action`. If the screen after the last step is unknown,
+that step is left out.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -33,21 +33,21 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     path: tyro.conf.Positional[str]
-    """a data set's .sqlite, or a folder with episode_*.npz"""
+    """A data set's .sqlite, or a folder with episode_*.npz."""
     dataset_id: str
-    """name in Minari: (namespace/)name-v0"""
+    """Name in Minari: (namespace/)name-v0."""
     output_dir: str | None = None
-    """folder for Minari's data sets; default is $MINARI_DATASETS_PATH, or ~/.minari/datasets"""
+    """Folder for Minari's data sets. None takes $MINARI_DATASETS_PATH, or ~/.minari/datasets."""
     milestone: str | None = None
-    """of a folder of demonstrations, only those of this milestone"""
+    """Export only the demonstrations of this milestone, of a folder of them. None exports all."""
     author: str | None = None
-    """who made the data, for Minari's metadata"""
+    """Author of the data, for Minari's metadata. None leaves it out."""
     author_email: str | None = None
-    """where to reach them"""
+    """The author's e-mail address. None leaves it out."""
     code_permalink: str | None = None
-    """link to the code that made the data"""
+    """Link to the code that made the data. None leaves it out."""
     description: str | None = None
-    """what the data are; by default their kind and milestone"""
+    """Description of the data. None describes their kind and milestone."""
 
 
 if __name__ == "__main__":
@@ -79,7 +79,7 @@ STATUS_NAMES = {
 
 
 class ExportError(UserError, ValueError):
-    """What keeps the export from being made; the text says what to do."""
+    """The export cannot be made; the text says what to do."""
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Recording:
     """Whether the last step ended it; otherwise it was cut off."""
     seed: int | None
     infos: dict[str, Any]
-    """Name -> T values, of the module's text."""
+    """Name -> T values; the names are those of the module's docstring."""
 
 
 @dataclass
@@ -112,9 +112,9 @@ class Contents:
 
 
 def export(args: Args) -> MinariDataset:
-    """Write the Minari data set, an episode at a time, and return it; half of one is never left.
+    """Write the Minari data set, an episode at a time, and return it. An incomplete one is never left.
 
-    Raises ExportError, DaggerDataError, DemonstrationError, and ValueError (Minari's, for a name that it doesn't take or
+    Raises ExportError, DaggerDataError, DemonstrationError, and ValueError (Minari's, for a name that it does not accept or
     has already).
     """
     missing = [name for name in ("minari", "h5py") if importlib.util.find_spec(name) is None]
@@ -133,7 +133,7 @@ def export(args: Args) -> MinariDataset:
         raise ExportError(f"--dataset-id {args.dataset_id}: has no version; give {args.dataset_id}-v0") from error
 
     folder = get_dataset_path(args.dataset_id)
-    with exclusive_lock(folder.with_name(f".{folder.name}.lock")):  # who fails deletes the folder, which must not be another's
+    with exclusive_lock(folder.with_name(f".{folder.name}.lock")):  # a failed export deletes the folder: it must be its own
         if Path(args.path).is_dir():
             return _write(args, read_demonstrations(Path(args.path), args.milestone), minari, folder)
         with DaggerData(args.path, "read") as data:
@@ -193,7 +193,7 @@ def _buffer(recording: Recording) -> EpisodeBuffer:
     steps = len(recording.actions)
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     terminations[-1], truncations[-1] = recording.terminated, not recording.terminated
-    # The picture after the last step has infos, too, since Minari's belong to pictures.
+    # The screen after the last step has infos, too, because Minari's infos belong to observations.
     after = {
         "label": NO_LABEL, "status": STATUS_NAMES[Status.NOT_ASKED], "kind": "", "reason": "", "expert": "", "optimal": 0,
         "cached": False, "prev_action": int(recording.actions[-1]),
@@ -214,10 +214,10 @@ def _buffer(recording: Recording) -> EpisodeBuffer:
 
 
 def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
-    """The demonstrations of a folder, read one after the other."""
+    """Return the demonstrations of a folder, read one after the other."""
     files, facts = select_episodes(folder, milestone)
     if not facts.get("buttons"):
-        raise ExportError(f"{folder}: its files don't name their buttons, so nobody could tell what the actions mean")
+        raise ExportError(f"{folder}: its files don't name their buttons, so the meaning of the actions is unknown")
 
     def recordings() -> Iterator[Recording]:
         for path in files:
@@ -251,7 +251,7 @@ def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
 
 
 def read_dagger(data: DaggerData) -> Contents:
-    """The episodes of a data set in order of their numbers, each read when it is wanted."""
+    """Return the episodes of a data set in order of their numbers, each read when it is needed."""
     # HDF5 holds no text with a zero in it. Number -1, for none, is the last.
     names = [*(name.replace("\0", "\\0") for name in data.names), ""]
     columns = data.columns(
@@ -291,7 +291,7 @@ def read_dagger(data: DaggerData) -> Contents:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
+    """Return the nearest folder above that exists."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 

@@ -16,13 +16,13 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     films: tuple[str, ...]
-    """the films, one after the other"""
+    """The films, one after the other."""
     output: str = "docs/play.gif"
-    """the GIF to write"""
+    """The GIF to write."""
     width: int = 320
-    """its width in pixels"""
+    """Its width in pixels."""
     milliseconds: int = 160
-    """how long a frame is shown"""
+    """How long a frame is shown, in milliseconds."""
 
 
 if __name__ == "__main__":
@@ -41,7 +41,7 @@ def main(args: Args) -> None:
             for frame in container.decode(video=0):
                 image = frame.to_image().convert("L")
                 size = (args.width, image.height * args.width // image.width)
-                # A few shades of grey are all that a Game Boy has; a small palette keeps the file small.
+                # A Game Boy has only a few shades of grey; a small palette keeps the file small.
                 frames.append(image.resize(size, Image.Resampling.NEAREST).quantize(8))
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(Path(args.output)) as temporary:

@@ -3,7 +3,7 @@
     python -m tools.record_start_states
     python -m tools.record_start_states --rom-path game.gb --policy-dir my_policies
 
-What is there already is kept.
+Existing states are kept.
 """
 # ruff: noqa: E402 - the flags are parsed before the emulator is imported, so that --help answers at once
 
@@ -19,7 +19,7 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     rom_path: Path = Path("tallgrass/tallgrass.gb")
-    """The game's ROM; default is the bundled game."""
+    """The game's ROM; the default is the bundled game."""
     n_train: CountOrZero = 20
     """States of each milestone to learn from."""
     n_heldout: CountOrZero = 20
@@ -29,11 +29,11 @@ class Args:
     start_states_dir: Path = Path(".milestone_trainer_cache/start_states")
     """Folder of the two sets."""
     policy_dir: Path | None = None
-    """Experts for milestones that the game brings no policy for. None for none."""
+    """Folder of experts for milestones that the game brings no policy for. None: there are none."""
     unsafe_policies: bool = False
-    """Run those in this process, where the platform has no sandbox: only for files that you trust as your own."""
+    """Run those in this process, for platforms without a sandbox. Only for files that you trust as your own."""
     num_threads: Few = 2
-    """Runs that are played at once."""
+    """Runs that play in parallel."""
 
 
 if __name__ == "__main__":

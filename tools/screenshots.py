@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Play Tallgrass by its experts and draw nine of the screens that they see into one picture.
+"""Play Tallgrass with its experts and draw nine of the screens into one picture.
 
 python -m tools.screenshots
 python -m tools.screenshots --worlds 7 --output world_7.png
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from common.flag_groups import TierName
 from common.runtime.flag_types import Seed, check_bounds
 from common.runtime.flags import parse_command_line
 
@@ -19,13 +19,13 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     output: str = "tallgrass/docs/screens.png"
-    """the picture to write"""
+    """The picture to write."""
     worlds: str = "0"
-    """world to play in; of several one is drawn"""
-    tier: Literal["T0", "T1", "T2", "T3"] | None = None
-    """how hard the game is; default is one by day, in which people walk about: T3 in world 0, T2 in the others"""
+    """World to play in; of several, one is drawn."""
+    tier: TierName | None = None
+    """Difficulty tier of the game. None takes one by day, in which people walk about: T3 in world 0, T2 in the others."""
     seed: Seed = 4
-    """seed of the run"""
+    """Seed of the run."""
 
 
 if __name__ == "__main__":
@@ -44,7 +44,7 @@ SCALE, COLUMNS, GAP = 2, 3, 6
 
 
 def wanted(state: dict) -> list[str]:
-    """Which of the nine pictures this state would do for."""
+    """Return which of the nine pictures this state fits."""
     game, place = state["game"], state["player"]["location"]
     found = []
     if game["game_state"] == "title":

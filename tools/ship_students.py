@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write a pipeline's students as small files: weights as 16-bit numbers, and what it takes to play them; nothing else.
+"""Write a pipeline's students as small files: weights as 16-bit numbers, and only what is needed to play them.
 
     python -m tools.ship_students --output-dir tallgrass/students
 
-A network computes with 32-bit numbers again once it is loaded. What the rounding costs is for `play.py` to say.
+A network computes with 32-bit numbers again once it is loaded. Use `play.py` to measure the cost of the rounding.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -17,11 +17,11 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     pipeline_dir: str = "dagger_pipeline_results"
-    """a pipeline's output folder"""
+    """A pipeline's output folder."""
     output_dir: str = "students"
-    """where {ID}.pth and router.pth are written"""
+    """Folder that {ID}.pth and router.pth are written to."""
     rom_path: str = "tallgrass/tallgrass.gb"
-    """the game"""
+    """The game's ROM."""
 
 
 if __name__ == "__main__":
@@ -43,11 +43,11 @@ KEPT = (
     "algorithm", "network", "frame_stack", "deterministic", "buttons", "game", "rom_sha256", "milestone", "milestones", "tier",
     "worlds", "max_steps", "global_step", "labels", "expert", "metrics", "versions",
 )  # fmt: skip
-"""What of a checkpoint is kept, beside the weights."""
+"""The keys of a checkpoint that are kept, in addition to the weights."""
 
 
 def small(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint to play with, its weights as 16-bit numbers."""
+    """Return a checkpoint to play with, its weights as 16-bit numbers."""
     weights = {
         name: weight.half() if weight.is_floating_point() else weight for name, weight in checkpoint["model_state_dict"].items()
     }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Train the network that tells from one screen which milestone is under way, for `play.py --router pixels`.
+"""Train the network that tells the current milestone from one screen, for `play.py --router pixels`.
 
     python -m tools.train_router                                  # of the pipeline in dagger_pipeline_results
     python -m tools.train_router --pipeline-dir elsewhere --total-steps 6000
 
-It learns from the screens of the pipeline's DAgger data sets, those that the students visited and the experts before them, as
-many of each milestone; every tenth of each milestone's episodes is kept apart, and says how often the network is right. Writes
-`router.pth` beside the students.
+It learns from the screens of the pipeline's DAgger data sets, which the students visited, and the experts before them; equally
+many of each milestone. Every tenth episode of each milestone is held out, to measure how often the network is right. Writes
+`router.pth` next to the students.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -22,31 +22,31 @@ from common.runtime.flags import parse_command_line, plain_flags
 @dataclass
 class Args:
     pipeline_dir: str = "dagger_pipeline_results"
-    """a pipeline's output folder"""
+    """A pipeline's output folder."""
     output: str | None = None
-    """the checkpoint to write; None is router.pth in that folder"""
+    """The checkpoint to write. None: router.pth in that folder."""
     network: Literal["tiles", "tiles-small"] = "tiles-small"
-    """as in dagger_pokemon.py"""
+    """The network, as in dagger_pokemon.py."""
     hidden_dim: Count = 64
-    """width of the layer before the logits"""
+    """Width of the layer before the logits."""
     total_steps: Count = 3000
-    """training steps"""
+    """Gradient steps."""
     batch_size: Count = 64
-    """screens per batch"""
+    """Screens per batch."""
     learning_rate: Amount = 1e-3
-    """Adam's at the beginning; it falls to 0 along a cosine"""
+    """Adam's learning rate at the beginning; it falls to 0 along a cosine."""
     weight_decay: Amount = 1e-5
-    """L2 penalty on the weights"""
+    """L2 penalty on the weights."""
     max_screens: Count = 4000
-    """screens of each milestone at most, drawn at random"""
+    """Screens of each milestone at most, drawn at random."""
     seed: Seed = 1
-    """of the weights, the draw and the batches"""
+    """Seed of the weights, the draw and the batches."""
     num_threads: Few | None = None
-    """CPU threads for torch; None: one for each core that nobody uses"""
+    """CPU threads for torch. None: one for each core that is free."""
     cuda: bool = True
-    """train on a GPU if there is one"""
+    """Train on a GPU if there is one."""
     rom_path: str = "tallgrass/tallgrass.gb"
-    """the game"""
+    """The game's ROM."""
 
 
 if __name__ == "__main__":
@@ -73,18 +73,18 @@ from pokemon_env.games import find_game
 from pokemon_env.rom import Rom
 
 VALIDATION_EVERY = 10
-"""Of so many episodes one is kept apart."""
+"""One of this many episodes is held out."""
 
 
 def screens_of(path: Path, rom_sha256: str, preprocess: Any, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct pictures of a data set, for training and for validation: two arrays (n, C, H, W) uint8.
+    """Return distinct observations of a data set, for training and for validation: two arrays (n, C, H, W) uint8.
 
-    Every tenth episode is the validation's, but for pictures that are among the training's, too. Raises DaggerDataError for a
+    Every tenth episode is for validation, except for observations that also occur in training. Raises DaggerDataError for a
     data set of another ROM.
     """
     with DaggerData(path, "read") as data:
         if not plays_alike(data.facts.get("rom_sha256"), rom_sha256):
-            raise DaggerDataError(f"{path} was made with another ROM; let auto_dagger_pipeline.py make it anew")
+            raise DaggerDataError(f"{path} was made with another ROM; let auto_dagger_pipeline.py make it again")
         columns = data.columns(["episode", "frame"])
         validation = columns["episode"] % VALIDATION_EVERY == VALIDATION_EVERY - 1
         training_frames = np.unique(columns["frame"][~validation])
@@ -98,7 +98,7 @@ def screens_of(path: Path, rom_sha256: str, preprocess: Any, most: int, rng: np.
 
 
 def accuracies(network: torch.nn.Module, parts: list[np.ndarray], device: torch.device) -> list[float]:
-    """The share of each milestone's pictures that the network takes for that milestone's; nan without any."""
+    """Return the network's accuracy on each milestone's observations; nan for a milestone without any."""
     network.eval()
     shares = []
     with torch.inference_mode():
@@ -121,7 +121,7 @@ def main(args: Args) -> int:
 
 
 def train_router(args: Args) -> int:
-    """`main`, with the file locked."""
+    """Do the work of `main`, with the file locked."""
     check_bounds(args)
     device = select_device(args.cuda)
     set_threads(args.num_threads)
@@ -151,7 +151,7 @@ def train_router(args: Args) -> int:
     with ProgressReport("training", args.total_steps) as report:
         for step in range(args.total_steps):
             learner.set_learning_rate(step / args.total_steps)
-            places = rng.integers(len(milestones), size=args.batch_size)  # as many of each milestone
+            places = rng.integers(len(milestones), size=args.batch_size)  # equally many of each milestone
             pictures = np.stack([training[place][rng.integers(len(training[place]))] for place in places])
             metrics = learner.update(torch.from_numpy(pictures).to(device), torch.from_numpy(places).to(device))
             if (step + 1) % 100 == 0 or step + 1 == args.total_steps:
@@ -178,7 +178,7 @@ def train_router(args: Args) -> int:
             "versions": package_versions(),
         },
     )
-    print(f"{path}: right for {100 * np.nanmean(shares):.0f} % of the screens kept apart, on average over the milestones")
+    print(f"{path}: right for {100 * np.nanmean(shares):.0f} % of the held-out screens, on average over the milestones")
     return 0
 
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""The witnesses: short runs that must come to the same, to the bit, whatever is moved or rewritten.
+"""The witnesses: short runs whose results must stay bit-identical when code is moved or rewritten.
 
-    python -m tools.witness --output witness.json       # run, and keep what came out
+    python -m tools.witness --output witness.json       # run, and keep the results
     python -m tools.witness --compare ../before         # run this folder and that one, another checkout, and compare
-    python -m tools.witness --compare witness.json      # the same against what a run on this machine has kept
+    python -m tools.witness --compare witness.json      # compare with the kept results of a run on this machine
 
-Three commands, as a user would type them: record demonstrations, clone them, and DAgger from both. BC and DAgger are run once
-more, killed with SIGKILL on the way, and resumed; that must end as if it had not been killed. What is compared: the
+Three commands run, as a user would type them: record demonstrations, clone them, and DAgger from both. BC and DAgger run once
+more, are killed with SIGKILL meanwhile, and resumed; they must end as if they had not been killed. The comparison covers the
 demonstrations, the weights of all checkpoints, DAgger's data set (what was pressed, labelled and seen), and the logged values.
-Who the expert is (a hash of its code), how long something took, and how the files are laid out inside are not.
+It leaves out the expert's identity (a hash of its code), how long something took, and the layout inside the files.
 
-One thread and 32 bits: the same machine, torch and flags give the same bits. Another CPU need not, and neither need another
-torch; the file says what it was made on, and --compare refuses one from elsewhere. Takes a minute on 2 quiet cores.
+With one thread and 32 bits, the same machine, torch and flags give the same bits. Another CPU or another torch may differ; the
+file names what it was made on, and --compare refuses one from elsewhere. Takes a minute on 2 quiet cores.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -26,13 +26,13 @@ from common.runtime.flags import parse_command_line
 @dataclass
 class Args:
     output: str | None = None
-    """write the digests to this file, as JSON"""
+    """Write the digests to this file, as JSON. None writes no file."""
     compare: str | None = None
-    """folder of another checkout to run and to compare with, or a file that --output wrote on this machine"""
+    """Folder of another checkout to run and compare with, or a file that --output wrote on this machine. None compares nothing."""
     kills: bool = True
-    """run BC and DAgger once more, killed on the way and resumed"""
+    """Run BC and DAgger once more, kill them meanwhile and resume them."""
     folder: str | None = None
-    """a new folder for what the runs write, which is kept; None takes a temporary one"""
+    """A new folder for the files of the runs, which is kept. None takes a temporary one."""
 
 
 if __name__ == "__main__":
@@ -83,23 +83,23 @@ FLAGS: dict[str, tuple[str, str]] = {
         "--no-ask-repeats --answer-cache answers.sqlite --stochastic-eval --eval-max-steps 30",
     ),
 }
-"""Run -> its script and its flags. Every one of these is promised; between them they reach each part of the algorithms."""
+"""Run -> its script and its flags. Each of these flags stays supported; together they reach each part of the algorithms."""
 
 ROW_COLUMNS = (
     "previous", "action", "label", "status", "optimal", "iteration", "beta", "episode", "step", "seed", "world", "prev_action",
     "reward", "source",
 )  # fmt: skip
-"""Columns of DAgger's rows that are compared: not who answered, why it abstained, or whether the answer was known."""
+"""Columns of DAgger's rows that are compared. Left out: the expert, why it abstained, and whether the answer was known."""
 TIMED = ("seconds", "steps_per_second")
-"""Logged values that say how fast the machine was."""
+"""Logged values that depend on how fast the machine was."""
 LOG = " log "
-"""In the names of the digests of logged values."""
+"""Part of the names of the digests of logged values."""
 ISA = ("avx", "fma", "f16c", "amx", "sse4", "bf16", "asimd", "sve")
-"""How the names of CPU flags begin or end that decide which kernels compute."""
+"""Beginnings or ends of the names of CPU flags that determine which kernels compute."""
 
 
 class WitnessError(UserError):
-    """A run that failed, or files that can't be compared; the text says which, and what to do."""
+    """A run that failed, or files that cannot be compared; the text says which, and what to do."""
 
 
 # What decides the bits
@@ -110,7 +110,7 @@ def flags_of_runs() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the bits of a run depend on, beside its flags and its code."""
+    """Return what the bits of a run depend on, in addition to its flags and its code."""
     cpu: dict[str, str] = {"model name": platform.processor() or platform.machine()}
     if (info := Path("/proc/cpuinfo")).exists():
         lines = [line.partition(":") for line in info.read_text().partition("\n\n")[0].splitlines()]
@@ -127,7 +127,7 @@ def machine() -> dict[str, Any]:
 
 
 def decides_bits(about: dict[str, Any]) -> dict[str, Any]:
-    """What of `machine` must be equal for the values to be comparable."""
+    """Return what of `machine` must be equal for the values to be comparable."""
     return {name: about[name] for name in ("cpu", "cpu_flags", "torch", "torch_cpu_capability")}
 
 
@@ -141,7 +141,7 @@ def machine_in_words(about: dict[str, Any]) -> str:
 
 
 def digest(*parts: bytes) -> str:
-    """SHA-256 of the parts, each with its length, so that no two lists of parts run together to the same bytes."""
+    """Return the SHA-256 of the parts, each with its length, so that no two lists of parts concatenate to the same bytes."""
     found = hashlib.sha256()
     for part in parts:
         found.update(len(part).to_bytes(8, "little"))
@@ -154,13 +154,13 @@ def array_digest(array: np.ndarray) -> str:
 
 
 def weights_digest(path: Path) -> str:
-    """Of a checkpoint's weights, in the order of their names."""
+    """Return the digest of a checkpoint's weights, in the order of their names."""
     weights = torch.load(path, map_location="cpu")["model_state_dict"]
     return digest(*(part.encode() for name in sorted(weights) for part in (name, array_digest(weights[name].numpy()))))
 
 
 def demonstration_digests(folder: Path) -> dict[str, str]:
-    """Of each array of all episodes."""
+    """Return the digest of each array, over all episodes."""
     found: dict[str, list[bytes]] = {}
     for path in sorted(folder.glob("episode_*.npz")):
         with np.load(path) as episode:
@@ -171,9 +171,9 @@ def demonstration_digests(folder: Path) -> dict[str, str]:
 
 
 def data_set_digests(path: Path) -> dict[str, str]:
-    """Of each column of a data set's rows, of the pictures that they saw, and of all pictures and memory snapshots.
+    """Return digests of each column of a data set's rows, of the rows' pictures, and of all pictures and memory snapshots.
 
-    Reads the tables as they are: the one that has all of ROW_COLUMNS, and those that hold the keys of pictures and snapshots.
+    Finds the tables by their columns: the one that has all of ROW_COLUMNS, and those with the keys of pictures and snapshots.
     """
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
@@ -207,7 +207,7 @@ def data_set_digests(path: Path) -> dict[str, str]:
 
 
 def logged_digests(runs: Path, name: str) -> dict[str, str]:
-    """Of each series of logged values, with their steps."""
+    """Return the digest of each series of logged values, with their steps."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folders = sorted(runs.glob(f"{name}_*"))
@@ -219,7 +219,7 @@ def logged_digests(runs: Path, name: str) -> dict[str, str]:
 
 
 def result_digests(folder: Path, *, logs: bool = True) -> dict[str, str]:
-    """Of all that BC and DAgger left in a folder, by name."""
+    """Return the digests of everything that BC and DAgger left in a folder, by name."""
     found = {}
     for run in ("bc", "dagger"):
         name = f"{run}_pokemon"
@@ -242,7 +242,7 @@ def command(checkout: Path, script: str, flags: Sequence[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """That of a child: nothing of ours leads it to another checkout's modules."""
+    """Return a child's environment, without what would lead it to another checkout's modules."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -257,9 +257,9 @@ def start_script(checkout: Path, script: str, flags: Sequence[str], folder: Path
 
 
 def run_killed(checkout: Path, run: str, folder: Path, moments: dict[str, Callable[[], bool]]) -> list[str]:
-    """Run a script, kill it at each of the moments, and resume it after each; returns when it was killed, in words.
+    """Run a script, kill it at each of the moments, and resume it after each; return when it was killed, in words.
 
-    Raises WitnessError if it ended before it could be killed: then nothing was shown.
+    Raises WitnessError if it ended before it could be killed: then nothing was tested.
     """
     script, flags = FLAGS[run]
     last, final = (folder / "models" / f"{run}_pokemon_{name}.pth" for name in ("last", "final"))
@@ -280,22 +280,22 @@ def run_killed(checkout: Path, run: str, folder: Path, moments: dict[str, Callab
         if process.returncode != -signal.SIGKILL or final.exists():
             lines = log.read_text().strip().splitlines()[-5:]
             raise WitnessError(
-                f"{checkout / script} ended ({process.returncode}) before it was killed {moment}, so that nothing is known of a "
+                f"{checkout / script} ended ({process.returncode}) before it was killed {moment}, so nothing is known about a "
                 "kill; run again when the machine is less busy. Its last lines:\n" + "\n".join(lines)
             )
-        said.append(f"{moment}, going on from step {step_of(last)}")
+        said.append(f"{moment}, resumed from step {step_of(last)}")
         words = resumed
     start_script(checkout, script, resumed, folder)
     return said
 
 
 def step_of(path: Path) -> int:
-    """How many steps a checkpoint has been trained for; 0 if it isn't there."""
+    """Return how many steps a checkpoint has been trained for; 0 if it does not exist."""
     return torch.load(path, map_location="cpu")["global_step"] if path.is_file() else 0
 
 
 def run_kills(checkout: Path, folder: Path) -> dict[str, list[str]]:
-    """Run BC and DAgger on the demonstrations in a folder, with kills on the way; returns when they were killed."""
+    """Run BC and DAgger on the demonstrations in a folder, with kills meanwhile; return when they were killed."""
     models = folder / "models"
     in_bc = {f"after step {BC_STEPS // 3}": lambda: step_of(models / "bc_pokemon_last.pth") > BC_STEPS // 3}
     in_dagger = {
@@ -308,16 +308,16 @@ def run_kills(checkout: Path, folder: Path) -> dict[str, list[str]]:
 def witness(
     checkout: Path, folder: Path, *, kills: bool = True, start: Start = start_script, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Run a checkout's scripts and return what came out, as JSON data.
+    """Run a checkout's scripts and return the results, as JSON data.
 
     Args:
         checkout: the folder that has the scripts.
-        folder: for what they write; made, and not to be there.
+        folder: for what they write; it is made, and must not exist.
         kills: whether BC and DAgger are also killed and resumed.
         start: runs a script.
-        say: told what is done.
+        say: called with a line about what is done.
 
-    Raises WitnessError if a run fails, was not killed in time, or ends otherwise than without the kill.
+    Raises WitnessError if a run fails, was not killed in time, or ends differently than without the kill.
     """
     whole, killed = folder / "whole", folder / "killed"
     whole.mkdir(parents=True)
@@ -328,7 +328,7 @@ def witness(
         start(checkout, script, flags.split(), whole)
 
     run("demonstrations")
-    with ThreadPoolExecutor(1) as pool:  # side by side: each computes with one thread
+    with ThreadPoolExecutor(1) as pool:  # in parallel: each computes with one thread
         if kills:
             shutil.copytree(whole / "expert_data", killed / "expert_data")
             kill_work = pool.submit(run_kills, checkout, killed)
@@ -342,7 +342,7 @@ def witness(
         resumed, unstopped = (result_digests(path, logs=False) for path in (killed, whole))
         if differ := [name for name in sorted(resumed | unstopped) if resumed.get(name) != unstopped.get(name)]:
             when = found["killed"]
-            raise WitnessError(f"{checkout}: killed {when} and resumed, these are not as without the kill: {', '.join(differ)}")
+            raise WitnessError(f"{checkout}: killed {when} and resumed, these differ from a run without kills: {', '.join(differ)}")
         found["resumed"] = f"equal in {len(resumed)} digests to the run that was not killed"
     say(f"{checkout}: done in {time.monotonic() - began:.0f} s")
     return found
@@ -352,8 +352,10 @@ def witness(
 
 
 def differences(ours: dict[str, str], theirs: dict[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Name, both values and the verdict for each digest. A logged series that only one of them has is no difference by itself:
-    what is logged may grow; one that is gone is."""
+    """Yield name, both values and the verdict for each digest.
+
+    A new logged series is no difference, because what is logged may grow; a missing one is a difference.
+    """
     for name in dict.fromkeys((*theirs, *ours)):
         one, other = ours.get(name, ""), theirs.get(name, "")
         if one == other:
@@ -366,27 +368,27 @@ def differences(ours: dict[str, str], theirs: dict[str, str]) -> Iterator[tuple[
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What --output has written. Raises WitnessError if a run here and now can't be compared with it."""
+    """Return what --output has written. Raises WitnessError if a run on this machine cannot be compared with it."""
     here = machine()
     try:
         theirs = json.loads(path.read_text())
         missing = here.keys() - theirs["machine"].keys() | {"flags", "digests"} - theirs.keys()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WitnessError(f"{path}: is not what --output writes ({error!r}); make it anew with --output") from error
+        raise WitnessError(f"{path}: is not what --output writes ({error!r}); make it again with --output") from error
     if missing:
-        raise WitnessError(f"{path}: doesn't say {', '.join(sorted(missing))}; make it anew with --output")
+        raise WitnessError(f"{path}: doesn't say {', '.join(sorted(missing))}; make it again with --output")
     if decides_bits(theirs["machine"]) != decides_bits(here):
         raise WitnessError(
             f"{path}: was made on {machine_in_words(theirs['machine'])}, here is {machine_in_words(here)}; give the folder of a "
             "checkout, which is run here"
         )
     if theirs["flags"] != flags_of_runs():
-        raise WitnessError(f"{path}: was made with other flags; make it anew with --output")
+        raise WitnessError(f"{path}: was made with other flags; make it again with --output")
     return theirs
 
 
 def main(args: Args) -> int:
-    """Run, compare, write; returns the exit code: 1 if something differs."""
+    """Run, compare, write; return the exit code: 1 if something differs."""
     console = Console(soft_wrap=True, highlight=False)
 
     def say(text: str) -> None:

@@ -1,1 +1,1 @@
-"""Policy files of strangers, run in worker processes that have locked themselves up."""
+"""Policy files of strangers, run in worker processes that have locked themselves down."""

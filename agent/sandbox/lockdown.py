@@ -1,10 +1,10 @@
-"""What the Linux kernel gives to lock up a process, by plain system calls: no package and no library is needed.
+"""Locking a process down with the means of the Linux kernel, by plain system calls: no package and no library is needed.
 
     confine(folder)              the worker: namespaces, an empty root folder, no capabilities, Landlock
     imprison(read_fd, write_fd)  each process that runs a policy: beyond that, limits and a seccomp filter
 
-`confine` takes what the platform gives and says what that was. `imprison` is needed whole: after it a process can compute,
-read from one descriptor, write to another, and end. Nothing of it can be undone.
+`confine` uses the layers that the platform offers, and reports them. `imprison` works completely or fails: after it a process
+can only compute, read from one descriptor, write to another, and end. Neither can be undone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PROT_EXEC = 4
 _LAST_CLOCK = 11  # CLOCK_TAI
 _MAX_FD = 1 << 16
 
-# Of each machine: its number in seccomp filters, the number of capset, and those of the calls that are let through.
+# For each machine: its number in seccomp filters, the number of capset, and those of the allowed calls.
 # fmt: off
 _MACHINES = {
     "x86_64": (0xC000003E, 126, {
@@ -50,11 +50,11 @@ _MACHINES = {
 
 
 class LockdownError(OSError):
-    """The platform lacks something that the sandbox can't be without; the text names it."""
+    """The platform lacks something that the sandbox needs; the text names it."""
 
 
 def check_platform() -> None:
-    """Raises LockdownError where no sandbox can be: cheap, and before anything is started."""
+    """Raise LockdownError if no sandbox is possible here. The check is cheap, and starts nothing."""
     if sys.platform != "linux":
         raise LockdownError(f"this is {sys.platform}, and seccomp and Landlock are Linux's")
     if platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
@@ -62,13 +62,13 @@ def check_platform() -> None:
 
 
 def confine(folder: str) -> dict[str, str]:
-    """Take from this process the network, the files and all privileges, as far as the platform lets it.
+    """Take the network, the files and all privileges from this process, as far as the platform allows.
 
     Args:
         folder: an empty folder; it becomes the root folder, and may be deleted afterwards.
 
-    Returns each layer with "active" or the reason why it is not. Raises LockdownError if files are still reachable by all
-    that was tried: seccomp alone would stand between a policy and them.
+    Returns each layer with "active" or the reason why it is not. Raises LockdownError if no layer made files unreachable:
+    seccomp alone would stand between them and a policy.
     """
     check_platform()
     libc = _libc()
@@ -90,22 +90,22 @@ def imprison(read_fd: int, write_fd: int, address_space: int, cpu_seconds: int) 
 
     Args:
         address_space: bytes that it may have in all.
-        cpu_seconds: it is killed after so many.
+        cpu_seconds: seconds of CPU time after which it is killed.
 
-    Forks, threads, programs, sockets, files, signals, clocks and the memory of others are refused with EPERM. Where hard limits
-    are lower already, those hold. Raises LockdownError if that was tried and is not so.
+    Forks, threads, programs, sockets, files, signals, clocks and the memory of other processes are refused with EPERM. Hard limits
+    that are already lower remain. This is verified by trying; raises LockdownError if something is not refused.
     """
     number, _, calls = _MACHINES[platform.machine()]
     libc = _libc()
     _call(libc.prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     low, high = sorted((read_fd, write_fd))
     for start, end in ((0, low), (low + 1, high), (high + 1, _MAX_FD)):
-        if start < end:  # Python takes the range (0, 0) for all descriptors
+        if start < end:  # Python takes the range (0, 0) to mean all descriptors
             os.closerange(start, end)
     for name, limit in (
         (resource.RLIMIT_AS, address_space),
         (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_NPROC, 0),  # root is exempt from it; the filter holds for all
+        (resource.RLIMIT_NPROC, 0),  # root is exempt from it, but not from the filter
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -123,15 +123,15 @@ def imprison(read_fd: int, write_fd: int, address_space: int, cpu_seconds: int) 
 
 
 def lower_limit(name: int, limit: int) -> int:
-    """A limit (`resource.RLIMIT_...`), or the hard one that this process has already where that is lower."""
+    """Return `limit` for `name` (`resource.RLIMIT_...`), or this process's current hard limit if that is lower."""
     hard = resource.getrlimit(name)[1]
     return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
 
 def forget_environment() -> None:
-    """Overwrite the environment that this process was started with; where /proc does not tell its place, only Python's copies.
+    """Overwrite the environment that this process was started with; only Python's copies if /proc does not give its address.
 
-    `os.environ.clear()` leaves its text on the stack, where a child finds it.
+    `os.environ.clear()` leaves its text on the stack, where a child can read it.
     """
     os.environ.clear()
     posix.environ.clear()
@@ -141,19 +141,19 @@ def forget_environment() -> None:
 
 
 def _filter(machine: int, calls: dict[str, int], read_fd: int, write_fd: int) -> bytes:
-    """A seccomp program: `calls` are let through, some for certain arguments only, and all others fail with EPERM."""
+    """Return a seccomp program: `calls` are allowed, some with certain arguments only, and all others fail with EPERM."""
     load, equal, above, any_bit, give = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JMP|JGT|K, JMP|JSET|K, RET|K
     allow, refuse, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 
     def step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
         return struct.pack("=HBBI", code, if_true, if_false, value)
 
-    def argument(place: int) -> int:  # the low half, which is all that the kernel takes of a descriptor
+    def argument(place: int) -> int:  # the low half: the kernel uses no more of a descriptor
         return 16 + 8 * place
 
     wanted = {"read": (0, equal, read_fd, allow, refuse), "write": (0, equal, write_fd, allow, refuse)}
     wanted |= dict.fromkeys(("mmap", "mprotect"), (2, any_bit, _PROT_EXEC, refuse, allow))
-    # Numbers above those, which are negative ones, mean the CPU clocks of other processes and devices.
+    # Larger numbers, which are negative ones, mean the CPU clocks of other processes and devices.
     wanted |= dict.fromkeys(("clock_gettime", "clock_getres"), (0, above, _LAST_CLOCK, refuse, allow))
     program = step(load, 4) + step(equal, machine, 1, 0) + step(give, kill) + step(load, 0)
     for name, number in calls.items():
@@ -179,7 +179,7 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
 
 
 def _landlock(libc: ctypes.CDLL) -> None:
-    """Handle all that this kernel's Landlock knows, and allow nothing of it."""
+    """Handle every right that this kernel's Landlock knows, and allow none."""
     version = _call(libc.syscall, _LANDLOCK_CREATE, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
     file_rights = 13 + (version >= 2) + (version >= 3) + (version >= 5)  # refer, truncate and device controls came later
     # Files; TCP bind and connect; abstract sockets and signals.
@@ -196,7 +196,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _call(function: Callable[..., int], *arguments: Any) -> int:
-    """A C function's result. Raises OSError if it is negative."""
+    """Call a C function and return its result. Raises OSError if it is negative."""
     result = function(*(ctypes.c_long(value) if isinstance(value, int) else value for value in arguments))
     if result < 0:
         number = ctypes.get_errno()
@@ -213,7 +213,7 @@ def _try(layer: Callable[[], Any]) -> str:
 
 
 def _must_be_refused(what: str, action: Callable[[], Any]) -> None:
-    """Raises LockdownError unless it fails as the seccomp filter makes it fail; other layers give other errors."""
+    """Raise LockdownError unless the action fails with the seccomp filter's error; other layers give other errors."""
     try:
         action()
     except PermissionError as error:

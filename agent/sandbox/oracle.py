@@ -1,28 +1,28 @@
-"""Policy files in a locked process: an expert's code may be wrong or hostile, and this process goes on.
+"""Policy files in a locked process: an expert's code may be wrong or hostile, and this process continues.
 
     with PolicyOracle((None, "CLOCK_SET"), env.game, workers=2) as oracle:
         answers = oracle.label_batch(situations)
 
-Each of the oracle's workers is a process that has locked itself up (`agent.sandbox.worker`, `agent.sandbox.lockdown`), and
-that forks a child for the policy. Snapshots go in, JSON of limited size comes out, and nothing of it is believed: a word
-that is no button, an answer to another question or a byte too many is an abstention. A child that breaks a limit is killed,
-its question abstained from, and the rest of the batch asked of another one.
+Each of the oracle's workers is a process that has locked itself down (`agent.sandbox.worker`, `agent.sandbox.lockdown`), and
+that forks a child for the policy. Snapshots go in, and JSON of limited size comes out. None of it is trusted: a word that is no
+button, an answer to another query or a byte too many is an abstention. A child that breaks a limit is killed. Its query is
+abstained from, and another child gets the rest of the batch.
 
-State: a policy must be a function of the situation. Its file is run again for every question, so that whatever it keeps is
-forgotten (this costs the time that its top level takes, some 10 microseconds for the shipped ones), and `random` is seeded
-from the situation. What else answers may depend on (attributes of shared modules, patched tools, clocks, addresses, generators
-of the policy's own) is looked for: after each 32 answers some are asked again of a fresh child, which knows no other question,
-in another order. Of the first 96 answers all are asked again, and once more of a fresh process; later 4 for each 32 answers,
-drawn from the system's generator so that no policy can tell which. If the answers differ, the policy is given up and its
-labels are withdrawn (`ExpertOracle.withdrawn`). Chances that a policy is found, of whose answers so many differ when asked again:
+State: a policy must be a function of the situation. Its file is run again for every query, so that whatever it stores is
+forgotten. This costs the time of its top level, about 10 microseconds for the shipped policies. `random` is seeded from the
+situation. Answers may still depend on attributes of shared modules, patched tools, clocks, addresses, or generators of the
+policy's own. To find this, some queries are repeated after each 32 answers, in another order, with a fresh child that has seen
+no other query. All of the first 96 answers are repeated, and once more with a fresh process; later 4 for each 32 answers, drawn
+from the system's generator so that no policy can predict them. If the answers differ, the policy is stopped and its labels are
+withdrawn (`ExpertOracle.withdrawn`). Probability of detection, by the share of answers that differ when repeated:
 
     1 in 10: 0.99996 within its first 96 answers
     1 in 100: 0.62 within those, 0.98 within 2,500
     1 in 1,000: 0.09 within those, 0.50 within 5,000
 
-A policy that breaks a limit where it is asked again what it had answered is given up as well: at the third check, or once it is
-stopped for that. An answer that depends on something that never changes within a process and its successor on the same machine
-is not found.
+A policy that breaks a limit at a repeated query, which it had answered before, is stopped as well: at the third check, or once
+it is stopped for its deaths. An answer that depends on something that never changes within a process and its successor on the
+same machine is not detected.
 """
 
 from __future__ import annotations
@@ -64,33 +64,33 @@ from pokemon_env.games.picture_only import PictureOnly
 log = logging.getLogger(__name__)
 
 LIMIT_KINDS = ("timeout", "memory", "died", "protocol")
-"""Why a question was abstained from whose child broke a limit: too slow, wanted too much memory, ended or crashed, or wrote
+"""Kinds of abstention where the child broke a limit: it was too slow, requested too much memory, ended or crashed, or wrote
 something to its pipe that is no answer."""
 STOPPED_KINDS = ("load", "not repeatable", "stopped")
-"""Why no question is asked any more: the file can't be loaded, its answers depend on more than the state, or too many children
-were killed."""
+"""Kinds of abstention after the policy was stopped: its file cannot be loaded, its answers depend on more than the state, or too
+many children were killed."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_START_SECONDS = 60.0  # of a worker's start, which takes a third of one on an idle machine
+_START_SECONDS = 60.0  # for a worker's start, which takes a third of a second on an idle machine
 _SUSPENDED_SECONDS = 1.0
-"""A host that wakes so much later than it wanted was not running meanwhile."""
+"""A host that wakes later than planned by this much was not running meanwhile."""
 _KILL_SECONDS = 5.0
 _FOLDER_PREFIX = "sandbox_root_"
-_UNLOCKED_SECONDS = 1.0  # a folder that is so young may not be locked yet
+_UNLOCKED_SECONDS = 1.0  # a folder younger than this may not be locked yet
 _MAX_FRAME = 256 * 1024
 _MAX_REASON = 2000
 _MAX_LINE = 500
 _MAX_SNAPSHOT = 1 << 20
-_CHUNK = 32  # questions that are sent at once; after about as many answers some are asked again
-_EARLY = 96  # of so many first answers all are asked again, and then once more of a fresh process
-_AGAIN = 3  # of later ones so many for each _CHUNK, the last among them, and one that was given long before
-_KEPT = 128  # answers of all that were given, to be asked again later
-_BROKEN_AGAIN = 3  # checks in which an answer that was given may break a limit, before that is no accident
+_CHUNK = 32  # queries that are sent at once; after about as many answers some are repeated
+_EARLY = 96  # all of these first answers are repeated, and then once more with a fresh process
+_AGAIN = 3  # repeated later for each _CHUNK: this many, the last included, and one that was given long before
+_KEPT = 128  # size of the sample of all answers, for later repetition
+_BROKEN_AGAIN = 3  # checks in which a repeated query may break a limit before it no longer counts as an accident
 _FRESH_PROCESS = 4096  # answers from one fresh process to the next
-_DEATH_WINDOW = 10  # deaths are counted among so many times max_deaths questions
-# What a worker gets of the environment to find Python and the packages by; it overwrites it before it runs a policy.
+_DEATH_WINDOW = 10  # deaths are counted among the last (this * max_deaths) queries
+# The part of the environment by which a worker finds Python and the packages; it overwrites it before it runs a policy.
 _PASSED_ON = ("HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL")
-# Sets in the same order in each worker; and one thread, since only such a process can be locked and forked.
+# Sets in the same order in each worker; and one thread, because only such a process can be locked and forked.
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _CHILD_KINDS = frozenset((*ANSWER_KINDS, "memory", "bad state"))
 
@@ -99,7 +99,7 @@ _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 class SandboxError(UserError, RuntimeError):
-    """No sandbox can be had here; the text says what is missing and what to do."""
+    """No sandbox is available here; the text says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Limits:
 
 
 _Answered = tuple[Situation, dict[str, Any]]
-"""A question and the verdict on it."""
+"""A query and the verdict on it."""
 
 
 class _Broken(Exception):
@@ -119,7 +119,7 @@ class _Broken(Exception):
     Args:
         kind: one of `LIMIT_KINDS`.
         reason: what it did, in words.
-        used_up: whether it may have done no more than live too long for a limit that is lower than ours.
+        used_up: whether it may have done nothing but reach a limit, lower than ours, over its whole life.
     """
 
     def __init__(self, kind: str, reason: str, used_up: bool = False):
@@ -130,7 +130,7 @@ class _Broken(Exception):
 
 
 class _LoadFailed(Exception):
-    """A policy can't be loaded; the text is the reason."""
+    """A policy cannot be loaded; the text is the reason."""
 
 
 class PolicyOracle(ExpertOracle):
@@ -142,19 +142,19 @@ class PolicyOracle(ExpertOracle):
         policy: path of a policy file, or `(policy_dir, milestone)`, which is looked up with `find_policy`.
         game: the game that the policy plays, one of `pokemon_env.games`.
         workers: how many processes answer at once.
-        call_seconds, load_seconds: wall-clock limits of one question and of loading the file.
-        memory_mb: what a policy may take beyond what Python and the game take.
-        max_deaths: after so many children were killed among the last 10 * max_deaths questions, no more are started, and all
-            abstains.
-        with_optimal: answers also hold all right buttons, where the game can tell.
+        call_seconds, load_seconds: wall-clock limits of one query and of loading the file.
+        memory_mb: memory that a policy may use in addition to Python and the game.
+        max_deaths: when this many children were killed among the last 10 * max_deaths queries, no more are started, and every
+            query is abstained from.
+        with_optimal: answers also hold all optimal actions, if the game knows them.
 
     Attributes:
         path, identity, concurrency, needs_frame, withdrawn: see `ExpertOracle`.
         answers, abstentions, abstention_kinds, messages: as `PolicyExpert` has them.
-        stopped: why no question is asked any more; None while questions are.
+        stopped: why no query is sent any more; None while queries are.
         layers: {layer: "active" or why it is not}, once a worker has started.
 
-    Raises PolicyError if the file is missing or no text, SandboxError where there can be no sandbox.
+    Raises PolicyError if the file is missing or not text, SandboxError if no sandbox is possible.
     """
 
     asks_freely = True
@@ -191,12 +191,12 @@ class PolicyOracle(ExpertOracle):
         self._game = game
         self._actions = {name.lower(): number for number, name in enumerate(game.buttons)}
         self._max_deaths = max_deaths
-        self._died: deque[bool] = deque(maxlen=_DEATH_WINDOW * max_deaths)  # of the last questions, whether a child did
+        self._died: deque[bool] = deque(maxlen=_DEATH_WINDOW * max_deaths)  # for each of the last queries, whether a child died
         self._draw = secrets.SystemRandom()
-        self._n_answers = 0  # those that can be asked again
+        self._n_answers = 0  # those whose queries can be repeated
         self._unchecked: list[_Answered] = []  # given since the last check
-        self._kept: list[_Answered] = []  # a uniform sample of all that were given
-        self._doubtful: dict[int, tuple[_Answered, int]] = {}  # by id, with how often it broke a limit where it was asked again
+        self._kept: list[_Answered] = []  # a uniform sample of all answers
+        self._doubtful: dict[int, tuple[_Answered, int]] = {}  # by id, with how often a limit was broken when it was repeated
         self._next_process = _EARLY
         self._was_loaded = False
         self._with_optimal = with_optimal
@@ -210,12 +210,12 @@ class PolicyOracle(ExpertOracle):
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox") if workers > 1 else None
         self._checkers = ThreadPoolExecutor(workers, thread_name_prefix="sandbox_check")
-        self._checks: list[Future] = []  # that run beside whoever asks
+        self._checks: list[Future] = []  # that run in parallel to the caller
         self._closed = False
 
     def start(self) -> None:
-        """Start all workers and load the policy now. Raises SandboxError, or PolicyError if it can't be loaded."""
-        workers = [self._idle.get() for _ in self._workers]  # all, when nobody asks them any more
+        """Start all workers and load the policy now. Raises SandboxError, or PolicyError if it cannot be loaded."""
+        workers = [self._idle.get() for _ in self._workers]  # waits until all of them are idle
         try:
             for worker in workers:
                 self._load(worker)
@@ -226,10 +226,10 @@ class PolicyOracle(ExpertOracle):
             raise PolicyError(self.stopped)
 
     def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
-        """One answer for each situation, in order: what the policy says, or an abstention with reason and kind.
+        """Return one answer for each situation, in order: the policy's, or an abstention with reason and kind.
 
-        Beside `PolicyExpert`'s kinds there are `LIMIT_KINDS`, `STOPPED_KINDS` and "bad state" (the snapshot is none of this
-        game's). Raises SandboxError if no worker can be started here, ValueError after `close`.
+        In addition to `PolicyExpert`'s kinds there are `LIMIT_KINDS`, `STOPPED_KINDS` and "bad state" (the snapshot is not of this
+        game). Raises SandboxError if no worker can be started here, ValueError after `close`.
         """
         if self._closed:
             raise ValueError(f"the oracle of {self.path} was closed: open another one.")
@@ -248,11 +248,11 @@ class PolicyOracle(ExpertOracle):
         return answers
 
     def check(self) -> None:
-        """Ask some of the newest answers again now, and not only when there are 32; see `ExpertOracle.check`.
+        """Repeat some of the newest queries now, not only when there are 32; see `ExpertOracle.check`.
 
         Raises SandboxError if no worker can be started here.
         """
-        if self._next_process == _EARLY and self._n_answers >= _CHUNK:  # there may be no more than these
+        if self._next_process == _EARLY and self._n_answers >= _CHUNK:  # there may never be more than these
             self._next_process = self._n_answers
         self._end_checks(wait_for_all=True)
         self._check_idle(at_least=1)
@@ -275,7 +275,7 @@ class PolicyOracle(ExpertOracle):
                 for answered in zip(chunk, verdicts, strict=True):
                     self._keep(answered)
                 if len(self._unchecked) >= _CHUNK > len(chunk) and self._n_answers > _EARLY + _CHUNK:
-                    # Few were wanted: whoever waits for them goes on, and finds what comes of it at the next question.
+                    # Few answers were requested: the caller continues, and gets the result of the check at its next query.
                     self._checks.append(self._checkers.submit(self._check_and_free, free.pop(), _CHUNK))
             if free:
                 self._check(worker, at_least=_CHUNK)
@@ -285,7 +285,7 @@ class PolicyOracle(ExpertOracle):
                 self._idle.put(worker)
 
     def _ask(self, worker: _Worker, chunk: Sequence[Situation]) -> list[dict[str, Any]]:
-        """A checked verdict for each situation."""
+        """Return a checked verdict for each situation, asked of this worker."""
         verdicts: list[dict[str, Any]] = []
         while len(verdicts) < len(chunk) and self._load(worker):
             rest = chunk[len(verdicts) :]
@@ -294,7 +294,7 @@ class PolicyOracle(ExpertOracle):
                 worker.ask(rest, self._actions, verdicts)
                 self._count_answers(len(rest))
             except _Broken as broken:
-                unfair = broken.used_up and worker.answered > 0  # then another child may well answer the same question
+                unfair = broken.used_up and worker.answered > 0  # then another child may answer the same query
                 worker.kill_child()
                 if unfair:
                     continue
@@ -310,9 +310,9 @@ class PolicyOracle(ExpertOracle):
         return verdicts + [_verdict(self._stopped_kind, self.stopped or "")] * missing
 
     def _keep(self, answered: _Answered) -> None:
-        """Remember an answer to ask again: each new one for now, and of all that were given a sample in which each is as likely.
+        """Keep an answer for repetition: each new one until the next check, and a uniform sample of all.
 
-        Answers that broke a limit are left out, which may have been the machine's fault.
+        Answers that broke a limit are left out, because that may have been the machine's fault.
         """
         if answered[1].get("kind") in (*LIMIT_KINDS, *STOPPED_KINDS):
             return
@@ -333,7 +333,7 @@ class PolicyOracle(ExpertOracle):
             self._idle.put(worker)
 
     def _end_checks(self, wait_for_all: bool) -> None:
-        """Raise what the checks raised that have ended."""
+        """Raise the errors of the checks that have ended."""
         with self._lock:
             checks, self._checks = self._checks, []
         for check in checks:
@@ -344,7 +344,7 @@ class PolicyOracle(ExpertOracle):
                     self._checks.append(check)
 
     def _check(self, worker: _Worker, at_least: int) -> None:
-        """Ask again some of what was answered since the last check, if it is so much, of a child that knows no question."""
+        """Repeat some queries since the last check, if there are at least `at_least`, with a child that has seen no query."""
         with self._lock:
             fresh_process = self._n_answers >= self._next_process
             if self.stopped is not None or (len(self._unchecked) < at_least and not fresh_process):
@@ -353,7 +353,7 @@ class PolicyOracle(ExpertOracle):
             if self._n_answers - len(given) >= _EARLY:
                 given = [*given[-1:], *self._draw.sample(given[:-1], min(_AGAIN, len(given)) - 1)]
             again = [*given, self._draw.choice(self._kept), *(answered for answered, _ in self._doubtful.values())]
-            if fresh_process:  # other addresses, and whatever else is another
+            if fresh_process:  # with other addresses, and other differences of a new process
                 self._next_process = self._n_answers + _FRESH_PROCESS
                 again = [*self._kept, *again]
             self._draw.shuffle(again)
@@ -374,11 +374,11 @@ class PolicyOracle(ExpertOracle):
         self._note_broken(again, verdicts)
 
     def _note_broken(self, again: Sequence[_Answered], verdicts: Sequence[dict[str, Any]]) -> None:
-        """Give the policy up if it breaks limits only where it is asked again, as one would that has something to hide.
+        """Stop the policy if it breaks limits only at repeated queries, as a policy with something to hide would.
 
-        Once may be the machine's fault: such answers are asked again at the next checks, until they come or the limit is broken
-        `_BROKEN_AGAIN` times. If it was stopped for its deaths before that, it is enough that it broke one twice at an answer that
-        it had given, or that none of so many deaths was for slowness.
+        Once may be the machine's fault: such queries are repeated at the next checks, until they are answered or the limit is
+        broken `_BROKEN_AGAIN` times. If the policy was stopped for its deaths before that, one of two things is enough: it broke a
+        limit twice at a query that it had answered, or `max_deaths` of these deaths were not for slowness.
         """
         kinds = {id(answered): after.get("kind") for answered, after in zip(again, verdicts, strict=True)}
         broken = {id(answered): answered for answered in again if kinds[id(answered)] in LIMIT_KINDS}
@@ -398,7 +398,7 @@ class PolicyOracle(ExpertOracle):
             )
 
     def _load(self, worker: _Worker) -> bool:
-        """Make the worker ready to be asked; False if the oracle has stopped."""
+        """Make the worker ready for queries; return False if the oracle has stopped."""
         while self.stopped is None:
             try:
                 worker.load()
@@ -411,7 +411,7 @@ class PolicyOracle(ExpertOracle):
                 worker.kill_child()
                 if worker.is_running and not self._was_loaded:
                     self._stop("load", f"fails while it is loaded: {broken.reason}; correct it")
-                else:  # the worker is gone, or it took too long this time: not surely the policy's fault
+                else:  # the worker is gone, or it took too long this time: perhaps not the policy's fault
                     self._count_death(broken)
         return False
 
@@ -426,7 +426,7 @@ class PolicyOracle(ExpertOracle):
         if deaths >= self._max_deaths:
             self._stop(
                 "stopped",
-                f"was killed {deaths} times in its last {questions} questions, lastly because it {broken.reason}; correct it",
+                f"was killed {deaths} times in its last {questions} queries, lastly because it {broken.reason}; correct it",
             )
 
     def _stop(self, kind: str, reason: str) -> None:
@@ -435,10 +435,10 @@ class PolicyOracle(ExpertOracle):
                 return
             self._stopped_kind = kind
             self.stopped = f"{self.path}: {_one_line(reason)}"
-            if kind == "not repeatable":  # which is raised as LabelsWithdrawn, and need not be said twice
+            if kind == "not repeatable":  # raised as LabelsWithdrawn, so no log is needed
                 self.withdrawn = self.stopped
                 return
-        log.error("%s. It is not asked any more, and abstains from all (%s).", self.stopped, kind)
+        log.error("%s. It is not queried any more, and abstains from everything (%s).", self.stopped, kind)
 
     def _answer(self, verdict: dict[str, Any]) -> Answer:
         with self._lock:
@@ -451,16 +451,16 @@ class PolicyOracle(ExpertOracle):
             self.abstention_kinds[kind] += 1
             count = self.abstention_kinds[kind]
         reason = f"{self.path.name}: {verdict['reason']}" if kind not in STOPPED_KINDS else verdict["reason"]
-        # 1, 10, 100, ...: a million failures are seven lines.
+        # Log the 1st, 10th, 100th, ...: a million failures are seven lines.
         if kind not in STOPPED_KINDS and str(count).strip("0") == "1":
             log.warning("%s [%s, abstention %d of this kind]", _one_line(reason), kind, count)
         return Answer(None, kind, reason)
 
 
 def probe(game: Game) -> dict[str, str]:
-    """Start a worker and tell which layers of the sandbox are active here: {layer: "active" or why it is not}.
+    """Start a worker and return which layers of the sandbox are active here: {layer: "active" or why it is not}.
 
-    Raises SandboxError if the sandbox can't be had.
+    Raises SandboxError if no sandbox is available.
     """
     worker = _Worker(Path("probe.py"), "def run(state):\n    return 'a'\n", game, _Limits(2.0, 5.0, 256))
     try:
@@ -473,7 +473,7 @@ def probe(game: Game) -> dict[str, str]:
 
 
 class _Worker:
-    """One worker process and its child, seen from the host. Not for two threads at once."""
+    """One worker process and its child, seen from the host. Only one thread may use it at a time."""
 
     def __init__(self, path: Path, source: str, game: Game, limits: _Limits):
         self.layers: dict[str, str] = {}
@@ -482,11 +482,11 @@ class _Worker:
         self._limits = limits
         self._config = {
             "source": source,
-            "path": path.name,  # not its folder, which its identity does not know of: answers could depend on it
+            "path": path.name,  # without its folder, which is not part of the identity: answers could depend on it
             "game": game.id,
             "system": game.system,
             "memory_bytes": limits.memory_mb << 20,
-            # A backstop: the time limits of the questions are the host's.
+            # A backstop: the host enforces the time limits of queries.
             "cpu_seconds": int(limits.load_seconds + 2 * (_KEPT + 3 * _CHUNK) * limits.call_seconds) + 1,
         }
         self._process: _Process | None = None
@@ -494,7 +494,7 @@ class _Worker:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a worker process that obeys."""
+        """Whether there is a worker process that obeys orders."""
         return self._process is not None
 
     def load(self) -> None:
@@ -517,9 +517,9 @@ class _Worker:
     def ask(self, situations: Sequence[Situation], actions: dict[str, int], verdicts: list[dict[str, Any]]) -> None:
         """Append a checked verdict for each situation to `verdicts`.
 
-        Raises _Broken at the first whose child breaks a limit; then the verdicts before it are there.
+        Raises _Broken at the first whose child breaks a limit; the verdicts before it have been appended then.
         """
-        # One for each answer and one for the end: none can be written before its question was sent.
+        # One for each answer and one for the end: none can be written before its query is sent.
         *tokens, end = (secrets.token_hex(8) for _ in range(len(situations) + 1))
         snapshots = [bytes(asked.snapshot)[:_MAX_SNAPSHOT] for asked in situations]
         header = {
@@ -536,7 +536,7 @@ class _Worker:
         for token in tokens:
             message = _parsed(self._process.next_answer(seconds))
             if message.pop("token", None) != token:
-                raise _Broken("protocol", "wrote something to its pipe that is no answer to the question")
+                raise _Broken("protocol", "wrote something to its pipe that is no answer to the query")
             verdicts.append(_checked(message, actions))
             self.answered += 1
         if _parsed(self._process.next_answer(seconds)) != {"token": end} or self._process.has_more():
@@ -544,11 +544,11 @@ class _Worker:
         self._process.order(b"I")
 
     def kill_child(self) -> None:
-        """Kill the child if there is one, and forget what it wrote."""
+        """Kill the child if there is one, and discard what it wrote."""
         self._loaded = False
         self.answered = 0
         if self._process is not None and not self._process.kill_child():
-            self.close()  # the worker itself is gone or does not obey; another is started when one is needed
+            self.close()  # the worker itself is gone or does not obey; another is started when needed
 
     def close(self) -> None:
         self._loaded = False
@@ -558,9 +558,9 @@ class _Worker:
 
 
 class _Process:
-    """The pipes to a worker process. Frames that come from it are bounded, and are waited for no longer than is said.
+    """The pipes to a worker process. Its messages are bounded in size, and every wait for them has a limit.
 
-    Raises SandboxError if the process does not start or can't lock itself.
+    Raises SandboxError if the process does not start or cannot lock itself.
     """
 
     def __init__(self, config: dict[str, Any]):
@@ -586,8 +586,8 @@ class _Process:
                 for fd in ours:
                     os.close(fd)
                 if error.errno in _SCARCE:
-                    raise _scarcity(f"can't be started ({error.strerror})") from error
-                raise _refusal(f"its process can't be started ({error})") from error
+                    raise _scarcity(f"cannot be started ({error.strerror})") from error
+                raise _refusal(f"its process cannot be started ({error})") from error
             finally:
                 for fd in theirs:
                     os.close(fd)
@@ -601,7 +601,7 @@ class _Process:
                 self.close()
                 complaints.seek(0)
                 words = complaints.read(1 << 16).decode("utf-8", "replace").strip()
-                if process.returncode == -signal.SIGKILL and not words:  # by the kernel, or a person: not for want of a sandbox
+                if process.returncode == -signal.SIGKILL and not words:  # by the kernel or a person: a sandbox is possible
                     raise _scarcity("was killed by the system while it started") from error
                 raise _refusal(f"its process does not start ({error}): {words[-1000:] or 'it said nothing'}") from error
         if ready.get("event") != "ready":
@@ -611,14 +611,14 @@ class _Process:
         self.modules: list[str] = ready["modules"]
 
     def order(self, order: bytes) -> None:
-        """Raises _Broken if the worker is gone."""
+        """Send an order. Raises _Broken if the worker is gone."""
         try:
             os.write(self._control, order)
         except OSError as error:
             raise _Broken("died", f"lost its sandbox ({error})") from error
 
     def send(self, data: bytes, seconds: float) -> None:
-        """Write questions. Raises _Broken if they are not taken in time, or nobody is there to take them."""
+        """Write queries. Raises _Broken if they are not read in time, or the child is gone."""
         deadline = time.monotonic() + seconds
         view = memoryview(data)
         while view:
@@ -629,16 +629,16 @@ class _Process:
                 if self._events in ready:
                     self._raise_death()
                 if not ready:
-                    raise _Broken("timeout", f"did not take its questions within {seconds:g} s") from None
+                    raise _Broken("timeout", f"did not take its queries within {seconds:g} s") from None
             except BrokenPipeError as error:
                 raise _Broken("died", "lost its sandbox") from error
 
     def next_answer(self, seconds: float) -> bytes:
-        """The content of the child's next frame. Raises _Broken if there is none in time, or the child is dead."""
+        """Return the content of the child's next message. Raises _Broken if there is none in time, or the child is dead."""
         deadline = time.monotonic() + seconds
         while (frame := _take_frame(self._answer_bytes)) is None:
             ready = _wait({self._answers: select.POLLIN, self._events: select.POLLIN}, deadline)
-            # What it wrote before it died counts.
+            # Answers that it wrote before it died count.
             if self._answers in ready and self._read_answers():
                 continue
             if ready:
@@ -647,15 +647,15 @@ class _Process:
         return frame
 
     def has_more(self) -> bool:
-        """Whether the child has written more than was read."""
+        """Return whether the child has written more than was read."""
         return bool(self._answer_bytes) or self._answers in _wait({self._answers: select.POLLIN}, 0.0)
 
     def kill_child(self) -> bool:
-        """Kill the child if there is one, and empty the pipes. False if the worker does not obey."""
+        """Kill the child if there is one, and empty the pipes. Return False if the worker does not obey."""
         try:
             self.order(b"K")
             while self._next_event(_KILL_SECONDS).get("event") != "killed":
-                pass  # that it died on its own before
+                pass  # it died on its own before
         except _Broken:
             return False
         while self._answers in _wait({self._answers: select.POLLIN}, 0.0) and self._read_answers():
@@ -695,12 +695,12 @@ class _Process:
 
 @contextlib.contextmanager
 def _root_folder() -> Iterator[str]:
-    """An empty folder. When a worker has made it its root it is deleted: then not even an empty folder is left in it.
+    """Yield an empty folder, and delete it once a worker has made it its root: then not even an empty folder is left in it.
 
-    Those that hosts left when they were killed are deleted, too: a host that lives holds a lock on its own.
+    Folders that killed hosts left are deleted, too: a running host holds a lock on its own.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, one in use, or one that is not empty and so not ours
+        with contextlib.suppress(OSError):  # another user's, in use, or not empty and so not ours
             about = left.lstat()
             if about.st_uid == os.getuid() and time.time() - about.st_mtime > _UNLOCKED_SECONDS:
                 with _locked_folder(left):
@@ -721,17 +721,19 @@ def _locked_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 def _end_process(process: subprocess.Popen, fds: Sequence[int]) -> None:
     for fd in fds:
-        os.close(fd)  # which tells the worker to kill its child and end
+        os.close(fd)  # this tells the worker to kill its child and end
     try:
         process.wait(_KILL_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()  # and the kernel its child with it
+        process.kill()  # the kernel then kills its child, too
         process.wait()
 
 
 def _wait(events: dict[int, int], deadline: float) -> dict[int, int]:
-    """What of it happens until the deadline, of time.monotonic(). If this process itself stood still then (in a job that is
-    suspended, and the child with it), it waits as long again."""
+    """Wait for events until the deadline, of time.monotonic(), and return those that happened.
+
+    If this process itself was suspended meanwhile (in a stopped job, and the child with it), it waits as long again.
+    """
     poll = select.poll()
     for fd, event in events.items():
         poll.register(fd, event)
@@ -752,7 +754,7 @@ def _write_blocking(fd: int, content: dict[str, Any]) -> None:
 
 
 def _take_frame(data: bytearray) -> bytes | None:
-    """Take the first frame's content off `data`; None if it is not whole yet. Raises _Broken if it is too long."""
+    """Remove the first message from `data` and return its content; None if it is incomplete. Raises _Broken if it is too long."""
     if len(data) < 4:
         return None
     end = 4 + int.from_bytes(data[:4], "little")
@@ -776,7 +778,7 @@ def _parsed(frame: bytes) -> dict[str, Any]:
 
 
 def _checked(message: dict[str, Any], actions: dict[str, int]) -> dict[str, Any]:
-    """The verdict in a message, if it is one."""
+    """Return the verdict in a message. Raises _Broken if it is none."""
     messages = message.pop("log", [])
     if not isinstance(messages, list) or not all(_is_text(text, LOG_CHARACTERS) for text in messages[: LOG_MESSAGES + 1]):
         raise _Broken("protocol", "wrote a log to its pipe that is none")
@@ -800,21 +802,21 @@ def _verdict(kind: str, reason: str) -> dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    """A text that a policy may have written, for a log: one line, printable, and not endless."""
+    """Return a text that a policy may have written, for a log: one line, printable, and of limited length."""
     line = printable(text)
     return line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "..."
 
 
 def _scarcity(what: str) -> SandboxError:
-    """What is said where a sandbox can be had, but not now."""
+    """Return the error for a sandbox that is possible here, but not at the moment."""
     return SandboxError(
         f"the sandbox for policies {what}, as happens where memory or processes run short (`ulimit -a`, a container's limits): "
-        "free some, and begin again"
+        "free some, and start again"
     )
 
 
 def _refusal(reason: str) -> SandboxError:
     return SandboxError(
-        f"policies can't be run in a sandbox here: {reason}. A sandbox needs Linux with seccomp, and Landlock or user namespaces; "
-        "if you trust the policy files as you trust your own code, pass --unsafe-policies, which runs them in this process."
+        f"policies cannot be run in a sandbox here: {reason}. A sandbox needs Linux with seccomp, and Landlock or user namespaces; "
+        "if you trust the policy files as you trust your own code, give --unsafe-policies, which runs them in this process."
     )

@@ -1,15 +1,15 @@
-"""The locked side of `agent.sandbox.oracle`, a program of its own: it never runs in the process that asks.
+"""The locked side of `agent.sandbox.oracle`, a program of its own: it never runs in the process that sends the queries.
 
     python -m agent.sandbox.worker CONTROL_IN CONTROL_OUT QUESTIONS ANSWERS LABEL     (descriptors; LABEL is for `ps`)
 
-The worker imports what policies need, locks itself up and waits for orders on CONTROL_IN: F forks a child that loads the
-policy and answers questions, K kills it. I says that the child is not asked for now: it may prepare for the next question, and
-is stopped after PREPARE_SECONDS; A says that it is asked, and it goes on. The worker runs no policy itself and reads nothing that
-a policy wrote, so that a fresh child costs 2 ms and not a start of Python. The child takes questions from, and answers to, the
-host; it is locked further before it sees the policy. Whatever a policy does, it can do to its child alone, and what the child
-says is not believed.
+The worker imports what policies need, locks itself down and waits for orders on CONTROL_IN. F forks a child that loads the
+policy and answers queries, and K kills it. I means that no query is coming now: the child may prepare for the next one, and is
+stopped after PREPARE_SECONDS. A means that a query is coming, and the child continues. The worker runs no policy itself and
+reads nothing that a policy wrote, so a fresh child costs 2 ms instead of a start of Python. The child exchanges queries and
+answers with the host; it is locked further before it sees the policy. A policy can harm its own child only, and the host does
+not trust what the child writes.
 
-Frames on all pipes: 4 bytes of length, little-endian, then JSON; behind the questions' JSON come the snapshots.
+Messages on all pipes: 4 bytes of length, little-endian, then JSON; the snapshots follow the queries' JSON.
 """
 
 from __future__ import annotations
@@ -58,23 +58,23 @@ ALLOWED_IMPORTS = frozenset(
         "typing",
     )
 )
-"""What a policy may import. A courtesy, which tells early what will not work; the lock is the kernel's."""
+"""What a policy may import. This check only fails early with a clear message; the lock is the kernel's."""
 
-# What Python itself may look for later, when no file can be opened any more.
+# Modules that Python itself may import later, when no file can be opened any more.
 _ALSO_NEEDED = ("encodings.ascii", "encodings.latin_1", "linecache", "tokenize", "unicodedata")
 
 PREPARE_SECONDS = 0.1
-"""How long a policy may compute when nobody has asked it; then its process stands still until it is asked."""
+"""How long a policy may compute without a query; then its process is stopped until one comes."""
 
 LOG_MESSAGES = 10
-"""Of one question; more are dropped."""
+"""Of one query; more are dropped."""
 LOG_CHARACTERS = 1000
 """Of one message."""
 
 
 def main() -> None:
     control_in, control_out, questions, answers = map(int, sys.argv[1:5])
-    # The host ends a worker by closing CONTROL_IN; Ctrl-C in a terminal is meant for the host.
+    # The host ends a worker by closing CONTROL_IN; Ctrl-C in a terminal is for the host.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = json.loads(read_frame(control_in))
     game = _find_game(config["game"], config["system"])
@@ -86,7 +86,7 @@ def main() -> None:
     modules = sorted(sys.modules)
     lockdown.forget_environment()
     gc.collect()
-    gc.freeze()  # so that a child's collections do not touch, and so copy, what it shares with the worker
+    gc.freeze()  # so that a child's collections do not touch, and so copy, memory shared with the worker
     try:
         layers = lockdown.confine(config["empty_folder"])
     except OSError as error:
@@ -111,7 +111,7 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
     """Start and kill children until the host goes away.
 
     Args:
-        cpu_limit: seconds of CPU time after which a child is killed, where that is not our limit but one from outside.
+        cpu_limit: seconds of CPU time after which a child is killed, if this limit is set from outside and is not ours.
     """
     child: int | None = None
     watch: int | None = None
@@ -128,7 +128,7 @@ def _obey(control_in: int, control_out: int, questions: int, start_child: Callab
             _, code, used = os.wait4(child, 0)
             status = os.waitstatus_to_exitcode(code)
             if cpu_limit is not None and status in (-signal.SIGKILL, -signal.SIGXCPU):
-                # The kernel holds the limit against its ticks, which may run ahead of what it tells.
+                # The kernel compares the limit with its ticks, which may run ahead of the time that it reports.
                 spent = used.ru_utime + used.ru_stime > 0.8 * cpu_limit
             assert watch is not None  # each child is watched
             orders.unregister(watch)
@@ -201,8 +201,9 @@ def _be_child(config: dict[str, Any], game: Game, questions: int, answers: int, 
 
 
 class _Policy:
-    """A policy's code. Its text is run again, in a namespace of its own, for every question: what a policy keeps in its
-    globals, in default arguments or in attributes of its functions is gone at the next one.
+    """A policy's code. Its text is run again for every query, in a namespace of its own.
+
+    So whatever a policy stores in its globals, default arguments or attributes of its functions is gone at the next query.
     """
 
     def __init__(self, source: str, path: str, game: Game):
@@ -219,13 +220,13 @@ class _Policy:
         self._prepared: dict[str, Any] | None = None
 
     def load(self) -> str | None:
-        """Compile and run it once. Returns why that fails, None if it does not."""
+        """Compile and run it once. Return why that fails; None if it succeeds."""
         try:
             self._code = compile(self._source, self._path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             return f"is not Python ({error}); correct it"
         except (RecursionError, MemoryError) as error:
-            return f"can't be compiled ({type(error).__name__}); make it simpler"
+            return f"cannot be compiled ({type(error).__name__}); make it simpler"
         try:
             namespace = self._namespace()
         except BaseException as error:
@@ -235,14 +236,14 @@ class _Policy:
         return None
 
     def prepare(self) -> None:
-        """Run the text for the next question already, while the host does something else."""
+        """Run the text for the next query in advance, while the host does something else."""
         try:
             self._prepared = self._namespace()
         except BaseException:
-            self._prepared = None  # the next question tries again, and says what is wrong
+            self._prepared = None  # the next query tries again, and reports what is wrong
 
     def ask(self, snapshot: bytes, prev_action: str) -> dict[str, Any]:
-        """The verdict on one state: {"word"} or {"kind", "reason"}, and {"log"} if there is any."""
+        """Return the verdict on one state: {"word"} or {"kind", "reason"}, and {"log"} if there were messages."""
         self._messages.clear()
         verdict = self._ask(snapshot, prev_action)
         return {**verdict, "log": self._messages} if self._messages else verdict
@@ -251,12 +252,12 @@ class _Policy:
         try:
             state = self._game.decode_state(snapshot, prev_action)
         except (ValueError, LookupError, TypeError) as error:
-            return {"kind": "bad state", "reason": f"the snapshot can't be decoded: {error}"}
+            return {"kind": "bad state", "reason": f"the snapshot cannot be decoded: {error}"}
         namespace: dict[str, Any] = {}
         try:
             namespace = self._prepared or self._namespace()
             self._prepared = None
-            # A policy that draws lots draws the same ones at the same state.
+            # A policy that draws random numbers draws the same ones at the same state.
             self._seed(zlib.crc32(prev_action.encode(), zlib.crc32(snapshot)))
             answer = namespace["run"](state)
             judged = judge_answer(answer, self._actions)
@@ -268,7 +269,7 @@ class _Policy:
         except BaseException as error:
             return {"kind": "exception", "reason": describe_error(error, self._path)}
         finally:
-            namespace.clear()  # its functions refer to it, so that without this it would wait for the garbage collector
+            namespace.clear()  # its functions refer to it: else it would wait for the garbage collector
 
     def _namespace(self) -> dict[str, Any]:
         more = {"__builtins__": dict(self._builtins), "log": self._log}
@@ -285,7 +286,7 @@ class _Policy:
 
 
 class _Nowhere:
-    """Standard output and error of a policy: `print` works, and what it prints is dropped."""
+    """Standard output and error of a policy: `print` works, and its output is dropped."""
 
     encoding = "utf-8"
 
@@ -297,13 +298,13 @@ class _Nowhere:
 
 
 def _no_system_generator(size: int) -> bytes:
-    """In place of `os.urandom` in `random`: the lock refuses it anyway, but would not say what to do."""
-    raise PermissionError("a policy can't use the system's generator: draw lots by random.random(), which is seeded from the state")
+    """Replace `os.urandom` in `random`: the lock refuses it in any case, but would not say what to do."""
+    raise PermissionError("a policy cannot use the system's generator: call random.random(), which is seeded from the state")
 
 
 def _import(name: str, scope: Any = None, local_scope: Any = None, names: Any = (), level: int = 0) -> Any:
     if level or name not in ALLOWED_IMPORTS:
-        raise ImportError(f"a policy can't import {'.' * level}{name}, only {', '.join(sorted(ALLOWED_IMPORTS))}")
+        raise ImportError(f"a policy cannot import {'.' * level}{name}, only {', '.join(sorted(ALLOWED_IMPORTS))}")
     return importlib.__import__(name, scope, local_scope, names, level)
 
 
@@ -315,7 +316,7 @@ def _find_game(name: str, system: str) -> Game:
 
 
 def _empty(fd: int) -> None:
-    """Drop what lies in a pipe that nobody writes to now."""
+    """Drop the content of a pipe that nothing writes to now."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     while poll.poll(0) and os.read(fd, 1 << 20):
@@ -323,7 +324,7 @@ def _empty(fd: int) -> None:
 
 
 def read_frame(fd: int) -> bytes:
-    """The next frame's content, from a pipe that blocks. Ends this process if the other side is gone."""
+    """Return the next message's content, from a blocking pipe. Ends this process if the other side is gone."""
     return _read_exactly(fd, int.from_bytes(_read_exactly(fd, 4), "little"))
 
 

@@ -17,16 +17,15 @@ from agent.policy_expert import PolicyExpert, find_policy
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay, WatchedExpert
 from benchmarks.folders import fingerprint, source_files
 from common.demonstrations import Episode
-from common.episodes import Evaluation, seeded_episodes
-from common.evaluation import evaluate
+from common.episodes import Evaluation
 from common.policies import Policy, RandomPolicy
 from common.runtime.main import Stopped
 from common.runtime.seeding import AUDIT_DEMONSTRATIONS, AUDIT_PICTURES, AUDIT_TEST
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.gym_env import PokemonEnv
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, Purpose, choose_starts
+from tasks.play import SeededPlay
 
 EXPERT = "expert"
 TRIVIAL = ("random", "mash_a", "replay", "nearest")
@@ -108,10 +107,12 @@ def play_cell(
     """
     starts = _starts(cell, settings, game, "test")
     if cell.audit == EXPERT:
-        with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
+        with (
+            _episodes(cell, settings, starts, TEST_SEED, PATIENCE * max_steps, state_in_info=True) as episodes,
+            closing(_expert(cell, settings, episodes.envs.envs[0])) as expert,
+        ):
             policy = WatchedExpert(expert)
-            episodes = seeded_episodes(settings.episodes, TEST_SEED, starts.files)
-            result = evaluate(env, policy, episodes, PATIENCE * max_steps, should_stop=should_stop, optimal_steps=_shortest(cell))
+            result = episodes.play(policy, should_stop=should_stop, optimal_steps=_shortest(cell))
         steps = result.mean_success_length if result.successes else None
         return success_record(result, steps) | {"abstentions": policy.expert.abstentions}
     if cell.audit == IDENTICAL:
@@ -121,19 +122,8 @@ def play_cell(
     policy = _trivial_policy(cell, settings, game, max_steps, should_stop)
     limit = math.ceil(4 * expert_steps)
     lanes = SIDE_BY_SIDE if cell.audit == "nearest" else 1
-    envs = make_vector_env(
-        lanes,
-        num_threads=1,
-        rom_path=settings.rom_path,
-        target_milestone=cell.milestone,
-        state_in_info=False,
-        **starts.settings,
-    )
-    try:
-        episodes = seeded_episodes(settings.episodes, TEST_SEED, starts.files)
-        return success_record(evaluate(envs, policy, episodes, limit, should_stop=should_stop), expert_steps)
-    finally:
-        envs.close()
+    with _episodes(cell, settings, starts, TEST_SEED, limit, n_envs=lanes) as episodes:
+        return success_record(episodes.play(policy, should_stop=should_stop), expert_steps)
 
 
 def success_record(result: Evaluation, expert_steps: float | None) -> dict[str, Any]:
@@ -159,11 +149,12 @@ def _compare_pictures(
     with disjoint optimal actions."""
     starts = _starts(cell, settings, game, "test")
     pictures = OptimalPictures()
-    with _env(cell, settings, starts) as env, closing(_expert(cell, settings, env)) as expert:
+    with (
+        _episodes(cell, settings, starts, PICTURE_SEED, max_steps, state_in_info=True) as episodes,
+        closing(_expert(cell, settings, episodes.envs.envs[0])) as expert,
+    ):
         for noise in (0.0, settings.noise):
-            policy = WatchedExpert(expert, noise, pictures)
-            episodes = seeded_episodes(settings.episodes, PICTURE_SEED, starts.files)
-            evaluate(env, policy, episodes, max_steps, should_stop=should_stop)
+            episodes.play(WatchedExpert(expert, noise, pictures), should_stop=should_stop)
     return {
         "steps": pictures.steps,
         "pictures": len(pictures.sets),
@@ -204,6 +195,15 @@ def _demonstrate(cell: Cell, settings: Settings, game: Game, max_steps: int, sho
 
 def _starts(cell: Cell, settings: Settings, game: Game, purpose: Purpose) -> EpisodeStarts:
     return choose_starts(game, cell.milestone, settings.rom_path, purpose=purpose, tier=cell.tier)
+
+
+def _episodes(
+    cell: Cell, settings: Settings, starts: EpisodeStarts, seed: int, limit: int, *, n_envs: int = 1, state_in_info: bool = False
+) -> SeededPlay:
+    return SeededPlay(
+        settings.rom_path, cell.milestone, starts,
+        n_episodes=settings.episodes, seed=seed, max_steps=limit, n_envs=n_envs, num_threads=1, state_in_info=state_in_info,
+    )  # fmt: skip
 
 
 def _env(cell: Cell, settings: Settings, starts: EpisodeStarts) -> PokemonEnv:

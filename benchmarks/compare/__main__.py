@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.runtime.flag_types import Count, Seed, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 Part = Literal["main", "enough", "latency", "views"]
 PARTS: tuple[Part, ...] = ("main", "enough", "latency", "views")
@@ -92,6 +92,7 @@ import math
 import torch
 
 from agent.policy_expert import find_policy
+from bc_pokemon import Args as BcArgs
 from benchmarks import steps as cloning
 from benchmarks.compare import latency as labelling_latency
 from benchmarks.compare.recipe import (
@@ -112,21 +113,22 @@ from benchmarks.compare.report import markdown, what_is_complete, write_picture
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
 from benchmarks.reference import TRAINING_SOURCES
+from collect_expert_data import Args as CollectArgs
 from common.demonstrations import count_labelled, episode_files
-from common.episodes import seeded_episodes
-from common.evaluation import evaluate
 from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.workers import run_in_parallel
+from dagger_pokemon import Args as DaggerArgs
 from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.rom import BUNDLED_ROM
-from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
+from tasks.play import SeededPlay
 
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
+TRAINERS = {"bc_pokemon.py": BcArgs, "dagger_pokemon.py": DaggerArgs}
 LEAST_LABELS_USED = 0.9
 """A run that used less of its labels than this is told of."""
 REPORT_SECONDS = 300
@@ -186,7 +188,8 @@ def demonstrations_of(args: Args, cell: Cell, noise: float) -> Path:
 def training_key(args: Args, tier: str, milestone: str) -> str:
     """The fingerprint of what a milestone's demonstrations and networks depend on, as in `benchmarks.reference`: not of the
     scripts' text."""
-    settings = [tier, milestone, args.noise, args.query_rate, ITERATIONS, BATCH_SIZE, LEARNING_RATE, VIEWS]
+    views = {name: as_flags(BcArgs, **flags) for name, flags in VIEWS.items()}
+    settings = [tier, milestone, args.noise, args.query_rate, ITERATIONS, BATCH_SIZE, LEARNING_RATE, views]
     policy = find_policy(milestone, GAME.policy_dir)
     return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
@@ -200,7 +203,9 @@ def result_key(args: Args, training: str, cell: Cell) -> str:
 def network_name(cell: Cell) -> str:
     """A student's name, without its milestone: another length of training, or another `ENOUGH`, is another student."""
     name = f"{Path(cell.name).name}_{gradient_steps(cell.labels)}steps"
-    return f"{name}_{fingerprint([ENOUGH_FLAGS, DEMONSTRATED], [])[:8]}" if cell.method == ENOUGH else name
+    if cell.method != ENOUGH:
+        return name
+    return f"{name}_{fingerprint([as_flags(DaggerArgs, **ENOUGH_FLAGS), DEMONSTRATED], [])[:8]}"
 
 
 def record(args: Args, cell: Cell, noise: float, labels: int, should_stop: Callable[[], bool]) -> None:
@@ -208,24 +213,26 @@ def record(args: Args, cell: Cell, noise: float, labels: int, should_stop: Calla
     data = demonstrations_of(args, cell, noise)
     if data.is_dir() and sum(count_labelled(path) for path in episode_files(data)) >= labels:
         return
-    flags = ["--milestone", cell.milestone, "--tier", cell.tier, "--noise", str(noise), "--seed", str(cell.seed)]
-    flags += ["--n-labels", str(labels), "--expert-data-dir", str(data), "--num-envs", "1", *cloning.game_flags()]
-    flags += ["--policy-dir", str(GAME.policy_dir)]  # not somebody's own
+    flags = as_flags(
+        CollectArgs, milestone=cell.milestone, tier=cell.tier, noise=noise, seed=cell.seed, n_labels=labels,
+        expert_data_dir=str(data), num_envs=1, **cloning.game_flags(), **cloning.OWN_POLICIES,
+    )  # fmt: skip
     log = folder_of(args, cell) / f"{data.name}.log"
     cloning.run_script("collect_expert_data.py", *flags, log=log, should_stop=should_stop)
 
 
-def run_trainer(args: Args, cell: Cell, script: str, name: str, flags: list[str], should_stop: Callable[[], bool]) -> Path:
+def run_trainer(args: Args, cell: Cell, script: str, name: str, flags: dict[str, Any], should_stop: Callable[[], bool]) -> Path:
     """Train a network, or go on where it was stopped. Returns the checkpoint of the last network, and keeps only that."""
     folder = folder_of(args, cell)
     last, final = (folder / f"{name}_{which}.pth" for which in ("last", "final"))
     if not final.is_file():
-        flags = [*flags, "--milestone", cell.milestone, "--tier", cell.tier, "--seed", str(cell.seed), "--exp-name", name]
-        flags += ["--model-dir", str(folder), "--batch-size", str(BATCH_SIZE), "--learning-rate", str(LEARNING_RATE)]
-        flags += ["--lr-schedule", "cosine", "--eval-frequency", "0", "--no-save-best", "--no-video", "--num-threads", "1"]
-        flags += ["--no-cuda", *cloning.game_flags()]
-        flags += ["--resume-from", str(last)] if last.is_file() else ["--overwrite"]
-        cloning.run_script(script, *flags, log=folder / f"{name}.log", should_stop=should_stop)
+        flags = flags | dict(
+            milestone=cell.milestone, tier=cell.tier, seed=cell.seed, exp_name=name, model_dir=str(folder), batch_size=BATCH_SIZE,
+            learning_rate=LEARNING_RATE, lr_schedule="cosine", eval_frequency=0, save_best=False, video=False, num_threads=1,
+            cuda=False, **cloning.game_flags(), **cloning.resuming(last),
+        )  # fmt: skip
+        words = as_flags(TRAINERS[script], **flags)
+        cloning.run_script(script, *words, log=folder / f"{name}.log", should_stop=should_stop)
     for path in (last, *folder.glob(f"{name}_data.sqlite*")):  # hundreds of networks: what is no longer needed is gigabytes
         path.unlink(missing_ok=True)
     return final
@@ -233,9 +240,10 @@ def run_trainer(args: Args, cell: Cell, script: str, name: str, flags: list[str]
 
 def clone(args: Args, cell: Cell, name: str, noise: float, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
     """Clone the first demonstrations; all labels are learned from, as none is needed to choose a network by."""
-    flags = ["--expert-data-dir", str(demonstrations_of(args, cell, noise)), "--max-labels", str(labels), "--val-fraction", "0"]
-    flags += ["--total-steps", str(steps), "--eval-episodes", "0", "--save-frequency", "0"]
-    flags += VIEWS.get(cell.method, VIEWS["bc_noise"])
+    flags = dict(
+        expert_data_dir=str(demonstrations_of(args, cell, noise)), max_labels=labels, val_fraction=0, total_steps=steps,
+        eval_episodes=0, save_frequency=0, **VIEWS.get(cell.method, VIEWS["bc_noise"]),
+    )  # fmt: skip
     return run_trainer(args, cell, "bc_pokemon.py", name, flags, should_stop)
 
 
@@ -245,27 +253,27 @@ def dagger(args: Args, cell: Cell, name: str, should_stop: Callable[[], bool]) -
     episodes = episodes_per_iteration(cell.labels, cell.milestone, cell.tier)
     demonstrated = cell.demonstrations(args.noise)
     demonstrations = sum(demonstrated.values())
-    flags = ["--query-by", GATED.get(cell.method, "random")]  # "random" where a rollout is longer than its share
-    for noise, labels in demonstrated.items():
-        flags += ["--expert-data-dir", str(demonstrations_of(args, cell, noise)), "--max-labels", str(labels)]
+    flags: dict[str, Any] = {"query_by": GATED.get(cell.method, "random")}  # "random" where a rollout is longer than its share
+    for noise, labels in demonstrated.items():  # at most one kind
+        flags |= {"expert_data_dir": str(demonstrations_of(args, cell, noise)), "max_labels": labels}
     if cell.method in (*GATED, ENOUGH):
         episodes = math.ceil(episodes / args.query_rate)
-        flags += ["--query-rate", str(args.query_rate)]
+        flags["query_rate"] = args.query_rate
     if cell.method == ENOUGH:
         network = ENOUGH_FLAGS
     elif cell.method == "dagger_mixed":
-        flags += ["--beta-schedule", "linear"]
+        flags["beta_schedule"] = "linear"
     elif cell.method == "hybrid":
         iterations = ITERATIONS // 2
-        flags += ["--init-from", str(clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop))]
-    flags += ["--query-budget", str(cell.labels - demonstrations), "--n-iterations", str(iterations)]
-    flags += ["--train-steps-per-iter", str(steps // ITERATIONS), "--episodes-per-iter", str(episodes)]
-    flags += ["--max-episode-steps", str(benchmark_v1.step_limit(cell.milestone, cell.tier)), *network]
-    flags += ["--stochastic-rollouts"]
+        flags["init_from"] = str(clone(args, cell, f"{name}_clone", args.noise, demonstrations, steps // 2, should_stop))
+    flags |= network | dict(
+        query_budget=cell.labels - demonstrations, n_iterations=iterations, train_steps_per_iter=steps // ITERATIONS,
+        episodes_per_iter=episodes, max_episode_steps=benchmark_v1.step_limit(cell.milestone, cell.tier), save_iterations=False,
+        stochastic_rollouts=True, answer_cache=str(folder_of(args, cell) / "answers.sqlite"), **cloning.OWN_POLICIES,
+        **cloning.sandbox_flags(),
+    )  # fmt: skip
     # No network is chosen by play, and the script's own evaluation is not what is reported: as short as it can be.
-    flags += ["--eval-episodes", "1", "--best-eval-episodes", "1", "--eval-max-steps", "1", "--no-save-iterations"]
-    flags += ["--policy-dir", str(GAME.policy_dir), "--answer-cache", str(folder_of(args, cell) / "answers.sqlite")]
-    flags += cloning.sandbox_flags()
+    flags |= dict(eval_episodes=1, best_eval_episodes=1, eval_max_steps=1)
     final = run_trainer(args, cell, "dagger_pokemon.py", name, flags, should_stop)
     return final, demonstrations + load_checkpoint(final)["labels"]["labels"]
 
@@ -291,13 +299,13 @@ def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tup
 def play(args: Args, cell: Cell, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The test episodes, the same for all policies of a milestone."""
     starts = choose_starts(GAME, cell.milestone, BUNDLED_ROM, purpose="test", tier=cell.tier)
-    settings = {"target_milestone": cell.milestone, "state_in_info": cell.method in ("expert", "state"), **starts.settings}
-    envs = make_vector_env(4, rom_path=BUNDLED_ROM, num_threads=1, **settings)
-    try:
-        episodes = seeded_episodes(args.test_episodes, TEST_SEED, starts.files)
-        result = evaluate(envs, policy, episodes, benchmark_v1.step_limit(cell.milestone, cell.tier), should_stop=should_stop)
-    finally:
-        envs.close()
+    limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
+    reads_state = cell.method in ("expert", "state")
+    with SeededPlay(
+        BUNDLED_ROM, cell.milestone, starts,
+        n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, num_threads=1, state_in_info=reads_state,
+    ) as episodes:  # fmt: skip
+        result = episodes.play(policy, should_stop=should_stop)
     return {
         "successes": [episode.success for episode in result.episodes],
         "lengths": [episode.length for episode in result.episodes],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from common.runtime.seeding import COMPARISON_TEST
 
-NETWORK = ("--network", "tiles-small", "--hidden-dim", "128")
-"""Of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
+NETWORK: dict[str, Any] = {"network": "tiles-small", "hidden_dim": 128}
+"""Flags of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
 GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 5760}
 """Training steps for so many labels, whatever the method; those of the next larger number serve numbers between."""
 ITERATIONS = 6
@@ -19,11 +20,11 @@ LEARNING_RATE = 1e-3
 TEST_SEED = COMPARISON_TEST.first
 """First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on
 those of `cloning.TEST_SEED`: other episodes, but test episodes, too, and on T2 in worlds of the test's range."""
-VIEWS = {
+VIEWS: dict[str, dict[str, Any]] = {
     "bc_noise": NETWORK,
-    "bc_noise_stack4": (*NETWORK, "--frame-stack", "4"),
-    "bc_noise_impala": ("--network", "impala"),
-    "bc_noise_impala_stack4": ("--network", "impala", "--frame-stack", "4"),
+    "bc_noise_stack4": {**NETWORK, "frame_stack": 4},
+    "bc_noise_impala": {"network": "impala"},
+    "bc_noise_impala_stack4": {"network": "impala", "frame_stack": 4},
 }
 """What is compared -> its flags. The first is the main part's cloning."""
 GATED = {"dagger_random": "random", "dagger_novelty": "novelty", "dagger_disagreement": "disagreement"}
@@ -31,7 +32,7 @@ ENOUGH = "dagger_enough"
 """DAgger with more labels and all that helps it: it begins with noisy demonstrations instead of a rollout by the expert, asks
 about a random part of what it visits, and so sees as many more episodes, learns that any button on a shortest way is right,
 and has the wider network."""
-ENOUGH_FLAGS = ("--network", "tiles", "--label-set")
+ENOUGH_FLAGS: dict[str, Any] = {"network": "tiles", "label_set": True}
 DEMONSTRATED = 8
 """One in so many of its labels is a demonstration's."""
 CLEAN = 0.0

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.compare.recipe import DEMONSTRATED, ENOUGH, ENOUGH_FLAGS, ITERATIONS, gradient_steps
 from common.runtime.files import atomic_write
+from common.runtime.flags import as_typed
 from common.statistics import bootstrap_difference, bootstrap_iqm, percent
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -317,7 +318,7 @@ def enough_part(args: Any, rows: Rows) -> list[str]:
         f"Over {args.test_episodes} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): one in "
         f"{DEMONSTRATED} labels is a noisy demonstration's, the others are of one in {1 / args.query_rate:g} of the visited "
         "states, drawn at random; any button on a shortest way is right, and the network is the wider one "
-        f"(`{' '.join(ENOUGH_FLAGS)}`); {more:g} times the gradient steps of {max(args.labels):,} labels.",
+        f"(`{as_typed(ENOUGH_FLAGS)}`); {more:g} times the gradient steps of {max(args.labels):,} labels.",
     ]
 
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 from common.runtime.flag_types import Count, check_bounds
-from common.runtime.flags import parse_command_line
+from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
@@ -43,6 +43,7 @@ from pathlib import Path
 
 import numpy as np
 
+from auto_dagger_pipeline import Args as PipelineArgs
 from benchmarks import steps as cloning
 from benchmarks.folders import own_folder, run_table
 from common.runtime.files import save_json
@@ -54,11 +55,12 @@ WAYS = {"one after the other": 1, "two at once": 2}
 
 def measure(args: Args, folder: Path, config: Path, parallel: int) -> float:
     """Seconds of one pipeline; each of its milestones has one thread."""
-    flags = ["--output-dir", str(folder / "pipeline"), "--parallel-milestones", str(parallel), "--num-threads", "1"]
-    flags += ["--dagger-iterations", str(args.dagger_iterations), "--episodes-per-iter", str(args.episodes_per_iter)]
-    flags += ["--train-steps-per-iter", str(args.train_steps_per_iter), "--learning-rate", "1e-3", "--no-record-video"]
-    flags += ["--milestone-config", str(config), "--rom-path", str(cloning.BUNDLED_ROM), "--overwrite"]
-    flags += list(cloning.sandbox_flags())
+    flags = as_flags(
+        PipelineArgs, output_dir=str(folder / "pipeline"), parallel_milestones=parallel, num_threads=1,
+        dagger_iterations=args.dagger_iterations, episodes_per_iter=args.episodes_per_iter,
+        train_steps_per_iter=args.train_steps_per_iter, learning_rate=1e-3, record_video=False, milestone_config=str(config),
+        rom_path=str(cloning.BUNDLED_ROM), overwrite=True, **cloning.sandbox_flags(),
+    )  # fmt: skip
     began = time.perf_counter()
     cloning.run_script("auto_dagger_pipeline.py", *flags, log=folder / "pipeline.log")
     seconds = time.perf_counter() - began

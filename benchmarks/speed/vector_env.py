@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from common.flag_groups import TierName
 from common.runtime.flags import parse_command_line
 
 
@@ -24,7 +25,7 @@ class Args:
     """the game"""
     worlds: str = "0"
     """worlds to play in: 0, 7, 1-999, train, choose or test"""
-    tier: Literal["T0", "T1", "T2", "T3"] = "T1"
+    tier: TierName = "T1"
     """the game's tier"""
     num_envs: tuple[int, ...] = (1, 2, 4, 8, 16)
     """how many environments, one line for each"""

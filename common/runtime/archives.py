@@ -1,7 +1,7 @@
-"""Zip files and packed bytes that may come from strangers: checked before anything in them is believed.
+"""Zip files and packed bytes that may come from strangers: checked before anything in them is trusted.
 
-A zip file holds a check sum of each entry's content, but whoever reads it need not look. `torch.load` does not, so that a
-checkpoint with one flipped bit loads with other weights.
+A zip file holds a checksum of each entry's content, but a reader need not compare it. `torch.load` does not: a checkpoint with
+one flipped bit loads with other weights.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import IO
 from common.runtime.main import UserError
 
 _LOCAL_HEADER = 30  # bytes of an entry's own header, without its name
-_MOST_FROM_A_BYTE = 1032  # deflate makes no more bytes than this out of one
+_MOST_FROM_A_BYTE = 1032  # deflate expands one byte to no more than this
 
 _END = struct.Struct("<4s4H2LH")  # signature, numbers of disks (2) and entries (2), size and place of the table, comment's length
 _ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
-"""What Python's reader raises for damaged files (NotImplementedError, for packing it doesn't know, is a RuntimeError)."""
+"""What Python's reader raises for damaged files. NotImplementedError, for an unknown compression, is a RuntimeError."""
 
 
 class ArchiveError(UserError, ValueError):
-    """A zip file that is broken, or not one that the writers of this project make; the text says in what."""
+    """A zip file that is broken, or that no writer of this project makes. The text says what is wrong with it."""
 
 
 @contextlib.contextmanager
@@ -40,10 +40,12 @@ def told_damage() -> Iterator[None]:
 
 
 def open_archive(file: IO[bytes], methods: Collection[int] = (zipfile.ZIP_STORED,)) -> zipfile.ZipFile:
-    """Open a zip file whose table of contents is sound: no name twice, and no entry that overlaps another, is encrypted, is packed
-    in another way than one of `methods`, or says that it is longer than it can be.
+    """Open a zip file and check its table of contents.
 
-    Contents are not read: reading an entry to its end (within `told_damage`) checks its sum. Raises ArchiveError.
+    No name may occur twice. No entry may overlap another, be encrypted, use a compression outside `methods`, or claim to be longer
+    than it can be. Contents are not read: reading an entry to its end (within `told_damage`) checks its checksum.
+
+    Raises ArchiveError.
     """
     with told_damage():
         file.seek(-_END.size, os.SEEK_END)
@@ -74,9 +76,9 @@ def _check_contents(archive: zipfile.ZipFile, methods: Collection[int]) -> None:
 
 
 def inflate(data: bytes, most: int) -> bytes:
-    """What zlib packed, if it is no more than `most` bytes: a thousandth of that can be enough to say so.
+    """Unpack what zlib packed, up to `most` bytes: a few bytes of `data` can claim to hold a thousand times as many.
 
-    Raises ValueError if it is more, or `data` is damaged or no bytes at all.
+    Raises ValueError if it is more, or if `data` is damaged or not bytes.
     """
     unpacker = zlib.decompressobj()
     try:

@@ -1,7 +1,7 @@
 """Runs a script that ends with the process that started it: `python -P attached_script.py SCRIPT FLAGS...`.
 
-Whoever starts it holds the other end of its standard input. When that process is gone, however it ended (SIGKILL gives nobody
-the time to end his children), the input is at its end, and the script gets a SIGTERM, upon which it saves what it has.
+The parent holds the other end of our standard input. When the parent dies, even by SIGKILL, which leaves no time to stop
+children, we read end-of-file and send ourselves SIGTERM, so that the script saves what it has.
 """
 
 import os
@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 SECONDS_TO_SAVE = 60
-"""Then it is ended even if it does not heed the signal."""
+"""After this time the script is ended even if it ignores the signal."""
 
 
 def end_with_parent() -> None:
-    """Wait for the end of standard input, and end this process."""
+    """Wait for the end of standard input, then end this process."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

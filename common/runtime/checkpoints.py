@@ -1,6 +1,6 @@
 """Checkpoints: one dictionary per file, written whole, readable with `torch.load`'s safe default.
 
-Keys of a checkpoint, beside whatever a script adds:
+Keys of a checkpoint, in addition to those that a script adds:
 
     model_state_dict      the weights
     network               its kind and its arguments (see `build_network`)
@@ -42,11 +42,11 @@ from common.runtime.value_types import is_of_type
 _GLOBALS = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch Size", "torch device",
 }  # fmt: skip
-"""What a checkpoint may name, beside the kinds of numbers in tensors. `torch.load` allows more, with some of which a few bytes ask
-for gigabytes (`bytearray`, `UntypedStorage`, `_codecs.encode`)."""
+"""The globals that a checkpoint may name, in addition to the storage types of tensors. `torch.load` allows more; with some of them
+(`bytearray`, `UntypedStorage`, `_codecs.encode`) a few bytes allocate gigabytes."""
 
 _MOST_DESCRIPTION = 4 * 1024 * 1024
-"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes. A run's have some 20 kB."""
+"""Bytes of a checkpoint that are not tensors, at most: each can become an object of a hundred bytes. A run's has about 20 kB."""
 
 MOST_STACKED = 1000
 """Pictures per input at most."""
@@ -59,19 +59,17 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 """Key of a checkpoint -> what it is, where it is there and not None."""
 
-_HOLDS_OBJECTS = (
-    "holds Python objects, which are never loaded because they could run code; save tensors, numbers and text only"
-)
+_HOLDS_OBJECTS = "holds Python objects, which are never loaded because they could run code; save tensors, numbers and text only"
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint that can't be used; the text names the file and what to do."""
+    """A checkpoint that cannot be used; the text names the file and what to do."""
 
 
 def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> Path:
-    """Write a checkpoint: whole, or not at all. Numpy values, paths and dataclasses become plain types before.
+    """Write a checkpoint, whole or not at all. Numpy values, paths and dataclasses are converted to plain types first.
 
-    Raises TypeError for a value that `torch.load` would refuse to read back, CheckpointError if the file can't be
+    Raises TypeError for a value that `torch.load` would refuse to read back, CheckpointError if the file cannot be
     written.
     """
     path = Path(path)
@@ -79,18 +77,19 @@ def save_checkpoint(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> P
     try:
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             torch.save(plain, file)
-    except (OSError, RuntimeError) as error:  # what went wrong is the context of torch's RuntimeError: a full disk, for example
+    except (OSError, RuntimeError) as error:  # the cause, a full disk for example, is the context of torch's RuntimeError
         cause = next((one for one in (error, error.__context__) if isinstance(one, OSError)), error)
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
-        raise CheckpointError(f"{path}: can't be written ({reason}); make room, or choose another folder") from error
+        raise CheckpointError(f"{path}: cannot be written ({reason}); make room, or choose another folder") from error
     return path
 
 
 def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = "cpu") -> dict[str, Any]:
     """Read a checkpoint, without running any code that it may hold.
 
-    What is loaded is what was saved: the check sums in the file are held against its content, of which `torch.load` would take
-    any. Raises CheckpointError if the file is missing, cut short, changed, holds pickled objects, asks for more memory than it has
+    The file's checksums are compared with its content, which `torch.load` does not do.
+
+    Raises CheckpointError if the file is missing, cut short, changed, holds pickled objects, asks for more memory than it has
     bytes, or is no checkpoint.
     """
     path = Path(path)
@@ -120,24 +119,26 @@ def load_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
 
 @contextlib.contextmanager
 def restoring(path: str | os.PathLike) -> Iterator[None]:
-    """Turn what goes wrong while a state of training is put back into CheckpointError: the checkpoint is not what its run saved."""
+    """Turn errors while a training state is restored into CheckpointError: the checkpoint is not what its run saved."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = error_text(error)
-        raise CheckpointError(f"{path}: training can't go on from what it holds ({reason}); use an earlier one") from error
+        raise CheckpointError(f"{path}: training cannot resume from what it holds ({reason}); use an earlier one") from error
 
 
 def _checked_bytes(path: Path) -> bytes:
-    """A checkpoint as torch may read it: its entries, whose check sums are right and which name nothing but tensors.
+    """Return a checkpoint that torch may read: entries with correct checksums that name nothing but tensors.
 
-    They are packed anew, so that what torch reads is what was checked: its reader and Python's don't heed the same bytes of a zip
-    file (an entry marked as a folder is left unread by torch, whatever it holds). Raises CheckpointError.
+    The entries are packed again, so that torch reads what was checked: its reader and Python's do not interpret a zip file alike.
+    For example, torch does not read an entry that is marked as a folder.
+
+    Raises CheckpointError.
     """
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; name the .pth file in it")
     try:
-        if not path.is_file():  # nor a pipe, which would be waited for
+        if not path.is_file():  # a pipe is refused, too: reading it would wait
             raise CheckpointError(f"{path}: no such checkpoint; see what is in {path.parent}/")
         size, available = path.stat().st_size, available_memory()
         if available is not None and 3 * size > available:  # the file, its entries, and the tensors in them
@@ -146,7 +147,7 @@ def _checked_bytes(path: Path) -> bytes:
             )
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: can't be read ({error.strerror}); is it there, and yours to read?") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); is it there, and yours to read?") from error
     try:
         with open_archive(io.BytesIO(content)) as archive, told_damage():
             entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
@@ -168,7 +169,7 @@ def _checked_bytes(path: Path) -> bytes:
 
 
 def _tensors(content: Any) -> Iterator[torch.Tensor]:
-    """The tensors in plain containers, however deep."""
+    """Yield the tensors in plain containers, at any depth."""
     left, seen = [content], set()
     while left:
         item = left.pop()
@@ -186,14 +187,14 @@ def _tensors(content: Any) -> Iterator[torch.Tensor]:
 def saved_fields(
     checkpoint: Mapping[str, Any], path: str | os.PathLike, key: str, kind: type, *, strict: bool = True
 ) -> dict[str, Any]:
-    """What a checkpoint holds of a dataclass, checked: `kind(**saved_fields(...))` makes it again.
+    """Return the fields of a dataclass that a checkpoint holds, checked: `kind(**saved_fields(...))` rebuilds the dataclass.
 
     Args:
         checkpoint: as loaded.
         path: its file, for the message.
-        key: where it is, for example "args". Without that key, the answer is {}.
-        kind: the dataclass. Names that it has no field for are left out, for another version or script wrote them.
-        strict: False leaves out a value of another type, too: another script may mean something else by a name.
+        key: where the fields are, for example "args". Without that key the result is {}.
+        kind: the dataclass. Names that it has no field for are left out: another version or script wrote them.
+        strict: False also leaves out a value of another type: another script may use a name for something else.
 
     Raises CheckpointError if there is no dictionary, or a value is not of its field's type.
     """
@@ -205,21 +206,19 @@ def saved_fields(
     for name, value in found.items():
         if strict and not is_of_type(value, types[name]):
             wanted = getattr(types[name], "__name__", None) if isinstance(types[name], type) else str(types[name])
-            raise CheckpointError(
-                f"{path}: in its {key!r}, {name} is {shown(value)}, wanted {wanted}; use another checkpoint"
-            )
+            raise CheckpointError(f"{path}: in its {key!r}, {name} is {shown(value)}, wanted {wanted}; use another checkpoint")
     return {name: value for name, value in found.items() if is_of_type(value, types[name])}
 
 
 def saved_threads(checkpoint: Mapping[str, Any] | None) -> int | None:
-    """The CPU threads that the run of a checkpoint computed with; None for a new run, or where the checkpoint does not tell."""
+    """Return the CPU threads that a checkpoint's run computed with; None for a new run, or if the checkpoint does not say."""
     progress = (checkpoint or {}).get("progress")
     threads = progress.get("threads") if isinstance(progress, Mapping) else None
     return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def saved_run_name(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> str:
-    """The name of the run that a checkpoint is of. It names folders, so it has to be a plain name.
+    """Return the name of the run that a checkpoint is of. It becomes a folder's name, so it must be a plain name.
 
     Args:
         checkpoint: as loaded.
@@ -240,11 +239,11 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
     Args:
         checkpoint: as loaded.
         path: its file, for the message.
-        wanted: any of `buttons`, `game`, `rom_sha256`, `milestone`, `network`, `algorithm`; None, here or in the
-            checkpoint, means unknown and fits. Of a frozenset any member fits.
+        wanted: any of `buttons`, `game`, `rom_sha256`, `milestone`, `network`, `algorithm`. None, here or in the
+            checkpoint, means unknown, and fits. Of a frozenset any member fits.
     """
     hints = {
-        "algorithm": "another script made it, which must go on with it",
+        "algorithm": "another script made it, and only that one can resume it",
         "buttons": "its outputs would press other buttons than it learned; play the game that it was trained on",
         "game": "it was trained on another game; give that game's ROM with --rom-path",
         "rom_sha256": "it was trained on another build of the ROM; use that one, or train again",
@@ -262,7 +261,7 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
                 continue
             value = min(value)
         if not _same(has, value):
-            if isinstance(has, Mapping) and isinstance(value, Mapping):  # in a message only what differs
+            if isinstance(has, Mapping) and isinstance(value, Mapping):  # the message names only what differs
                 names = sorted((name for name in {*has, *value} if not _same(has.get(name), value.get(name))), key=str)
                 names = ["kind"] if "kind" in names else names  # the rest means something else in each kind
                 has, value = ({name: one.get(name) for name in names} for one in (has, value))
@@ -270,7 +269,10 @@ def check_fits(checkpoint: Mapping[str, Any], path: str | os.PathLike, **wanted:
 
 
 def _network_flags(checkpoint: Mapping[str, Any]) -> str:
-    """What to give that the network becomes the checkpoint's: who named none of these flags can't leave them as they were."""
+    """Return advice on the flags that make the network the checkpoint's.
+
+    A user who gave none of these flags cannot leave them as they were, and is told their values.
+    """
     args = checkpoint.get("args")
     names = ("network", "hidden_dim", "frame_stack")
     if not isinstance(args, Mapping) or not all(type(args.get(name)) in (str, int) for name in names):
@@ -284,9 +286,9 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
     Args:
         paths: files that will be written. Those that don't exist are fine.
         run_name: the run that will write them, if it is one that is resumed.
-        overwrite: the user said that they may be replaced.
+        overwrite: the user allowed that they are replaced.
 
-    Raises CheckpointError that names the first such file and the ways out.
+    Raises CheckpointError, which names the first such file and what the user can do.
     """
     if overwrite:
         return
@@ -306,16 +308,16 @@ def check_not_of_another_run(paths: Sequence[str | os.PathLike], run_name: str |
 def check_not_behind(
     paths: Sequence[str | os.PathLike], resumed: str | os.PathLike, run_name: str | None, step: int, overwrite: bool
 ) -> None:
-    """Refuse to replace what a run did after the checkpoint that it is to go on from.
+    """Refuse to replace what a run did after the checkpoint that it is resumed from.
 
     Args:
         paths: checkpoints that will be written. Those that don't exist, or are of another run, are fine.
-        resumed: the checkpoint to go on from.
-        run_name: the run that goes on; None if it is a new one.
+        resumed: the checkpoint to resume from.
+        run_name: the run that is resumed; None if it is a new one.
         step: that the checkpoint is of.
-        overwrite: the user said that it may be replaced.
+        overwrite: the user allowed that it is replaced.
 
-    Raises CheckpointError that names the first such file and the ways out.
+    Raises CheckpointError, which names the first such file and what the user can do.
     """
     if overwrite or run_name is None:
         return
@@ -326,12 +328,12 @@ def check_not_behind(
         if other.get("run_name") == run_name and other.get("global_step", 0) > step:
             raise CheckpointError(
                 f"{resumed}: is of step {step:,}, but {path} of step {other['global_step']:,} of the same run, which would be "
-                f"replaced. Go on from the later one, or say --overwrite to throw away what came after the earlier one"
+                f"replaced. Resume from the later one, or give --overwrite to discard what came after the earlier one"
             )
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of Python's, numpy's and torch's global generators, in types that `torch.load` accepts."""
+    """Return the state of Python's, numpy's and torch's global generators, in types that `torch.load` accepts."""
     numpy_state = np.random.get_state(legacy=False)
     state = {
         "python": random.getstate(),
@@ -347,7 +349,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Put all global generators back to where `rng_state` found them."""
+    """Set all global generators back to where `rng_state` found them."""
     random.setstate(_tuples(state["python"]))
     inner = state["numpy"]["state"]
     if not 0 <= inner["pos"] <= len(inner["key"]):  # numpy would read memory that isn't its own
@@ -361,7 +363,7 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
 def package_versions(
     names: Sequence[str] = ("torch", "torchvision", "numpy", "pillow", "gymnasium", "pyboy"),
 ) -> dict[str, str]:
-    """Version of Python and of each package that is installed."""
+    """Return the version of Python, and of each package that is installed."""
     versions = {"python": platform.python_version()}
     for name in names:
         try:
@@ -372,7 +374,7 @@ def package_versions(
 
 
 def to_plain(value: Any) -> Any:
-    """`value` in types that `torch.load(weights_only=True)` accepts: tensors, numbers, text, None, and containers of
+    """Return `value` in types that `torch.load(weights_only=True)` accepts: tensors, numbers, text, None, and containers of
     them.
 
     Numpy scalars and arrays become numbers and tensors, paths text, dataclasses dictionaries. Raises TypeError for
@@ -397,7 +399,7 @@ def to_plain(value: Any) -> Any:
         return tuple(to_plain(item) for item in value)
     if isinstance(value, list | set | frozenset):
         return [to_plain(item) for item in value]
-    raise TypeError(f"a checkpoint can't hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors")
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__} ({value!r}): convert it to numbers, text or tensors")
 
 
 def _tuples(value: Any) -> Any:
@@ -405,13 +407,13 @@ def _tuples(value: Any) -> Any:
 
 
 def error_text(error: Exception) -> str:
-    """An error's text in one line of bearable length. It may quote a file, whose characters need not be for a screen."""
+    """Return an error's text in one short line. It may quote a file, whose characters need not be printable."""
     words = " ".join(str(error).split()) or type(error).__name__
     return _short("".join(char if char.isprintable() else ascii(char)[1:-1] for char in words[:1000]), 300)
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal; a stranger's can be nested deeper than Python compares."""
+    """Return whether two plain values are equal. A stranger's can be nested deeper than Python compares."""
     try:
         return bool(one == other)
     except (RecursionError, RuntimeError):
@@ -419,7 +421,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value of a file for a message: in one line that can be printed, and no longer than bearable."""
+    """Return a value from a file as text for a message: one printable line of limited length."""
     try:
         return _short(value if isinstance(value, str) and value.isprintable() else ascii(value))
     except RecursionError:

@@ -26,16 +26,16 @@ def seed_everything(seed: int, torch_deterministic: bool = True) -> None:
 
 
 def select_device(cuda: bool = True) -> torch.device:
-    """The GPU if it is wanted and there is one, else the CPU."""
+    """Return the GPU if `cuda` asks for it and there is one, else the CPU."""
     return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
 
 
 def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
-    """Let torch compute on this many CPU threads. Returns their number.
+    """Limit torch to this many CPU threads. Return the number in use.
 
     Args:
-        n_threads: None for as many as a resumed run began with, which repeats it bit for bit; and for a new one as many as
-            cores are free (`common.runtime.threads.free_cores`), at most torch's own choice.
+        n_threads: None gives a resumed run the threads it began with, so that it repeats bit for bit. A new run gets one for
+            each free core (`common.runtime.threads.free_cores`), at most torch's own choice.
         begun_with: the threads of the run that is resumed; None for a new one.
 
     Raises ValueError for less than 1.
@@ -50,10 +50,10 @@ def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
 
 
 def autocast(device: torch.device, enabled: bool = True) -> Callable[[], torch.autocast]:
-    """A maker of the autocast context for training on this device: bfloat16 on a GPU and on CPUs that compute in it,
-    else nothing.
+    """Return a factory of autocast contexts for training on this device.
 
-    On other CPUs bfloat16 is emulated, and slower than float32.
+    They compute in bfloat16 on a GPU and on CPUs that support it, and change nothing elsewhere: on other CPUs bfloat16 is
+    emulated, and slower than float32.
     """
     if device.type == "cpu":
         enabled = enabled and bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))

@@ -20,7 +20,7 @@ from typing import IO, Any, Literal
 from common.runtime.main import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a write fails with on a full disk, at a quota's end, and at a limit for one file."""
+"""Error numbers of a write on a full disk, over a quota, and over the limit for one file."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp(?P<suffix>.*)")
 
@@ -39,7 +39,7 @@ class AlreadyLockedError(UserError, RuntimeError):
 
 @contextlib.contextmanager
 def named_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Give errors of writing `path` its name: a full disk is found by a write, which knows only a file descriptor."""
+    """Give errors of writing `path` its name. A write that finds a full disk knows only a file descriptor."""
     try:
         yield
     except OSError as error:
@@ -49,10 +49,10 @@ def named_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-    """Make a folder, and those that it lies in, where they are missing.
+    """Make a folder and its parents where they are missing.
 
-    Raises OSError. Of a link that leads nowhere (to a disk that is not mounted, or was cleared) the system only says that it
-    exists; this says what is wrong.
+    Raises OSError. For a link that leads nowhere (to a disk that is not mounted, or was cleared) the system only says that it
+    exists; this error says what is wrong.
     """
     path = Path(path)
     try:
@@ -64,16 +64,16 @@ def make_folder(path: str | os.PathLike) -> None:
 
 
 def link_complaint(path: Path) -> str | None:
-    """What is wrong with a path that is, or lies below, a link to what is not there; None if it is not."""
+    """Return what is wrong with a path that is, or lies below, a link to what is not there; None if it is not."""
     link = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
     return None if link is None else f"{link} is a link to {os.readlink(link)}, which is not there"
 
 
 def open_no_link(path: str | os.PathLike, mode: Literal["r", "a", "w"]) -> TextIOWrapper:
-    """Open a text file under a name that is known beforehand, to be read, written on or written anew.
+    """Open a text file under a predictable name, to read ("r"), append ("a") or overwrite ("w").
 
-    Where the folder is a stranger's, a link of such a name would have any other file written or emptied. Raises OSError for a link,
-    and for what is no file: a pipe would be waited for.
+    In a stranger's folder a link of such a name would make us write or empty any other file. Raises OSError for a link, and for
+    what is no file: opening a pipe would wait.
     """
     how = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT, "w": os.O_WRONLY | os.O_CREAT}[mode]
     path = Path(path)
@@ -94,11 +94,11 @@ def open_no_link(path: str | os.PathLike, mode: Literal["r", "a", "w"]) -> TextI
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes the name `path` when the block ends without an error.
+    """Yield a temporary path next to `path`; the file is renamed to `path` when the block ends without an error.
 
-    A process that is killed inside the block leaves the old file (or none) under the name, never half of a new one
-    (`clear_temporaries` deletes what it leaves beside it). The folder is created if it is missing. The temporary name starts
-    with a dot and keeps the suffix, which some writers look at.
+    A process that is killed inside the block leaves the old file (or none) under the name, never half of a new one.
+    `clear_temporaries` deletes the temporary file that it leaves. The folder is created if it is missing. The temporary name
+    starts with a dot and keeps the suffix, which some writers look at.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -113,7 +113,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def clear_temporaries(folder: str | os.PathLike, names: str = ".+") -> None:
-    """Delete what killed processes left of `atomic_write` in the folder. The caller knows that nobody writes there now.
+    """Delete the temporary files of `atomic_write` that killed processes left in the folder.
+
+    The caller must know that no process writes there now.
 
     Args:
         folder: need not exist.
@@ -126,7 +128,7 @@ def clear_temporaries(folder: str | os.PathLike, names: str = ".+") -> None:
 
 
 def as_utf8(text: str) -> str:
-    """A text that can be written as UTF-8: in a path, which need not be UTF-8, other bytes are escaped."""
+    """Return the text with what cannot be written as UTF-8 escaped. A path may hold such bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -145,16 +147,17 @@ def save_json(path: Path, content: Any) -> None:
 def exclusive_lock(
     path: str | os.PathLike, seconds: float = 0.0, tick: Callable[[], None] = lambda: None, *, keep: bool = False
 ) -> Iterator[IO[str]]:
-    """Hold a lock file, in which it says who holds it; yields it, open.
+    """Hold a lock file, in which the holder is named; yield the open file.
+
+    The system releases the lock when the last process that has the file open ends, however it ends.
 
     Args:
-        path: of the file; its folder is created, and goes again if nothing else came into it.
-        seconds: how long to wait for somebody else who holds it.
+        path: of the file. Its folder is created, and removed again if nothing else was put into it.
+        seconds: how long to wait for another holder.
         tick: called five times a second while waiting; may raise.
-        keep: leave the file behind, and with it the lock to child processes that were handed the open file and may live on.
+        keep: leave the file, and with it the lock, to child processes that inherited the open file and may outlive this one.
 
-    Raises AlreadyLockedError if it is still held then. The system lets go of it when the last process that has the file open ends,
-    however it ends.
+    Raises AlreadyLockedError if the lock is still held after `seconds`.
     """
     path = Path(path)
     deadline, new_folder = time.monotonic() + seconds, not path.parent.exists()
@@ -170,7 +173,7 @@ def exclusive_lock(
                 file.flush()
             yield file
         finally:
-            if not keep:  # while it is locked: whoever gets it next sees that it is no longer the one of that name
+            if not keep:  # while locked: the next holder of this open file sees that the name is gone
                 path.unlink(missing_ok=True)
                 if new_folder:
                     with contextlib.suppress(OSError):  # it is not empty
@@ -178,13 +181,13 @@ def exclusive_lock(
 
 
 def _try_lock(path: Path) -> IO[str] | None:
-    """The file, open, empty and locked; None if somebody else has it."""
+    """Return the file, open, empty and locked; None if another process holds it."""
     while True:
         make_folder(path.parent)
-        with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
+        with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder is deleting it
             try:
-                file = opened.enter_context(open_no_link(path, "a"))  # which does not cut off what its holder wrote
-            except PermissionError:  # another user's: that of a run which was killed goes, if the folder allows it
+                file = opened.enter_context(open_no_link(path, "a"))  # "a" does not erase what its holder wrote
+            except PermissionError:  # another user's: a killed run's is removed, if the folder allows it
                 if not _remove_if_free(path):
                     return None
                 continue
@@ -199,7 +202,7 @@ def _try_lock(path: Path) -> IO[str] | None:
 
 
 def _remove_if_free(path: Path) -> bool:
-    """Delete a lock file that can't be written; False if somebody holds it. Raises PermissionError if that can't be done."""
+    """Delete a lock file that cannot be written; return False if it is held. Raises PermissionError if it cannot be deleted."""
     try:
         with open_no_link(path, "r") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -216,7 +219,7 @@ def _remove_if_free(path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock, as far as the file says."""
+    """Return the holder of a lock in words, as far as the file names it."""
     try:
         with open_no_link(path, "r") as file:
             entry = json.loads(file.read(4096))
@@ -227,23 +230,23 @@ def _holder(path: Path) -> str:
 
 
 def _script() -> str:
-    """The name of the script that this process runs."""
+    """Return the name of the script that this process runs."""
     return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number."""
+    """Return whether there is a process with this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         return True
     return True
 
 
 def sha256_of(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     import hashlib
 
     with open(Path(path), "rb") as file:

@@ -5,7 +5,7 @@
     video: Free[bool] = True                    # a resumed run may change it and still learn the same
     overwrite: Once[bool] = False               # holds for one call; never taken from a checkpoint
 
-Everything that is neither `Free` nor `Once` is part of a run's identity: a resumed run that changes it is another run.
+A flag that is neither `Free` nor `Once` is part of a run's identity: a resumed run that changes it is another run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Once = Annotated[T, Mark.ONCE]
 Count = Annotated[int, Bounds(1)]
 CountOrZero = Annotated[int, Bounds(0)]
 Few = Annotated[int, Bounds(1, 4096)]
-"""Threads, environments: of which nobody has more."""
+"""Most threads or environments that a flag accepts: no machine has more."""
 Seed = Annotated[int, Bounds(0, 2**32 - 1)]
 Share = Annotated[float, Bounds(0, 1)]
 ShareBelowOne = Annotated[float, Bounds(0, math.nextafter(1, 0))]
@@ -55,7 +55,7 @@ _ANY = Bounds()
 
 
 class FlagError(UserError, ValueError):
-    """A flag's value can't be used; the text names the flag, and says what to do."""
+    """A flag's value cannot be used; the text names the flag, and says what to do."""
 
 
 def marked(kind: type, mark: Mark) -> frozenset[str]:
@@ -92,7 +92,7 @@ def out_of_range(name: str, value: Any, bounds: Bounds = _ANY) -> str | None:
 
 @functools.cache
 def _notes(kind: type) -> dict[str, frozenset[Any]]:
-    """Field -> what stands beside its type, in `Annotated`, wherever in it."""
+    """Return field -> the annotations of its type (`Annotated`), at any depth."""
     hints = get_type_hints(kind, include_extras=True)
     return {item.name: frozenset(_notes_of(hints[item.name])) for item in fields(kind)}
 

@@ -1,4 +1,4 @@
-"""Command lines: flags that are checked before anything slow begins, and that a checkpoint can stand in for."""
+"""Command lines: flags are checked before anything slow begins, and a checkpoint can supply those that are not given."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ T = TypeVar("T")
 
 
 NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "track", "wandb_project_name", "wandb_entity")
-"""Flags that a checkpoint, which may be a stranger's, never stands in for: they choose the code that runs, take its sandbox away,
-spend money, or say to whom something is sent."""
+"""Flags that are never taken from a checkpoint, which may be a stranger's: they choose the code that runs, remove its sandbox,
+spend money, or name a recipient of data."""
 WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
-"""Flags that name what is written. A checkpoint's are taken over only if they lie where its run can be expected to write."""
+"""Flags that name what is written. A checkpoint's values are used only if they lie where its run can be expected to write."""
 _ROOT = Path(__file__).resolve().parents[2]
 _SHIPPED = ("tallgrass/tallgrass.gb", "milestone_config.json")
 """Files that flags name by default, by their place in the repository."""
 _LONGEST = 4096
-"""Characters of a flag that a checkpoint stands in for: as many as a path has at most."""
+"""Characters of a flag from a checkpoint, at most: the longest path."""
 _WORDS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
 
 
 def parse_command_line(kind: type[T], description: str | None = None, **tyro_settings: Any) -> T:
-    """The command line as a dataclass, by `tyro.cli`. A switch may be given a word, too: `--video False` is `--no-video`.
+    """Parse the command line into a dataclass, by `tyro.cli`. A switch may also be given a word: `--video False` is `--no-video`.
 
-    A default that names a file of the repository (the bundled ROM, its milestones) is found from any folder: where the folder
-    that the script was started in holds no such file, the value becomes the repository's own. A path that begins with `~/` is
-    below the home folder, also where the shell leaves that as it is (`--model-dir=~/models`).
+    A default that names a file of the repository (the bundled ROM, its milestones) is found from any folder: if the working
+    folder holds no such file, the value becomes the repository's own. A path that begins with `~/` is below the home folder, also
+    where the shell does not expand it (`--model-dir=~/models`).
 
-    Output that can't be written, or shown, ends no script from here on (`common.runtime.lasting_output`), and an interrupt
-    is no traceback (`common.runtime.interrupts`).
+    From here on, output that cannot be written or shown ends no script (`common.runtime.lasting_output`), and an interrupt prints
+    no traceback (`common.runtime.interrupts`).
     """
     heed_interrupts()
-    outlive_output(silent=True)  # who reads no more of --help has seen enough
-    import tyro  # a third of a second, in which one can press Ctrl-C
+    outlive_output(silent=True)  # a reader that closes --help early has seen enough
+    import tyro  # takes a third of a second, in which Ctrl-C can be pressed
 
     args = tyro.cli(kind, args=_without_words(kind, sys.argv[1:]), description=description, **tyro_settings)
     outlive_output()
@@ -64,7 +64,7 @@ def parse_command_line(kind: type[T], description: str | None = None, **tyro_set
 
 
 def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
-    """The command line with switches as tyro knows them, `--name` and `--no-name`, without a word behind them."""
+    """Return the command line with switches as tyro knows them: `--name` and `--no-name`, without a word after them."""
     switches = {name.replace("_", "-") for name, hint in get_type_hints(kind).items() if hint is bool}
     rest, found = list(arguments), []
     while rest:
@@ -82,12 +82,12 @@ def _without_words(kind: type, arguments: Sequence[str]) -> list[str]:
 
 
 def plain_flags(args: Any) -> dict[str, Any]:
-    """The flags in plain types, for a file that may be read on another machine: a file of the repository by its place in it."""
+    """Return the flags in plain types, for a file that another machine may read; files of the repository as by `by_place`."""
     return {name: by_place(value) for name, value in asdict(args).items()}
 
 
 def by_place(value: Any) -> Any:
-    """A flag's value; that of a file of the repository by its place in it."""
+    """Return a flag's value; for a file of the repository, its path within the repository."""
     return next((place for place in _SHIPPED if isinstance(value, str) and Path(value) == _ROOT / place), value)
 
 
@@ -99,12 +99,13 @@ def parse_flags(
     not_evaluated: Sequence[str] = (),
     algorithm: str | None = None,
 ) -> T:
-    """The command line's flags; with --resume-from, those of the checkpoint stand in for what was not given. Ends the
-    process with one line if a flag or the checkpoint can't be used.
+    """Parse the command line's flags; with --resume-from, the checkpoint supplies those that were not given.
 
-    What is taken over is printed. NEVER_FROM_FILE is not: what of it the run was begun with and was not given again is printed,
-    too, and `not_given_again` tells it. Nor is a path of WRITTEN that leads elsewhere than below the working folder or the
-    checkpoint's, or into a hidden folder.
+    Values taken from the checkpoint are printed. Flags of NEVER_FROM_FILE are not taken: those that the run was begun with and
+    that were not given again are printed, too, and `not_given_again` returns them. A path of WRITTEN is not taken if it leads
+    outside the working folder and the checkpoint's, or into a hidden folder.
+
+    Ends the process with one line if a flag or the checkpoint cannot be used.
 
     Args:
         kind: a dataclass with the fields `resume_from`, `start_states`, `worlds`, `tier`. Its types say the bounds of numbers,
@@ -112,7 +113,7 @@ def parse_flags(
         script: its file's name, for messages.
         description: for --help.
         not_evaluated: flags that --eval-only does not take from a checkpoint.
-        algorithm: what the script's checkpoints name. Those of another can be evaluated, but not gone on with.
+        algorithm: what the script's checkpoints name. Those of another algorithm can be evaluated, but not resumed.
     """
     args: Any = parse_command_line(kind, description)
     if args.resume_from is not None:
@@ -133,7 +134,7 @@ def _taken_over(
     algorithm: str | None,
     evaluates: bool,
 ) -> Any:
-    """The flags with a checkpoint's in the place of those that were not said; see `parse_flags`."""
+    """Return the flags, with a checkpoint's values for those that were not given; see `parse_flags`."""
     from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, saved_fields
 
     kind, path = type(said), said.resume_from
@@ -149,22 +150,22 @@ def _taken_over(
     for name, value in saved.items():
         if isinstance(value, str) and name not in WRITTEN and (len(value) > _LONGEST or "\0" in value):
             sys.exit(f"{script}: {path}: in its 'args', {name} is {ascii(value)[:40]}..., which is no text; use another checkpoint")
-    if said.start_states is not None:  # they hold their own world and tier: only who names those here contradicts it
+    if said.start_states is not None:  # they hold their own world and tier: only naming those here contradicts them
         saved = {name: value for name, value in saved.items() if name not in ("worlds", "tier")}
     args = parse_command_line(kind, description, default=kind(**saved))
-    # A flag that was said has the same value in both; another differs where the checkpoint's is not the default.
+    # A flag that was given has the same value in both; another differs where the checkpoint's is not the default.
     taken = {name: value for name, value in asdict(args).items() if value != getattr(said, name)}
     missing = {name: taken.pop(name) for name in NEVER_FROM_FILE if name in taken}
     args = replace(args, **{name: getattr(said, name) for name in missing})
-    if not evaluates:  # which writes nothing there
+    if not evaluates:  # evaluating writes nothing there
         for name in WRITTEN:
             if name in taken and not _is_in_place(taken[name], Path(path)):
                 sys.exit(
                     f"{script}: {path}: its run wrote to {as_typed({name: taken[name]})}, which lies neither below this folder nor "
-                    "below the checkpoint's, or is hidden; say that flag again to have it written there"
+                    "below the checkpoint's, or is hidden; give that flag again to have it written there"
                 )
         if "exp_name" in taken and not is_plain_name(args.exp_name):
-            sys.exit(f"{script}: {path}: its exp_name is {args.exp_name!r}, which is no plain name; say --exp-name")
+            sys.exit(f"{script}: {path}: its exp_name is {args.exp_name!r}, which is no plain name; give --exp-name")
     if taken:
         print(f"taken over from {path}: {as_typed(taken)}", flush=True)  # before what goes to standard error
     if missing and not evaluates:
@@ -178,12 +179,12 @@ _NOT_GIVEN_AGAIN = "_not_given_again"
 
 
 def not_given_again(args: Any) -> dict[str, Any]:
-    """What of NEVER_FROM_FILE the run of --resume-from was begun with, and the command line did not say again."""
+    """Return the flags of NEVER_FROM_FILE that the run of --resume-from was begun with, and that were not given again."""
     return vars(args).get(_NOT_GIVEN_AGAIN, {})
 
 
 def as_typed(values: Mapping[str, Any]) -> str:
-    """Fields of a dataclass of flags as they are typed in a shell. What can't be printed is escaped."""
+    """Return fields of a dataclass of flags as they are typed in a shell. Unprintable characters are escaped."""
     words = []
     for name, value in values.items():
         flag = name.replace("_", "-")
@@ -196,7 +197,7 @@ def as_typed(values: Mapping[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A word as it is typed in a shell, also of bytes that are not UTF-8, as paths may hold."""
+    """Return a word as it is typed in a shell. It may hold bytes that are not UTF-8, as paths can."""
     if text.isprintable():
         return shlex.quote(text)
     escaped = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(text))
@@ -204,7 +205,7 @@ def quoted(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text holds nothing that would not be shown, but for bytes that are not UTF-8."""
+    """Return whether a text is printable, apart from bytes that are not UTF-8."""
     try:
         return os.fsencode(text).decode(errors="ignore").isprintable()
     except UnicodeEncodeError:  # surrogates that stand for no bytes
@@ -212,7 +213,10 @@ def _is_plain(text: str) -> bool:
 
 
 def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str:
-    """What a user types to go on from a checkpoint: with those flags that would not be taken from it and have no default value."""
+    """Return the command that resumes from a checkpoint.
+
+    It names the flags that are not taken from the checkpoint and whose values are not the defaults.
+    """
     defaults, place = type(args)(), Path(checkpoint)
     again = {name: getattr(args, name) for name in (*NEVER_FROM_FILE, *WRITTEN) if hasattr(args, name)}
     again = {name: value for name, value in again.items() if value != getattr(defaults, name)}
@@ -221,7 +225,7 @@ def resume_command(script: str, checkpoint: str | os.PathLike, args: Any) -> str
 
 
 def _is_in_place(path: str | None, checkpoint: Path) -> bool:
-    """Whether a path that a checkpoint names for writing is none, or lies below the working folder or the checkpoint's."""
+    """Return whether a path for writing lies below the working folder or the checkpoint's, and not hidden; True for none."""
     if not path:
         return True
     if not _is_plain(path):
@@ -234,11 +238,11 @@ def _is_in_place(path: str | None, checkpoint: Path) -> bool:
 
 
 def changed_flags(args: Any, before: Mapping[str, Any], also: Sequence[str] = ()) -> list[str]:
-    """Say which flags make a resumed run another one than it was.
+    """Return which flags make a resumed run another run than it was, as one text each.
 
     Args:
         args: the flags as they are now. Those that their types call `Free` or `Once` may change.
-        before: the flags that the run had; those that it did not know yet have not changed.
+        before: the flags that the run had. A flag that did not exist then has not changed.
         also: names of `Free` flags that are part of this run's identity.
     """
     ignored = (marked(type(args), Mark.FREE) | marked(type(args), Mark.ONCE)) - set(also)
@@ -257,7 +261,7 @@ def as_flags(kind: type, **values: Any) -> list[str]:
         kind: the script's `Args`.
         values: field -> value. Flags that are not named keep their defaults.
 
-    Raises FlagError for a value that the flag's type does not allow, TypeError for a field that there is not.
+    Raises FlagError for a value that the flag's type does not allow, TypeError for an unknown field.
     """
     args = kind(**values)
     hints = get_type_hints(kind)

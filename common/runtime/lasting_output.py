@@ -1,4 +1,4 @@
-"""Standard output that ends no run: when nobody reads it any more, its disk is full, or it can't show a letter."""
+"""Standard output that ends no run when its reader is gone, its disk is full, or it cannot show a character."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class _LastingFile(io.FileIO):
-    """A file descriptor that leads nowhere once it can't be written any more, which is said once.
+    """A file descriptor that is redirected to nowhere once it cannot be written any more, and reports this once.
 
     Attributes:
-        silent: of all of them: whether it is not said.
+        silent: for all of them: do not report it.
     """
 
     silent = False
@@ -28,21 +28,22 @@ class _LastingFile(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            text = f"what is printed can't be written any more ({error.strerror}); the run goes on without\n"
+            text = f"what is printed cannot be written any more ({error.strerror}); the run continues without it\n"
             if self.silent:
                 return memoryview(data).nbytes
-            with contextlib.suppress(OSError):  # not by sys.stderr, which may be this very stream, or lead to it (rich's bar)
+            with contextlib.suppress(OSError):  # not through sys.stderr, which may be this very stream, or lead to it (rich's bar)
                 os.write(2, text.encode(errors="backslashreplace"))
             return memoryview(data).nbytes
 
 
 def outlive_output(silent: bool = False) -> None:
-    """Let this process outlive its standard output and error output, and escape what they can't show.
+    """Let this process outlive its standard output and error output, and escape what they cannot show.
 
-    Streams that somebody has put in their places, a test for example, stay as they are. One that was closed (`>&-`) leads nowhere:
-    libraries don't expect that there is none, and its number would be that of the next file that is opened.
+    Streams that were replaced, by a test for example, stay as they are. A stream that was closed (`>&-`) is opened to nowhere:
+    libraries expect one, and the next file that is opened would get its number.
 
-    silent: don't say so where they can't be written any more, until this is called again.
+    Args:
+        silent: do not report that they cannot be written any more, until this is called again.
     """
     _LastingFile.silent = silent
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -63,7 +64,7 @@ def outlive_output(silent: bool = False) -> None:
 
 
 def _leading_nowhere(number: int) -> io.TextIOWrapper:
-    """A stream for a file descriptor that is closed."""
+    """Return a stream to nowhere for a file descriptor that is closed."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != number:
         try:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class RunLog:
-    """A run's TensorBoard logs. Where they can't be written any more, that is said once, and the run goes on without.
+    """A run's TensorBoard logs. If they cannot be written any more, this is reported once, and the run continues without them.
 
     Args:
         folder: of the run.
         purge_step: what was logged from this step on is replaced.
 
-    Raises OSError if they can't be written from the first.
+    Raises OSError if they cannot be written at the start.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None):
@@ -57,11 +57,11 @@ class RunLog:
         except OSError as error:
             self._writer = None
             reason = error.strerror or error
-            print(f"{self.folder}: logs can't be written any more ({reason}); the run goes on without", file=sys.stderr)
+            print(f"{self.folder}: logs cannot be written any more ({reason}); the run continues without them", file=sys.stderr)
 
 
 def _hush_writer_threads() -> None:
-    """Keep TensorBoard's threads from printing tracebacks: what ends one is raised again by its writer's next call."""
+    """Keep TensorBoard's threads from printing tracebacks. An error that ends one is raised again by its writer's next call."""
     before = threading.excepthook
 
     def hush(args: threading.ExceptHookArgs) -> None:
@@ -89,9 +89,9 @@ def start_run(
         args: a dataclass; written as a Markdown table.
         track: mirror everything to W&B. With WANDB_MODE=offline it works without a network.
         project, entity: at W&B.
-        resumed_at: the step that a continued run was saved at. What was logged after it is replaced.
+        resumed_at: the step at which a resumed run was saved. What was logged after it is replaced.
 
-    Raises RunError if one of them refuses, for example for want of a key.
+    Raises RunError if W&B refuses, for example because there is no key, or if the logs cannot be written.
     """
     settings = {key: as_utf8(value) if isinstance(value, str) else value for key, value in dataclasses.asdict(args).items()}
     if track:
@@ -103,15 +103,15 @@ def start_run(
                 entity=entity,
                 name=run_name,
                 id=run_name,
-                resume="never" if resumed_at is None else "allow",  # one that was not tracked before is new there
+                resume="never" if resumed_at is None else "allow",  # a run that was not tracked before is new there
                 config=settings,
                 sync_tensorboard=True,
                 save_code=True,
             )
-        except (wandb.errors.Error, ValueError) as error:  # a variable of its own with a wrong value is a ValueError
+        except (wandb.errors.Error, ValueError) as error:  # W&B raises ValueError for a wrong value of one of its variables
             reason = " ".join(str(error).split()).rstrip(".")
             raise RunError(
-                f"--track: W&B refuses: {reason}; mend that, or leave --track out (with WANDB_MODE=offline it needs no key)"
+                f"--track: W&B refuses: {reason}; fix that, or leave --track out (with WANDB_MODE=offline it needs no key)"
             ) from error
     folder = Path(runs_dir) / run_name
     try:
@@ -123,7 +123,7 @@ def start_run(
 
 
 def finish_run(log: RunLog, track: bool) -> None:
-    """Write out what is still in memory, here and at W&B, where the run has failed if an exception is under way."""
+    """Write out what is still in memory, here and at W&B. There the run counts as failed if an exception is being handled."""
     log.close()
     if track:
         import wandb
@@ -132,12 +132,10 @@ def finish_run(log: RunLog, track: bool) -> None:
 
 
 def hyperparameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names of flags as they are typed, and their values as text."""
+    """Return the names of flags as they are typed, and their values as text."""
     return [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
 
 
 def hyperparameter_table(settings: Mapping[str, Any]) -> str:
-    """A Markdown table of names and values."""
+    """Return a Markdown table of names and values."""
     return "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in settings.items())
-
-

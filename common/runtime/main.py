@@ -20,13 +20,12 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
 
 
 class StopRequest:
-    """Turns the first SIGINT, SIGTERM or SIGHUP (the terminal was closed) into a flag that a loop polls; a second SIGINT ends the
-    process as usual.
+    """Turns the first SIGINT, SIGTERM or SIGHUP (the terminal was closed) into a flag that a loop polls.
 
-    Later SIGTERMs are ignored, because a scheduler and our parent may each send one while we are still saving. Where SIGHUP is
-    ignored, as under `nohup`, it stays so.
+    A second SIGINT ends the process as usual. Later SIGTERMs are ignored, because a scheduler and our parent may each send one
+    while we are still saving. Where SIGHUP is ignored, as under `nohup`, it stays ignored.
 
-    Calling it says whether it is time to stop. It works in the main thread only, as signal handlers do.
+    Call it to ask whether it is time to stop. It works in the main thread only, as signal handlers do.
 
     Attributes:
         signal: the number of the signal that came, or None.
@@ -67,13 +66,13 @@ def run_main(
     """Run a script's `main` and exit with the code that it returns (None is 0).
 
     Errors the user can fix end it with one line and exit code 1; a traceback would bury the message. An interrupt that nothing
-    else heeds ends it with 130.
+    else handles ends it with 130.
 
     Args:
         script: its name, in front of the line.
         main: takes nothing.
-        errors: further errors that the user can fix, beside `UserError`, `OSError` and `MemoryError`.
-        interrupted: what is said after Ctrl-C.
+        errors: further errors that the user can fix, in addition to `UserError`, `OSError` and `MemoryError`.
+        interrupted: what is printed after Ctrl-C.
     """
     mendable: tuple[type[Exception], ...] = (UserError, OSError, MemoryError, *errors)
     try:

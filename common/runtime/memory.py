@@ -1,4 +1,4 @@
-"""How much memory is there to be had, so that what asks for more is refused before it is asked for."""
+"""How much memory is free, so that a larger request is refused before it is made."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def available_memory(device: Any = "cpu") -> int | None:
-    """Bytes that can be allocated now without swapping; None where this can't be found out.
+    """Return the bytes that can be allocated now without swapping; None where this cannot be found out.
 
-    On Linux the kernel's estimate, or what a container's limit leaves if that is less.
+    On Linux this is the kernel's estimate, or what a container's limit leaves if that is less.
     """
     if str(device).startswith("cuda"):
-        import torch  # late: whoever asks for the machine's own memory need not wait for it
+        import torch  # late: the machine's own memory can be asked for without it
 
         return torch.cuda.mem_get_info(device)[0]
     limits = []
@@ -31,5 +31,5 @@ def available_memory(device: Any = "cpu") -> int | None:
         if limit != "max":
             used = int((cgroup / used_file).read_text())
             statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-            limits.append(max(int(limit) - used + int(statistics[cached]), 0))  # cached files make room when asked to
+            limits.append(max(int(limit) - used + int(statistics[cached]), 0))  # cached files are freed on demand
     return min(limits, default=None)

@@ -1,4 +1,4 @@
-"""Reading `.npz` files that may come from strangers: what an array says of itself is held against what is there."""
+"""Reading `.npz` files that may come from strangers: what an array's header claims is compared with what is there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from common.runtime.memory import available_memory
 
 _SINGLE_ARRAY = b"\x93NUMPY"
 _MOST_HEADER = 4096
-_CHUNK = 1 << 18  # what is unpacked at once stays in the processor's cache
-_SMALL = 1 << 24  # bytes for which nobody asks how many are free
+_CHUNK = 1 << 18  # a chunk stays in the processor's cache
+_SMALL = 1 << 24  # bytes up to which free memory is not checked
 _NO_HEADER = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
     tokenize.TokenError,
@@ -45,26 +45,26 @@ class NpzReader:
         return name in self._entries
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """An array's shape and dtype, without the array."""
+        """Return an array's shape and dtype, without the array."""
         with told_damage(), self._archive.open(self._entries[name]) as file:
             shape, _, dtype, _ = self._header(file, name)
         return shape, dtype
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """An array, whose check sum is right. Memory is asked for once it is known that it is no more than half of what is free."""
+        """Return an array, its checksum compared. One larger than half of the free memory is refused before it is allocated."""
         with told_damage(), self._archive.open(self._entries[name]) as file:
             shape, order, dtype, size = self._header(file, name)
             if size > _SMALL and (available := available_memory()) is not None and size > available // 2:
                 raise ArchiveError(f"{name} take {size / 1e9:.1f} GB, more than half of the {available / 1e9:.1f} GB that are free")
             content = np.empty(size, np.uint8)
             done = 0
-            while chunk := file.read(min(_CHUNK, size - done + 1)):  # to the end, where the check sum is looked at
+            while chunk := file.read(min(_CHUNK, size - done + 1)):  # to the end, where the checksum is compared
                 content[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
                 done += len(chunk)
         return content.view(dtype).reshape(shape, order=order) if size else np.empty(shape, dtype)
 
     def _header(self, file: IO[bytes], name: str) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype, int]:
-        """Shape, order, dtype and bytes of the array that begins here."""
+        """Return the shape, order, dtype and number of bytes of the array that begins here."""
         try:
             version = np.lib.format.read_magic(file)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
@@ -84,18 +84,18 @@ class NpzReader:
 
 @contextlib.contextmanager
 def open_npz(path: Path, names: Collection[str]) -> Iterator[NpzReader]:
-    """Open a file that holds arrays of some of these names, and nothing else.
+    """Open a file that may hold arrays of these names, and nothing else.
 
-    Raises ArchiveError, and OSError if the file is missing or can't be read.
+    Raises ArchiveError for anything else, and OSError if the file is missing or cannot be read.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # opening a pipe would wait
         raise ArchiveError("is no file")
     with path.open("rb") as file:
         if file.read(len(_SINGLE_ARRAY)) == _SINGLE_ARRAY:
             raise ArchiveError("is a single array")
         with open_archive(file, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)) as archive:
             reader = NpzReader(archive)
-            allowed = {f"{name}.npy" for name in names}  # with an ending, or one array could stand there twice
+            allowed = {f"{name}.npy" for name in names}  # with the suffix; without it one array could occur twice
             if strange := [entry.filename for entry in archive.infolist() if entry.filename not in allowed]:
                 raise ArchiveError(f"has {strange[0].removesuffix('.npy')[:40]!r}, which does not belong there")
             yield reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 LONGEST_NAME = 200
-"""In bytes: file systems take 255, and endings are put behind it."""
+"""In bytes: file systems allow 255, and suffixes are appended to the name."""
 
 
 def is_plain_name(name: Any) -> TypeGuard[str]:

@@ -1,4 +1,4 @@
-"""What is shown while a script works, and the table at its end."""
+"""The progress shown while a script works, and the table at its end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from common.runtime.plain_text import printable
 
 
 def plain_console(**settings: Any) -> Console:
-    """A console that prints text as it is: what stands in brackets or between colons may be a part of a path."""
+    """Return a console that prints text without markup: text in brackets or between colons may be part of a path."""
     return Console(markup=False, emoji=False, highlight=False, **settings)
 
 
 def print_table(table: Table) -> None:
-    """Print a table, whole even where the terminal is too narrow for it. Its texts are no markup, and may be a stranger's."""
+    """Print a table in full, even if the terminal is too narrow. Its texts are not markup, and may be a stranger's."""
     table.title = printable(table.title) if isinstance(table.title, str) else table.title
     for column in table.columns:
         column._cells[:] = [printable(cell) if isinstance(cell, str) else cell for cell in column._cells]
@@ -32,9 +32,9 @@ class ProgressReport:
     """A progress bar on a terminal, a plain line now and then elsewhere (a log file, CI); a context manager.
 
     Args:
-        description: in front.
+        description: text in front.
         total: steps in all.
-        start: steps that are done already.
+        start: steps already done.
         every: seconds between plain lines.
         console: where to; standard output by default.
     """
@@ -66,7 +66,7 @@ class ProgressReport:
         return self
 
     def update(self, done: int, text: str | None = None) -> None:
-        """Say how many steps are done, and what to show beside them."""
+        """Set how many steps are done, and the text to show next to them."""
         self._done = done
         self._text = self._text if text is None else text
         if self._bar is not None:
@@ -76,7 +76,7 @@ class ProgressReport:
             self._line()
 
     def print(self, text: str) -> None:
-        """A line that stays, above the bar. Brackets are not markup."""
+        """Print a line that stays above the bar. Brackets are not markup."""
         self.console.print(printable(text), markup=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,16 +1,17 @@
 """One training run: its name, files, lock, logs and signals.
 
     with TrainingRun(args, "bc") as run:         # locks, reads the checkpoint, refuses; nothing is written yet
-        ...                                      # what may still fail
+        ...                                      # anything that may still fail
         run.begin(step)                          # its folder in runs/, its logs: from here on it writes
         run.write(run.files["last"], content)
 
-It knows nothing of what is learned: the script's loop calls it, and it calls nothing back.
+The run does not depend on what is learned: the script's loop calls it, and it calls nothing back.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -60,10 +61,10 @@ class Flags(Protocol):
 
 
 class TrainingRun:
-    """A new run, or one that is resumed. A context manager, which closes what was opened in it.
+    """A new or resumed run. A context manager, which closes what was opened in it.
 
-    Raises on entry RunError if another process trains this run, CheckpointError for a checkpoint that can't be resumed, and for
-    files of another run, or later ones of this run, that would be replaced.
+    On entry it raises RunError if another process trains this run. It raises CheckpointError for a checkpoint that cannot be
+    resumed, and if files of another run, or later ones of this run, would be replaced.
 
     Args:
         flags: the script's.
@@ -78,7 +79,7 @@ class TrainingRun:
         name: the run's, once it has begun.
         videos: its folder for films, once it has begun.
         log: its TensorBoard logs, once it has begun.
-        stop: says whether it is to stop, once it has begun.
+        stop: call it to ask whether to stop, once it has begun.
         last_good: the newest checkpoint that it can be resumed from.
     """
 
@@ -98,6 +99,7 @@ class TrainingRun:
         self.last_good: str | os.PathLike | None = flags.resume_from
         self.flags_before: dict[str, Any] = {}
         self._resumed_name: str | None = None
+        self._last_written = time.monotonic()
         self._opened = ExitStack()
 
     def __enter__(self) -> TrainingRun:
@@ -120,9 +122,9 @@ class TrainingRun:
         if self.checkpoint is not None:
             check_fits(self.checkpoint, path, algorithm=self.algorithm)
             if not {"training_state", "optimizer_state_dict", "progress"} <= self.checkpoint.keys():
-                raise CheckpointError(f"{path}: has only weights; training goes on from a _last.pth or _STEP.pth")
+                raise CheckpointError(f"{path}: has only weights; training resumes from a _last.pth or _STEP.pth")
             self.flags_before = saved_fields(self.checkpoint, path, "args", type(self.flags))
-            if self.flags_before.get("exp_name") == self.flags.exp_name:  # else it goes on as another run
+            if self.flags_before.get("exp_name") == self.flags.exp_name:  # else it is resumed as another run
                 self._resumed_name = saved_run_name(self.checkpoint, path)
         check_not_of_another_run(list(self.files.values()), self._resumed_name, overwrite)
         if self.checkpoint is not None:
@@ -130,30 +132,30 @@ class TrainingRun:
             check_not_behind([self.files["last"], self.files["final"]], path, self._resumed_name, step, overwrite)
 
     def enter(self, context: AbstractContextManager[T]) -> T:
-        """Enter a context that is left with the run."""
+        """Enter a context that is left when the run ends."""
         return self._opened.enter_context(context)
 
     def callback(self, function: Callable[..., Any], *values: Any) -> None:
-        """Call a function at the run's end, however it comes."""
+        """Call a function when the run ends, however it ends."""
         self._opened.callback(function, *values)
 
     def saved(self, key: str, kind: type) -> dict[str, Any]:
-        """Return what the checkpoint holds of a dataclass, by field; {} for a new run."""
+        """Return the fields of a dataclass that the checkpoint holds, by name; {} for a new run."""
         return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.origin, key, kind)
 
     def best_before(self) -> Path:
-        """Return where the best network so far of the resumed run is, also where the run was renamed or moved."""
+        """Return the path of the resumed run's best network so far, also if the run was renamed or moved."""
         best, origin = self.files["best"], Path(self.origin)
-        if self._resumed_name is None:  # under a new name: what was the best so far keeps the old one
+        if self._resumed_name is None:  # under a new name: the best network so far keeps the old one
             theirs = self.flags_before.get("exp_name")
             return origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
         return best if best.is_file() else origin.with_name(best.name)
 
     def begin(self, step: int, numbered: str = "_") -> None:
-        """Claim the run's folder, open its logs and heed signals: from here on the run writes.
+        """Claim the run's folder, open its logs and handle signals. From here on the run writes.
 
         Args:
-            step: that it begins at. What a resumed run has logged after it is replaced.
+            step: where it begins. What a resumed run has logged after this step is replaced.
             numbered: stands between the experiment's name and the number of numbered checkpoints.
         """
         flags, resumed = self.flags, self._resumed_name is not None
@@ -168,18 +170,25 @@ class TrainingRun:
         self.callback(finish_run, self.log, flags.track)
         self.stop = StopRequest()
         self.callback(self.stop.restore)
+        self._last_written = time.monotonic()
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a checkpoint: `content`, and what every checkpoint of a run says."""
+        """Write a checkpoint: `content`, and the keys that every checkpoint of a run has."""
         about = {
             "algorithm": self.algorithm, "args": plain_flags(self.flags), "run_name": self.name, "versions": package_versions(),
         }  # fmt: skip
         save_checkpoint(path, about | dict(content))
         if "optimizer_state_dict" in content:
             self.last_good = path
+        if path == self.files["last"]:
+            self._last_written = time.monotonic()
+
+    def last_is_due(self, interval: float) -> bool:
+        """Return whether this many seconds have passed since the run began, or has written `files["last"]`."""
+        return time.monotonic() - self._last_written >= interval
 
     def write_numbered(self, number: int, content: Mapping[str, Any]) -> None:
-        """Write a numbered checkpoint; of those before it only --keep-last stay."""
+        """Write a numbered checkpoint, and delete the oldest, so that --keep-last remain."""
         path = self.numbered.path(number)
         self.write(path, content)
         self.numbered.written(path)

@@ -14,15 +14,15 @@ from common.runtime.main import UserError
 
 RUNS = Path("runs")
 MOST_BYTES = 100
-"""Of an experiment's name: file names, with what is added to it, may have 255, W&B's ids 128."""
+"""Bytes of an experiment's name, at most: file names, with what is added to it, may have 255, W&B's ids 128."""
 
 
 class RunError(UserError, ValueError):
-    """The run can't begin; the text says why, and what to do."""
+    """The run cannot begin; the text says why, and what to do."""
 
 
 def name_complaint(name: str) -> str | None:
-    """Why an experiment can't have this name, which is a part of file names; None if it can."""
+    """Return why an experiment cannot have this name, which becomes part of file names; None if it can."""
     if not name or name.startswith(".") or not name.isprintable():
         return f"{name!r} is no name for files: use letters, digits, - and _"
     if separators := sorted({"/", "\\"} & set(name)):
@@ -34,10 +34,11 @@ def name_complaint(name: str) -> str | None:
 
 @contextlib.contextmanager
 def only_trainer(model_dir: str | os.PathLike, exp_name: str) -> Iterator[None]:
-    """Hold an experiment's checkpoints against other processes, and clear away what a killed one left half written.
+    """Lock an experiment's checkpoints against other processes, and delete what a killed process left half written.
 
-    What says whose they are, or where a run is, has to be read in the block: before, another process may still write it.
-    Raises RunError if the name can't be a part of file names, another process trains there, or the folder can't be written.
+    Read a run's name and progress inside the block only: before it, another process may still write them.
+
+    Raises RunError if the name cannot be part of file names, another process trains there, or the folder cannot be written.
     """
     if complaint := name_complaint(exp_name):
         raise RunError(f"--exp-name: {complaint}")
@@ -51,17 +52,18 @@ def only_trainer(model_dir: str | os.PathLike, exp_name: str) -> Iterator[None]:
                 "--exp-name"
             ) from None
         except OSError as error:
-            raise RunError(f"--model-dir {model_dir}: can't be written ({error.strerror or error}); name another") from error
+            raise RunError(f"--model-dir {model_dir}: cannot be written ({error.strerror or error}); name another") from error
         clear_temporaries(folder, rf"{re.escape(exp_name)}_(best|last|final|iter\d+|\d+)\.pth")
         yield
 
 
 @contextlib.contextmanager
 def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]:
-    """Make the folder of a new run, and yield its name: `{exp_name}_{seed}_{seconds since 1970}`, or one with a later second if
-    another run has that already. If the folder is still empty in the end, the run never began, and it goes again.
+    """Make the folder of a new run, and yield its name: `{exp_name}_{seed}_{seconds since 1970}`.
 
-    Raises RunError if it can't be made.
+    If another run has that name, a later second is taken. A folder that is still empty at the end is removed: the run never began.
+
+    Raises RunError if it cannot be made.
     """
     second = int(time.time())
     while True:
@@ -72,7 +74,7 @@ def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]
             break
         except FileExistsError:
             if not runs_dir.is_dir():
-                raise RunError(f"{runs_dir}: is no folder, so that there is no place for logs; move it away") from None
+                raise RunError(f"{runs_dir}: is no folder, so there is no place for logs; move it away") from None
             second += 1
         except OSError as error:
             raise unwritable(folder, error) from error
@@ -86,9 +88,11 @@ def run_folder(exp_name: str, seed: int, runs_dir: Path = RUNS) -> Iterator[str]
 
 @contextlib.contextmanager
 def resumed_run(run_name: str, runs_dir: Path = RUNS) -> Iterator[str]:
-    """Yield the name of a run (a plain one: it becomes a path) whose folder its logs go on in.
+    """Hold the folder of a resumed run, in which its logs continue, and yield the run's name.
 
-    Raises RunError if the folder can't be written, or another process goes on there.
+    The name must be a plain one, because it becomes a path.
+
+    Raises RunError if the folder cannot be written, or another process runs this run.
     """
     with _only_writer(runs_dir / run_name):
         yield run_name
@@ -96,12 +100,12 @@ def resumed_run(run_name: str, runs_dir: Path = RUNS) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold a run's folder against others that go on with the same run, be it with another --model-dir."""
+    """Lock a run's folder against other processes that resume the same run, even with another --model-dir."""
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(exclusive_lock(folder / ".lock"))
         except AlreadyLockedError as error:
-            raise RunError(f"{folder}: another process goes on with this run ({error.holder}); wait for its end") from None
+            raise RunError(f"{folder}: another process has resumed this run ({error.holder}); wait for its end") from None
         except OSError as error:
             raise unwritable(folder, error) from error
         clear_temporaries(folder / "videos")
@@ -109,5 +113,5 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def unwritable(folder: Path, error: OSError) -> RunError:
-    """What is said where logs can't be written."""
-    return RunError(f"{folder}: logs can't be written there ({error.strerror or error}); make room, or start in another folder")
+    """Return the error for logs that cannot be written."""
+    return RunError(f"{folder}: logs cannot be written there ({error.strerror or error}); make room, or start in another folder")

@@ -1,4 +1,4 @@
-"""Running the repository's scripts as a person would, each in a process of its own that ends with this one."""
+"""Running the repository's scripts as a user would, each in a process of its own that ends with this one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.runtime.main import UserError
 ROOT = Path(__file__).resolve().parents[2]
 ATTACHED = Path(__file__).with_name("attached_script.py")
 SECONDS_TO_END = 30
-"""So long may a script take to save what it has when it is to stop."""
+"""How long a script may take to save what it has when it is asked to stop."""
 
 
 class ScriptFailed(UserError, RuntimeError):
@@ -23,12 +23,12 @@ class ScriptFailed(UserError, RuntimeError):
 
 
 def never() -> bool:
-    """Nobody wants it to stop."""
+    """Return False: nothing asks the script to stop."""
     return False
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it: relative where it lies below the working folder."""
+    """Return a path as a user would type it: relative if it lies below the working folder."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -42,9 +42,9 @@ def run_script(
     locks: Sequence[int] = (),
     should_stop: Callable[[], bool] = never,
 ) -> None:
-    """Run one of the repository's scripts, printing the command line; with `log` its output goes there.
+    """Run one of the repository's scripts and print its command line.
 
-    If this call is interrupted or `should_stop` says so, the script is ended, with time to save what it has; if this process
+    If this call is interrupted or `should_stop` returns True, the script is ended, with time to save what it has. If this process
     is killed, the script ends itself as well (`common.runtime.attached_script`).
 
     Args:
@@ -52,10 +52,10 @@ def run_script(
         flags: of its command line.
         log: a file for what it prints. None: where this process prints.
         append: keep what the log holds.
-        on_command: told of the command line.
-        on_line: told of each line that the log gets, while the script runs.
+        on_command: called with the command line.
+        on_line: called with each new line of the log while the script runs.
         locks: file descriptors of locked files, which stay locked as long as the script lives, even if this process does not.
-        should_stop: asked five times a second.
+        should_stop: called five times a second.
 
     Raises ScriptFailed if it is stopped, and if the script fails.
     """
@@ -102,14 +102,14 @@ def run_script(
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log that are not empty; [] without one."""
+    """Return the last non-empty lines of a log; [] if there is no log."""
     if not log.is_file():
         return []
     return [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-count:]
 
 
 def wait(process: subprocess.Popen, seconds: float) -> int | None:
-    """The exit status, or None if the process still runs after `seconds`."""
+    """Return the exit status, or None if the process still runs after `seconds`."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -126,14 +126,14 @@ def _ending(code: int) -> str:
 
 
 class _LineReader:
-    """What a file gets after this was made, line by line; half a line waits until it is whole."""
+    """The lines that a file gets after this was made. An incomplete line waits until it is complete."""
 
     def __init__(self, path: Path, on_line: Callable[[str], None]):
         self.path, self.on_line = path, on_line
         self.place = path.stat().st_size if path.is_file() else 0
 
     def read(self) -> None:
-        """Tell of the lines that are new."""
+        """Call `on_line` with each line that is new."""
         with self.path.open("rb") as file:
             file.seek(self.place)
             whole = file.read().rpartition(b"\n")[0]

@@ -14,7 +14,7 @@ class SeedBlock:
 
     first: int
     count: int
-    """As many as the purpose needs at most, with the flags' usual values."""
+    """The most seeds that the purpose needs, with the flags' usual values."""
     purpose: str
 
 
@@ -42,24 +42,24 @@ MEANT_TO_OVERLAP = (
     (PIPELINE_EXPERT, AUDIT_PICTURES),  # experts both times; nothing is trained on them
     (AUDIT_TEST, PLAY),  # one milestone each, and the whole game
 )
-"""Blocks with the same seeds, and why that does no harm."""
+"""Blocks that share seeds, and why this does no harm."""
 
 
 def derive(seed: int, *words: str | int) -> np.random.SeedSequence:
-    """Return the seeds that belong to `seed` and to these words and numbers alone, independent of those of any others."""
+    """Return the seed sequence of `seed` and these words and numbers, independent of that of any others."""
     return np.random.SeedSequence([seed, *(zlib.crc32(word.encode()) if isinstance(word, str) else word for word in words)])
 
 
 def derived_seed(seed: int, *words: str | int) -> int:
-    """Return one seed of `derive`, of 31 bits, which any `reset` takes."""
+    """Return one seed of `derive`, of 31 bits, which any `reset` accepts."""
     return int(derive(seed, *words).generate_state(1)[0] >> 1)
 
 
 def episode_rng(seed: int | None, purpose: str) -> np.random.Generator:
     """Return a generator for one purpose in an episode: the same for the same seed, and independent of any other purpose.
 
-    `default_rng(seed)` would not do: Gymnasium makes an environment's own generator in just that way, so that noise
-    drawn from it would go hand in hand with the game's seed and the jitter of the release.
+    `default_rng(seed)` would not do: Gymnasium makes an environment's own generator like this, so that noise drawn from
+    it would be correlated with the game's seed and the jitter of the release.
 
     Args:
         seed: the episode's; None draws one.

@@ -1,4 +1,4 @@
-"""Opening SQLite files so that a foreign, changed or broken one is told in one line."""
+"""Opening SQLite files so that a foreign, changed or broken one is reported in one line."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from common.runtime.main import UserError
 WITHDRAWN_TABLE = """
 CREATE TABLE IF NOT EXISTS withdrawn (id INTEGER PRIMARY KEY, expert TEXT NOT NULL, reason TEXT NOT NULL, time TEXT NOT NULL);
 """
-"""Experts whose answers can't be trusted, wherever they stand in the file: rows are only ever added. A file without such an
-expert has no such table.
+"""Experts whose answers cannot be trusted, anywhere in the file. Rows are only ever added. A file without such an expert has no
+such table.
 """
 
 _BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
@@ -34,7 +34,7 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 class SchemaError(UserError, ValueError):
-    """A file, or what lies beside it, holds other things than it should; the text says which."""
+    """A file, or one next to it, holds what it should not; the text says what."""
 
 
 @contextlib.contextmanager
@@ -51,22 +51,22 @@ def told_errors(path: Path, error: type[Exception], what: str, if_broken: str) -
         yield
     except sqlite3.Error as cause:
         name = getattr(cause, "sqlite_errorname", None) or ""
-        if name.startswith("SQLITE_NOTADB") and not _begins_as_one(path):  # a checkpoint, perhaps: it is not to be deleted
+        if name.startswith("SQLITE_NOTADB") and not _begins_as_one(path):  # it may be a checkpoint: do not advise to delete it
             raise error(f"{path}: is not {what}, or its beginning is damaged; is its name right?") from cause
-        if any(name.startswith(code) for code in _BROKEN) or (not name and "decode" in str(cause)):  # text that is none
+        if any(name.startswith(code) for code in _BROKEN) or (not name and "decode" in str(cause)):  # text that is not UTF-8
             raise error(f"{path}: is not {what}, or is damaged ({cause}); {if_broken}") from cause
         if any(name.startswith(code) for code in _BUSY):
             raise error(f"{path}: another process is writing to it ({cause}); wait until it has ended, or end it") from cause
-        raise error(f"{path}: can't be used ({cause}); are its disk and folder there, with space left, and writable?") from cause
+        raise error(f"{path}: cannot be used ({cause}); are its disk and folder there, with space left, and writable?") from cause
     except SchemaError as cause:
         raise error(f"{path}: {cause}, so this program did not make it so; give another file") from cause
     except OSError as cause:
         reason = cause.strerror or str(cause)
-        raise error(f"{path}: can't be used ({reason}); are its disk and folder there, with space left, and writable?") from cause
+        raise error(f"{path}: cannot be used ({reason}); are its disk and folder there, with space left, and writable?") from cause
 
 
 def _begins_as_one(path: Path) -> bool:
-    """Whether a file begins as SQLite's do."""
+    """Return whether a file begins like an SQLite file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
     return False
@@ -75,8 +75,8 @@ def _begins_as_one(path: Path) -> bool:
 def create(path: Path, application_id: int, version: int, script: str) -> bool:
     """Make a file with a write-ahead log and these numbers in its header, and run `script` in it.
 
-    The file appears whole or not at all. Returns False, and changes nothing, if there is one already, even if another
-    process made it at this moment. The folder is made if it is missing. Raises sqlite3.Error and OSError.
+    The file appears whole or not at all. The folder is made if it is missing. Returns False, and changes nothing, if the file
+    exists, even if another process made it at this moment. Raises sqlite3.Error and OSError.
     """
     make_folder(path.parent)
     clear_unfinished(path)
@@ -102,7 +102,7 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
 
 
 def clear_unfinished(path: Path) -> None:
-    """Delete what processes that were killed while they made this file left beside it."""
+    """Delete the temporary files of processes that were killed while they made this file."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
         match = _TEMPORARY.fullmatch(left.name)
         if match and not is_running(int(match[1])):
@@ -110,16 +110,16 @@ def clear_unfinished(path: Path) -> None:
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
-    """A connection in autocommit mode to a file that exists; callers say BEGIN and COMMIT themselves.
+    """Return a connection in autocommit mode to an existing file; callers use BEGIN and COMMIT themselves.
 
-    It may be used by any thread, one at a time. `timeout` is how many seconds it waits for another process's writing.
-    Raises sqlite3.Error, OSError, and SchemaError for files beside it that would harm.
+    Any thread may use it, one at a time. `timeout` is how many seconds it waits for another process to finish writing.
+    Raises sqlite3.Error, OSError, and SchemaError for files next to it that would do harm.
     """
     _check_beside(path)
     if write:
-        clear_unfinished(path)  # of one who was killed just after the file had got its name
+        clear_unfinished(path)  # of a process that was killed just after the file had got its name
     options = f"mode={'rw' if write else 'ro'}"
-    # On a read-only disk SQLite can't make the two files beside a write-ahead log, and needs none: nobody else writes there.
+    # On a read-only disk SQLite cannot make the two files of a write-ahead log, and needs none: nothing else writes there.
     if not write and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         options += "&immutable=1"
     place = quote(os.fsencode(path.absolute()))
@@ -127,7 +127,7 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
         f"file:{place}?{options}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA trusted_schema = OFF")  # nothing in a stranger's file is run
+        connection.execute("PRAGMA trusted_schema = OFF")  # run no code from a stranger's file
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
@@ -137,10 +137,10 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
 
 
 def _check_beside(path: Path) -> None:
-    """Raise SchemaError if SQLite would do harm with what lies beside a file, before it is opened.
+    """Raise SchemaError if SQLite would do harm with the files next to a file, before it is opened.
 
-    A rollback journal ends with the name of another journal if its transaction was over several files. SQLite then takes that file
-    for one, and deletes it, whatever it is. No transaction here is over several files.
+    A rollback journal ends with the name of another journal if its transaction spans several files. SQLite then deletes the named
+    file, whatever it is. No transaction here spans several files.
     """
     for ending in ("", "-wal", "-shm", "-journal"):
         beside = Path(f"{path}{ending}")
@@ -148,7 +148,7 @@ def _check_beside(path: Path) -> None:
             kind = (beside.stat() if not ending else beside.lstat()).st_mode
         except FileNotFoundError:
             continue
-        if not stat.S_ISREG(kind):  # it would wait for a pipe for ever
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
             raise SchemaError(f"{beside} is no file")
         if ending == "-journal":
             with beside.open("rb") as journal:
@@ -158,32 +158,34 @@ def _check_beside(path: Path) -> None:
 
 
 def add_withdrawn(connection: sqlite3.Connection, expert: str, reason: str) -> None:
-    """Add an expert to `WITHDRAWN_TABLE`, which is made if it is missing. Raises sqlite3.Error."""
+    """Add an expert to `WITHDRAWN_TABLE`, and make the table if it is missing. Raises sqlite3.Error."""
     connection.execute(WITHDRAWN_TABLE)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     connection.execute("INSERT INTO withdrawn (expert, reason, time) VALUES (?, ?, ?)", (expert, reason, now))
 
 
 def has_withdrawn(connection: sqlite3.Connection) -> bool:
-    """Whether the file has `WITHDRAWN_TABLE`. Raises sqlite3.Error."""
+    """Return whether the file has `WITHDRAWN_TABLE`. Raises sqlite3.Error."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'withdrawn'").fetchone() is not None
 
 
 def withdrawn_experts(connection: sqlite3.Connection) -> dict[str, str]:
-    """expert -> why its answers were withdrawn; none where there is no such table. Raises sqlite3.Error."""
+    """Return expert -> why its answers were withdrawn; {} if there is no such table. Raises sqlite3.Error."""
     if not has_withdrawn(connection):
         return {}
     return dict(connection.execute("SELECT expert, reason FROM withdrawn ORDER BY id"))
 
 
 def header(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The file's application_id and user_version, which say whose it is and in which version. Raises sqlite3.Error."""
+    """Return the file's application_id and user_version: which program's file it is, and its version. Raises sqlite3.Error."""
     return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
 
 
 def check_schema(connection: sqlite3.Connection, script: str, optional: Iterable[str] = ()) -> None:
-    """Raise SchemaError unless the file holds the tables that `script` makes, any of those that the scripts in `optional` make, and
-    nothing else: no trigger that runs when a row is written, no view in a table's place, no other columns. Raises sqlite3.Error.
+    """Raise SchemaError unless the file holds exactly the tables that `script` makes, and perhaps some of those of `optional`.
+
+    Nothing else is allowed: no trigger that runs when a row is written, no view in a table's place, no other columns.
+    Raises sqlite3.Error.
     """
     wanted, allowed = _schema_of(script), _schema_of("".join((script, *optional)))
     found = _schema(connection)
@@ -197,7 +199,7 @@ def check_schema(connection: sqlite3.Connection, script: str, optional: Iterable
 
 
 def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], tuple[str, str | None]]:
-    """Kind and name of all that a file holds -> its table, and the words that made it."""
+    """Return the kind and name of each object in a file -> its table, and the statement that made it."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
     return {(str(kind), str(name)): (table, sql) for kind, name, table, sql in rows}
 

@@ -1,4 +1,4 @@
-"""How many CPU threads to compute with: no more than there are cores that nobody uses."""
+"""How many CPU threads to compute with: no more than there are idle cores."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 _STAT = Path("/proc/stat")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _ROUNDING = 0.25
-"""A core that is idle for three quarters of the time counts as free: something always runs for a moment."""
+"""A core that is idle for three quarters of the time counts as free, because short tasks always run."""
 
 
 def free_cores(seconds: float = 0.25) -> int:
     """Return how many of the cores that this process may use are idle now, at least 1.
 
-    Threads that compute together wait for each other hundreds of times in a training step. Where one of them has to share
-    its core, each of these waits is as long as the other process's turn: two threads on two shared cores can fall to an eighth
-    of their speed, where one thread keeps its fair share.
+    Threads that compute together wait for each other hundreds of times in a training step. If one of them shares its core,
+    each of these waits lasts as long as the other process's turn. Two threads on two shared cores can fall to an eighth of
+    their speed; one thread keeps its fair share.
 
     Args:
         seconds: how long to watch. Without the kernel's counts (not on Linux) all cores count as free.
@@ -33,14 +33,14 @@ def free_cores(seconds: float = 0.25) -> int:
 
 
 def _times(cores: set[int]) -> dict[int, tuple[int, int]]:
-    """Core -> its idle time and its whole time so far, in the kernel's ticks; {} where the kernel does not say."""
+    """Return core -> its idle time and its total time so far, in the kernel's ticks; {} if the kernel does not report them."""
     if not _STAT.exists():
         return {}
     times = {}
     for line in _STAT.read_text().splitlines():
         name, *numbers = line.split()
         if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
-            ticks = [int(number) for number in numbers[:8]]  # those after them are counted in these
+            ticks = [int(number) for number in numbers[:8]]  # the later fields are included in these
             times[int(name[3:])] = ticks[3] + ticks[4], sum(ticks)
     return times
 
@@ -50,7 +50,7 @@ def _idle_share(before: tuple[int, int], after: tuple[int, int]) -> float:
 
 
 def _quota() -> float:
-    """The cores that a container may use; infinite without a limit."""
+    """Return the number of cores that a container may use; infinite without a limit."""
     if not _QUOTA.exists():
         return float("inf")
     limit, period = _QUOTA.read_text().split()

@@ -1,4 +1,4 @@
-"""Whether plain values, as files hold them, are of the types that a program takes them for."""
+"""Checks whether plain values, as files hold them, have the types that a program expects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 
 def is_of_type(value: Any, kind: Any) -> bool:
-    """Whether `value` is what an annotation says: a class, a Literal, or a union. Of containers only lists and tuples of one kind
-    of item are looked into.
+    """Return whether `value` has the annotated type: a class, a Literal, or a union.
+
+    Of containers, only the items of lists and tuples of one type are checked.
     """
     origin = get_origin(kind)
     if origin is Literal:

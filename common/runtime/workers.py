@@ -1,4 +1,4 @@
-"""The same work for many, side by side."""
+"""The same work for several names, in parallel threads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def run_in_parallel(
     parallel: int,
     on_result: Callable[[str, Any], None],
 ) -> None:
-    """Call `work(name, should_stop)` in threads and `on_result(name, result)` in this one, as they get done.
+    """Call `work(name, should_stop)` in threads, and `on_result(name, result)` in this one as each finishes.
 
-    At the first error, in a thread or here (Ctrl-C), `should_stop` begins to return True and no further name is begun; the
-    error is raised as soon as the threads have ended.
+    At the first error, in a thread or here (Ctrl-C), `should_stop` begins to return True and no further name is begun. The error
+    is raised as soon as the threads have ended.
     """
     stop = Event()
     pool = ThreadPoolExecutor(parallel)

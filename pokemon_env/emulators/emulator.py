@@ -1,7 +1,7 @@
-"""What an emulator must offer, how a ROM's header is read, and which emulator plays which ROM.
+"""The interface of an emulator.
 
-Everything above this module (the environment, the games) sees an emulator only through `Emulator`, so that another
-console's emulator can stand beside the Game Boy one: write a class with these methods, name it in `open_emulator.py`.
+Everything above this module (the environment, the games) uses an emulator only through `Emulator`. To add an emulator for
+another console, write a class with these methods and name it in `open_emulator.py`.
 """
 
 from __future__ import annotations
@@ -27,38 +27,36 @@ class Memory(Protocol):
 class Emulator(Memory, Protocol):
     """One running console with one ROM."""
 
-    name: str  # "pyboy"; stands in the sidecar of each saved state, with the version and the mode
+    name: str  # "pyboy"; stored in the sidecar of each saved state, with the version and the mode
     version: str
-    mode: str  # what the console pretends to be, "dmg" or "cgb": states of one do not load in the other
+    mode: str  # the emulated model, "dmg" or "cgb": states of one do not load in the other
     screen_shape: tuple[int, int, int]  # (H, W, 3)
     window: Window | None  # where a person plays; None: nothing is shown
 
     def power_on(self, cartridge_ram: bytes | None = None) -> None:
-        """Go back to the moment of power-on, with these bytes in the cartridge's RAM (zeros after them; None: zeros only).
+        """Return to the moment of power-on, with these bytes in the cartridge's RAM (zeros after them; None: zeros only).
 
-        Nothing of what ran before is left, and none of the game's own instructions has run; nothing is drawn until the
-        next `tick`. Raises EmulatorError if the cartridge has less RAM.
+        Nothing that ran before is left, and none of the game's own instructions has run. Nothing is drawn until the next
+        `tick`. Raises EmulatorError if the cartridge has less RAM.
         """
 
     def press(self, button: str, hold_frames: int, release_frames: int) -> None:
-        """Hold `button` (upper case, as in `Game.buttons`), let go, and run on; only the last frame is drawn."""
+        """Hold `button` (upper case, as in `Game.buttons`), release it, and continue; only the last frame is drawn."""
 
     def tick(self, frames: int) -> None:
         """Run `frames` (at least 1) frames without a button; only the last one is drawn."""
 
     def screen(self) -> np.ndarray:
-        """Return the picture of the last drawn frame: (H, W, 3) uint8 RGB, the caller's own copy."""
+        """Return the screen of the last drawn frame: (H, W, 3) uint8 RGB, the caller's own copy."""
 
     def save_state(self) -> bytes:
         """Return the whole state of the console."""
 
     def load_state(self, state: bytes) -> None:
-        """Return to a state; raises EmulatorError if these bytes are none, after which another one must be loaded."""
+        """Return to a state. Raises EmulatorError if these bytes are not a state; then another one must be loaded."""
 
     def poll_button(self) -> str | None:
-        """Return the next button that the person at the window pressed or holds, if any; raises WindowClosed."""
+        """Return the next button that the person at the window pressed or holds, if any. Raises WindowClosed."""
 
     def close(self) -> None:
         """Stop. May be called again; writes nothing to disk."""
-
-

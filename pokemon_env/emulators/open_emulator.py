@@ -1,4 +1,4 @@
-"""Which emulator runs which console's ROMs."""
+"""Choosing the emulator for a console's ROMs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Em
     """Start the emulator for this ROM's console.
 
     window: show the game on the desktop and read the keyboard there; otherwise nothing is shown and nothing waits.
-    window_speed: with a window, 1 is the console's own speed, 2 twice that, 0 as fast as it can.
+    window_speed: with a window, 1 is the console's own speed, 2 twice that, 0 as fast as possible.
     Raises EmulatorError if there is no emulator for this console, or it does not start.
     """
     if rom.header.system == "gb":
-        # Imported here, for PyBoy takes a third of a second to load and scripts must answer --help at once.
+        # Imported here, because PyBoy takes a third of a second to load and scripts must answer --help at once.
         from pokemon_env.emulators.pyboy_emulator import PyBoyEmulator
 
         return PyBoyEmulator(rom, window, window_speed)

@@ -15,7 +15,7 @@ from pokemon_env.errors import EmulatorError
 from pokemon_env.rom import Rom
 
 with warnings.catch_warnings():
-    # PySDL2 announces at import which copy of SDL it took; nobody asked.
+    # PySDL2 announces at import which copy of SDL it uses, which is noise here.
     warnings.filterwarnings("ignore", message="Using SDL2 binaries")
     from pyboy import PyBoy
     from pyboy.utils import PyBoyException
@@ -23,16 +23,16 @@ with warnings.catch_warnings():
 _MEMORY_END = 0x10000
 _RAM_START, _RAM_BANK = 0xA000, 0x2000
 _RAM_SIZES = {1: 0x800, 2: 0x2000, 3: 0x8000, 4: 0x20000, 5: 0x10000}  # by the header's code; none for any other
-_BOOT_LENGTH = 0x100  # while the console's own boot program runs, it hides so much of the ROM's start
+_BOOT_LENGTH = 0x100  # bytes of the ROM's start that the console's own boot program hides while it runs
 _MOST_BOOT_FRAMES = 600
 
 
 class PyBoyEmulator:
     """See `pokemon_env.emulators.emulator.Emulator`.
 
-    Without a window a step is one call into PyBoy for all of its frames, which draws only the last, without sound:
-    13 microseconds a frame for a game that HALTs while it waits, of which Python sees nothing. With a window each
-    frame is drawn and lasts as long as on the console, and less while presses wait (`pokemon_env.emulators.window`).
+    Without a window a step is one call into PyBoy for all of its frames. It draws only the last one, without sound, and
+    takes 13 microseconds a frame for a game that HALTs while it waits, outside of Python. With a window each frame is
+    drawn and lasts as long as on the console, and less while presses wait (`pokemon_env.emulators.window`).
     """
 
     name = "pyboy"
@@ -46,17 +46,17 @@ class PyBoyEmulator:
             _require_display()
         try:
             self._pyboy = PyBoy(
-                io.BytesIO(rom.data),  # given a path, PyBoy would read and write saves beside the ROM
+                io.BytesIO(rom.data),  # given a path, PyBoy would read and write saves next to the ROM
                 window="SDL2" if window else "null",
                 scale=4,
                 sound_emulated=False,
-                no_input=True,  # keys must become steps of the environment, not go to the game behind its back
+                no_input=True,  # keys must become steps of the environment, not go directly to the game
                 log_level="ERROR",
                 cgb=rom.header.color,
             )
         except PyBoyException as error:
             raise EmulatorError(f"PyBoy {self.version} does not start {rom.path}: {error}.") from error
-        self._pyboy.set_emulation_speed(0)  # the window paces itself: PyBoy knows whole multiples of the console's speed only
+        self._pyboy.set_emulation_speed(0)  # the window paces itself: PyBoy only has whole multiples of the console's speed
         self.window = Window(rom.header.title or rom.path.stem, window_speed) if window else None
         self._memory = self._pyboy.memory
         self._rom_start = rom.data[:_BOOT_LENGTH]
@@ -73,7 +73,7 @@ class PyBoyEmulator:
         self.load_state(self._before_the_game)  # with the cartridge's RAM, which nothing has written yet
         for start in range(0, len(ram), _RAM_BANK):
             part = ram[start : start + _RAM_BANK]
-            # The bank is named: the game has not switched its RAM on, so that plain writes would be lost.
+            # The bank is named, because the game has not switched its RAM on: plain writes would be lost.
             self._memory[start // _RAM_BANK, _RAM_START : _RAM_START + len(part)] = part
 
     def press(self, button: str, hold_frames: int, release_frames: int) -> None:
@@ -115,8 +115,8 @@ class PyBoyEmulator:
             raise EmulatorError(
                 f"it has {len(state)} bytes, and a state of this ROM in PyBoy {self.version} has {len(self._just_created)}"
             )
-        # The first byte is the format's number. PyBoy takes all the older ones, whose fields lie elsewhere: read as such, bytes
-        # of today's layout make cycle counters that a tick never reaches the end of.
+        # The first byte is the format's number. PyBoy accepts all older ones, whose fields lie elsewhere: read as such, bytes of
+        # today's layout make cycle counters that a tick never reaches.
         if state[0] != self._just_created[0]:
             raise EmulatorError(f"its format is number {state[0]}, and PyBoy {self.version} writes {self._just_created[0]}")
         try:
@@ -135,7 +135,7 @@ class PyBoyEmulator:
             self._pyboy.stop(save=False)
 
     def _boot(self) -> bytes:
-        """Return the state one frame before the console's boot program (about a second of it) hands over to the game."""
+        """Return the state one frame before the console's boot program (about a second long) starts the game."""
         self.load_state(self._just_created)
         frames = 0
         while self.read(0, _BOOT_LENGTH) != self._rom_start and frames < _MOST_BOOT_FRAMES:
@@ -148,7 +148,7 @@ class PyBoyEmulator:
 
 
 def _require_display() -> None:
-    """Raise where SDL finds no desktop: it would fall back to drawing into nothing, and nobody would see the game."""
+    """Raise EmulatorError if SDL finds no desktop: it would fall back to drawing nowhere, and the game would be invisible."""
     import sdl2
 
     started = sdl2.SDL_InitSubSystem(sdl2.SDL_INIT_VIDEO) == 0

@@ -1,4 +1,4 @@
-"""An SDL window with a person before it: the presses they typed, in their order, and a title that says what comes next."""
+"""An SDL window for a person: the presses that they typed, in order, and a title that shows the next ones."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from collections import deque
 from pokemon_env.errors import WindowClosed
 
 CAPACITY = 128
-"""Presses that may wait. At 8 a second for 10 seconds, about 60 wait where the game can't be shown any faster."""
+"""Presses that may wait. At 8 a second for 10 seconds, about 60 wait where the game cannot be shown any faster."""
 HOLD_SECONDS = 0.25
-"""A key that has been down for so long is pressed again: longer than a tap, and shorter than a step at the console's speed."""
+"""A key that has been down for this long is pressed again: longer than a tap, shorter than a step at the console's speed."""
 _FRAME_SECONDS = 1 / 60
-_SHOWN = 3  # of the presses that wait, in the title
+_SHOWN = 3  # waiting presses that the title shows
 
 
 class Window:
-    """What is typed in the newest SDL window of this process.
+    """Input typed in the newest SDL window of this process.
 
-    A press is what the keyboard sends when a key goes down; the repetitions that the desktop sends while it is held are left
-    out. A key that is held is pressed again when nothing else waits (`HOLD_SECONDS`), so that one can walk. Keys: arrows,
-    A = A, S = B, Return = START, Backspace = SELECT; Delete drops the presses that wait; Escape closes, after those
-    that were typed before it.
+    A press is sent by the keyboard when a key goes down; the repetitions that the desktop sends while it is held are ignored.
+    A key that is held is pressed again when no other press waits (`HOLD_SECONDS`), so that the person can walk. Keys: arrows,
+    A = A, S = B, Return = START, Backspace = SELECT; Delete drops the waiting presses; Escape closes, after those that were
+    typed before it.
 
     Attributes:
-        waiting: the presses that were typed and not asked for yet, the oldest first; at most `CAPACITY`.
-        refused: how many presses were refused so far because as many waited already.
-        fast_forward: while it is set, no frame waits for its time, none but a step's last is shown, and keys are ignored.
+        waiting: the presses that were typed and not returned yet, the oldest first; at most `CAPACITY`.
+        refused: how many presses were refused so far because `CAPACITY` presses waited already.
+        fast_forward: while it is set, no frame waits for its time, only a step's last is shown, and keys are ignored.
     """
 
     def __init__(self, name: str, speed: float):
-        """name: what the title begins with. speed: 1 is the console's own, 0 as fast as it can."""
+        """Read keys from now on.
+
+        name: the title begins with it. speed: 1 is the console's own, 0 as fast as possible.
+        """
         import sdl2
 
         self._sdl = sdl2
@@ -49,8 +52,8 @@ class Window:
         self.fast_forward = False
         self._name, self._speed = name, speed
         self._held: dict[str, float] = {}  # button -> since when its key is down, the latest last
-        self._pressed: str | None = None  # what was asked for last
-        self._asked = False  # whether somebody asks for presses at all
+        self._pressed: str | None = None  # what was returned last
+        self._asked = False  # whether presses are polled at all
         self._closed = False
         self._ignored_lately = 0  # keys refused since the last time that nothing waited
         self._due = 0.0  # when the next frame is to be shown
@@ -58,7 +61,7 @@ class Window:
         self._read()
 
     def next_button(self) -> str | None:
-        """Return the press that is next, if any; raises WindowClosed when all that were typed before it have been returned."""
+        """Return the next press, if any. Raises WindowClosed when all that were typed before the closing have been returned."""
         self._asked = True
         self._read()
         self._pressed = self._next()
@@ -66,22 +69,22 @@ class Window:
         return self._pressed
 
     def frame_shown(self) -> None:
-        """Take what happened, and wait until the next frame is due: sooner the more presses wait, so that the game keeps pace."""
+        """Handle events, and wait until the next frame is due: sooner the more presses wait, so that the game keeps pace."""
         self._read()
         self._show_title()
         if self._speed and not self.fast_forward:
             now = time.monotonic()
-            # A frame that comes late puts off those after it: none is hurried to make up for it.
+            # A late frame delays those after it: none is hurried to make up for it.
             self._due = max(now, self._due + _FRAME_SECONDS / (self._speed * (1 + len(self.waiting))))
             time.sleep(self._due - now)
 
     def step_shown(self) -> None:
-        """Raise WindowClosed if the window was closed and nobody asks for presses, which would say so in its turn."""
+        """Raise WindowClosed if the window was closed and presses are not polled, which would raise it in its turn."""
         if self._closed and not self._asked:
             raise WindowClosed("the emulator's window was closed.")
 
     def clear(self) -> int:
-        """Forget the presses that wait and the keys that are down; returns how many waited."""
+        """Drop the waiting presses and the keys that are down; return how many presses waited."""
         self._read()
         dropped = len(self.waiting)
         self.waiting.clear()
@@ -99,7 +102,7 @@ class Window:
         return held if held and time.monotonic() - self._held[held] >= HOLD_SECONDS else None
 
     def _read(self) -> None:
-        """Take what happened in the window since the last time."""
+        """Handle the window's events since the last call."""
         from sdl2.ext import get_events
 
         sdl2 = self._sdl
@@ -131,7 +134,7 @@ class Window:
                 self._ignored_lately += 1
 
     def _show_title(self) -> None:
-        """Set the title, which the emulator, too, sets now and then; left alone where nobody asks for presses."""
+        """Set the title, which the emulator also sets now and then; leave it alone if presses are not polled."""
         window = self._sdl.SDL_GetWindowFromID(self._id)
         if not window or not (self._asked or self.fast_forward):
             return

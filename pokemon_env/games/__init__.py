@@ -1,6 +1,6 @@
-"""The games that are known by name: every module in this folder with a `GAME` in it is one.
+"""The known games: every module in this folder with a `GAME` is one.
 
-To add a game, add a module: nothing else has to change (see `base.Game` for what it says, `tallgrass` for an example).
+To add a game, add a module: nothing else has to change (see `base.Game` for its contents, `tallgrass` for an example).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def known_games() -> list[Game]:
 
 
 def find_game(rom: Rom) -> Game:
-    """Return the game that this ROM's header belongs to; a ROM that nobody knows is played by its picture alone."""
+    """Return the game that this ROM's header belongs to; an unknown ROM is played by its screen alone."""
     for game in known_games():
         if game.system == rom.header.system and game.matches(rom.header):
             return game

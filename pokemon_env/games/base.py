@@ -1,4 +1,4 @@
-"""What a game says about itself. A game is one module in this folder with a `GAME`, of a subclass of `Game`."""
+"""The description of a game. A game is one module in this folder with a `GAME`, an instance of a subclass of `Game`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GBA_BUTTONS = (*GB_BUTTONS, "L", "R")
 
 
 class Game:
-    """Base of all games: a Game Boy game of which nothing is known. A subclass overrides what it knows better."""
+    """Base of all games: a Game Boy game of which nothing is known. A subclass overrides what it knows."""
 
     id: ClassVar[str]  # names the game in saved states and checkpoints
     name: ClassVar[str]  # for people
@@ -38,17 +38,17 @@ class Game:
     has_worlds: ClassVar[bool] = False  # whether `cartridge_ram` makes worlds, tiers and starts at any milestone
 
     def matches(self, header: RomHeader) -> bool:
-        """Whether this ROM is this game."""
+        """Return whether this ROM is this game."""
         raise NotImplementedError
 
     def at_rest(self, memory: Memory) -> bool:
-        """Whether the game waits for a button and nothing moves; without this knowledge, never."""
+        """Return whether the game waits for a button and nothing moves; False if this is not known."""
         return False
 
     def watch(self, memory: Memory) -> bytes:
-        """Return the bytes from which `milestones` are decided. Read at every step, so they should be few.
+        """Return the bytes from which `milestones` are determined. They are read at every step, so they should be few.
 
-        They are the first bytes of `snapshot`, so that milestones can be decided from stored snapshots as well.
+        They are the first bytes of `snapshot`, so that milestones can be determined from stored snapshots as well.
         """
         return b""
 
@@ -61,13 +61,13 @@ class Game:
         return empty_state()
 
     def decode_state(self, snapshot: bytes, prev_action: str = "no_op") -> dict[str, Any]:
-        """Return the state in a snapshot, all five keys of PokemonEnv's infos; milestones are those that the memory tells of."""
-        state = self.decode(snapshot)  # first, for it says what is wrong with a snapshot that is none
+        """Return the state in a snapshot, all five keys of PokemonEnv's infos; milestones are those recorded in memory."""
+        state = self.decode(snapshot)  # first, because it reports what is wrong with an invalid snapshot
         milestones = {milestone.id: {"completed": bool(milestone.completed(None, snapshot))} for milestone in self.milestones}
         return {**state, "milestones": milestones, "prev_action": prev_action}
 
     def optimal_actions(self, state: dict[str, Any]) -> frozenset[str] | None:
-        """Return all buttons, in lower case, that are right at a state; None where that is not known, as mostly it isn't."""
+        """Return all optimal actions at a state, in lower case; None if they are not known, as for most games."""
         return None
 
     def seed(self, memory: Memory, seed: int) -> None:
@@ -78,14 +78,14 @@ class Game:
     ) -> bytes | None:
         """Return what the cartridge's RAM must hold at power-on for an episode in that world; None for nothing.
 
-        start_milestone: the episode starts where this milestone begins, at a place drawn with `rng`; None starts at
-            power-on, as it does where no RAM can skip what comes before the milestone (`play_opening` then does).
+        start_milestone: the episode starts where this milestone begins, at a place drawn with `rng`. None starts at
+            power-on, and so does a milestone whose opening no RAM can skip (`play_opening` then plays it).
         Raises ValueError for a world that does not exist.
         """
         raise NotImplementedError(f"{self.name} has no worlds")
 
     def play_opening(self, emulator: Emulator, tier: Tier, start_milestone: str, rng: np.random.Generator) -> None:
-        """Press the buttons that lead to the milestone's beginning where `cartridge_ram` cannot start there."""
+        """Press the buttons that lead to the milestone's beginning, if `cartridge_ram` cannot start there."""
 
     def tools(self, state: dict[str, Any] | None = None) -> dict[str, Callable[..., Any]]:
         """Return the functions that expert policies may call by name. Each takes the state as its first argument."""
@@ -93,7 +93,7 @@ class Game:
 
 
 def empty_state() -> dict[str, Any]:
-    """Return a state's three parts with nothing known: the shape that every game fills (and may add to)."""
+    """Return a state's three parts with nothing known: the structure that every game fills, and may add to."""
     return {
         "player": {
             "name": "",

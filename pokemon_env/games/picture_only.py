@@ -1,4 +1,4 @@
-"""Any ROM that is no known game: it can be played, recorded and cloned, and that is all."""
+"""Any ROM of an unknown game: it can be played, recorded and cloned, and no more."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_values_are_not_taken_on_trust(tmp_path, values):
         connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (key(2), *values))
         connection.commit()
         connection.close()
-        with pytest.warns(RuntimeWarning, match="cache.sqlite: the answer .* can't be one to a question of 8 buttons") as warned:
+        with pytest.warns(RuntimeWarning, match="cache.sqlite: the answer .* cannot be one to a query of 8 buttons") as warned:
             assert cache.get_many(map(key, range(3))) == {key(1): Answer(7)}
         assert len(warned) == 1
         cache.put_many({key(0): Answer(3), key(1): Answer(4)})  # which the expert was asked for again
@@ -223,7 +223,7 @@ def test_no_file_with_other_tables_is_opened(tmp_path, statement):
 
 def test_a_folder_that_can_not_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AnswerCacheError, match="cache.sqlite: can't be used"):
+    with pytest.raises(AnswerCacheError, match="cache.sqlite: cannot be used"):
         AnswerCache(tmp_path / "file" / "cache.sqlite")
 
 
@@ -268,7 +268,7 @@ def check_full(path, *fill):
     assert child.returncode == 0, child.stderr
     before, *said = child.stdout.splitlines()
     assert len(said) == 1 + len(fill)
-    assert said[0].startswith(f"{path}: can't be written any more (") and "answers are asked for and not kept" in said[0]
+    assert said[0].startswith(f"{path}: cannot be written any more (") and "further answers are not kept" in said[0]
     (path.parent / "ballast").unlink(missing_ok=True)
     with AnswerCache(path) as cache:  # what was put before is whole, and the next run keeps answers again
         assert len(cache) == int(before)

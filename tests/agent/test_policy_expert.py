@@ -185,7 +185,7 @@ IRREGULAR = {
     "folder": (lambda path: path.mkdir(), "is a folder"),
     "FIFO": (lambda path: os.mkfifo(path), "is a FIFO"),  # reading one waits for a writer, for ever
     "dangling link": (lambda path: path.symlink_to("nowhere"), "is a link to nothing"),
-    "link in a circle": (lambda path: path.symlink_to(path.name), "can't be read"),
+    "link in a circle": (lambda path: path.symlink_to(path.name), "cannot be read"),
     "link to a folder": (lambda path: path.symlink_to("."), "is a folder"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device"),
     "socket": (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "is a socket"),

@@ -164,27 +164,24 @@ def test_all_methods_get_the_same(labels):
 
 
 def test_dagger_is_told_of_what_is_left_of_its_labels(monkeypatch):
-    told: dict[str, list[str]] = {}
+    told: dict[str, dict] = {}
 
     def run_trainer(args, cell, script, name, flags, should_stop):
         told[name] = flags
         return Path(f"{name}_final.pth")
 
-    def value(name: str, flag: str) -> int:
-        return int(told[name][told[name].index(flag) + 1])
-
     monkeypatch.setattr(compare, "run_trainer", run_trainer)
-    monkeypatch.setattr(compare, "load_checkpoint", lambda path: {"labels": {"labels": value(path.name[:-10], "--query-budget")}})
-    monkeypatch.setattr(compare.cloning, "sandbox_flags", lambda: ())
+    monkeypatch.setattr(compare, "load_checkpoint", lambda path: {"labels": {"labels": told[path.name[:-10]]["query_budget"]}})
+    monkeypatch.setattr(compare.cloning, "sandbox_flags", lambda: {})
     for method in ("dagger", "dagger_mixed", "hybrid", *compare.GATED, compare.ENOUGH):
         _, used = compare.dagger(Args(), Cell("T1", "RIVAL_HOUSE", method, 1000, 1), method, lambda: False)
         assert used == 1000
-        steps = value(method, "--n-iterations") * value(method, "--train-steps-per-iter")
-        assert steps + (value("hybrid_clone", "--total-steps") if method == "hybrid" else 0) == gradient_steps(1000)
-    assert value("hybrid", "--max-labels") == value("hybrid_clone", "--max-labels") == 500 == value("hybrid", "--query-budget")
-    assert value("dagger_enough", "--max-labels") == 125 and "--label-set" in told["dagger_enough"]
-    assert value("dagger_random", "--max-labels") == 166 and "--max-labels" not in told["dagger"]
-    assert value("dagger_novelty", "--episodes-per-iter") == 4 * value("dagger", "--episodes-per-iter")
+        steps = told[method]["n_iterations"] * told[method]["train_steps_per_iter"]
+        assert steps + (told["hybrid_clone"]["total_steps"] if method == "hybrid" else 0) == gradient_steps(1000)
+    assert told["hybrid"]["max_labels"] == told["hybrid_clone"]["max_labels"] == 500 == told["hybrid"]["query_budget"]
+    assert told["dagger_enough"]["max_labels"] == 125 and told["dagger_enough"]["label_set"]
+    assert told["dagger_random"]["max_labels"] == 166 and "max_labels" not in told["dagger"]
+    assert told["dagger_novelty"]["episodes_per_iter"] == 4 * told["dagger"]["episodes_per_iter"]
 
 
 def test_cells_and_their_order():

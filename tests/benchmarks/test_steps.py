@@ -10,17 +10,22 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tyro
 
+import bc_pokemon
+import collect_expert_data
+import dagger_pokemon
 from benchmarks import bc_table, demo
 from benchmarks import folders as tables
 from benchmarks import steps as cloning
 from benchmarks.folders import claim_folder, fingerprint, kept_result, known_rows, own_folder, run_table
 from common.runtime import scripts as script_runs
 from common.runtime.checkpoints import CheckpointError
-from common.runtime.flag_types import check_bounds
+from common.runtime.flag_types import FlagError, check_bounds
 from common.runtime.scripts import ScriptFailed
 from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import EmulatorError
@@ -28,6 +33,7 @@ from pokemon_env.errors import EmulatorError
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "--demonstrations 3 --total-steps 4 --test-episodes 2".split()
 MARKER = ".made_here"
+SCRIPTS = (collect_expert_data, bc_pokemon, dagger_pokemon)
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 
 
@@ -187,6 +193,31 @@ def test_a_kept_result(tmp_path):
         path.write_text(broken)
         with pytest.raises(ValueError, match="result.json is no result .*; remove it, or choose another --output-dir"):
             kept_result(path)
+
+
+def test_scripts_are_told_of_the_budget_and_nothing_that_they_would_refuse(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(script_runs, "run_script", lambda script, *flags, **_: told.append((script, flags)))
+    monkeypatch.setattr(cloning, "sandbox_flags", lambda: {"unsafe_policies": True})
+    budget = cloning.Budget(3, 0.1, 40, 20, batch_size=8, tier="T2", network="tiles", iterations=2, episodes_per_iteration=5)
+    student = cloning.Student("ROUTE_1", replace(budget, steps_per_iteration=7), 4, tmp_path / "data", tmp_path, num_threads=1)
+    cloning.collect(student)
+    clone = cloning.train(student)
+    (tmp_path / "dagger_ROUTE_1_4_last.pth").touch()  # which was stopped
+    cloning.go_on_with_dagger(student, clone)
+    monkeypatch.chdir(ROOT)
+    recorder, bc, dagger = (tyro.cli(module.Args, args=flags) for module, (_, flags) in zip(SCRIPTS, told, strict=True))
+    assert [script for script, _ in told] == [f"{module.__name__}.py" for module in SCRIPTS]
+    assert (recorder.n_episodes, recorder.noise, recorder.tier, recorder.seed) == (3, 0.1, "T2", 4)
+    assert (bc.total_steps, bc.eval_frequency, bc.overwrite, bc.exp_name) == (40, 20, True, "bc_ROUTE_1_4")
+    assert (dagger.n_iterations, dagger.episodes_per_iter, dagger.train_steps_per_iter, dagger.label_share) == (2, 5, 7, 0.1)
+    assert dagger.init_from == str(clone) and dagger.resume_from == str(tmp_path / "dagger_ROUTE_1_4_last.pth")
+    assert dagger.unsafe_policies and not dagger.overwrite and not dagger.save_iterations
+    for args in (bc, dagger):
+        assert (args.network, args.batch_size, args.tier, args.num_threads, args.video) == ("tiles", 8, "T2", 1, False)
+    with pytest.raises(FlagError, match="^--network is 'tile', but must be "):
+        cloning.train(replace(student, budget=replace(budget, network="tile")))
+    assert len(told) == 3
 
 
 # Stopping

@@ -232,20 +232,6 @@ def records_of(*names: str) -> PipelineRecords:
     return records
 
 
-def test_what_is_to_be_done():
-    records = records_of("GAME_RUNNING")
-    assert pipeline.plan(Args(), IDS, records) == (IDS[1:], {})
-    skip = Args(skip_milestones=("GAME_RUNNING", "INTRO_CUTSCENE_COMPLETE"))
-    assert pipeline.plan(skip, IDS, records) == ([IDS[1]], {IDS[2]: "--skip-milestones"})
-    later = Args(resume_from=IDS[2])
-    assert pipeline.plan(later, IDS, records) == ([IDS[2]], {IDS[1]: f"--resume-from {IDS[2]}"})
-    assert pipeline.plan(Args(milestone=IDS[1], resume_from=IDS[2], skip_milestones=(IDS[1],)), IDS, records) == ([IDS[1]], {})
-    assert pipeline.plan(Args(milestone=IDS[0]), IDS, records) == ([], {})
-    records.put(Record(IDS[2], 2, now(), "failed", reason="broken"))
-    assert pipeline.plan(skip, IDS, records) == ([IDS[1]], {})  # why it failed stays known
-    assert pipeline.plan(Args(), IDS, records) == (IDS[1:], {})
-
-
 def test_begun_anew_only_what_is_named_is_forgotten():
     for name in IDS[:2]:
         (OUTPUT / "models" / name).mkdir(parents=True)

@@ -24,6 +24,7 @@ from common import buffers
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
 from common.learner import DivergedError
 from common.runtime.checkpoints import CheckpointError
+from common.runtime.main import Stopped
 from common.runtime.run_names import RunError
 from pokemon_env.errors import RomError
 from pokemon_env.games.tallgrass import GAME
@@ -300,7 +301,7 @@ def test_an_interrupt_while_loading(folder, monkeypatch, capsys):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["bc_pokemon.py", *QUICK])
-    monkeypatch.setattr("common.cloning_data.load_expert_data_to_buffer", interrupted)
+    monkeypatch.setattr("cloning.data.load_expert_data_to_buffer", interrupted)
     with pytest.raises(SystemExit) as ending:
         runpy.run_path(str(ROOT / "bc_pokemon.py"), run_name="__main__")
     assert ending.value.code == 130 and capsys.readouterr().err == "bc_pokemon.py: interrupted\n"
@@ -417,7 +418,7 @@ def test_an_action_beyond_the_buttons(train, folder):
 
 def test_a_model_dir_that_is_a_file(train, folder):
     (folder / "models").write_text("")
-    with pytest.raises(RunError, match="--model-dir models: can't be written .*; name another"):
+    with pytest.raises(RunError, match="--model-dir models: cannot be written .*; name another"):
         train()
 
 
@@ -449,7 +450,7 @@ def test_two_at_once(train, folder):
         for flags in ({}, {"overwrite": True}, {"resume_from": str(last)}):
             with pytest.raises(RunError, match=rf"^models/bc_pokemon_\*.pth: another process trains this run {who}"):
                 train(**flags)
-        with pytest.raises(RunError, match=rf"^runs/bc_pokemon_1_\d+: another process goes on with this run {who}"):
+        with pytest.raises(RunError, match=rf"^runs/bc_pokemon_1_\d+: another process has resumed this run {who}"):
             train(resume_from=str(last), model_dir="others", network="tiles")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -526,8 +527,8 @@ def test_logs_that_are_gone_do_not_end_training(train, monkeypatch, capsys):
 
     monkeypatch.setattr(bc_pokemon.Learner, "update", without_a_disk)
     assert train(total_steps=300, network="tiles", eval_frequency=10)["step"] == 300
-    said = [line for line in capsys.readouterr().err.splitlines() if "logs can't be written any more" in line]
-    assert len(said) == 1 and said[0].endswith("(No such file or directory); the run goes on without")
+    said = [line for line in capsys.readouterr().err.splitlines() if "logs cannot be written any more" in line]
+    assert len(said) == 1 and said[0].endswith("(No such file or directory); the run continues without them")
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a" * 200])
@@ -566,7 +567,7 @@ def test_resuming_with_other_demonstrations_is_said(train, folder, capsys):
     said = capsys.readouterr().out
     assert "--batch-size was 8 and is 4; demonstrations gone: episode_0007.npz; demonstrations changed: episode_0002.npz\n" in said
     train(resume_from="models/bc_pokemon_last.pth", total_steps=8, batch_size=4, weight_decay=0.5)
-    assert "bit for bit as without the stop: --weight-decay was 1e-05 and is 0.5\n" in capsys.readouterr().out
+    assert "not bit-identical to an uninterrupted run: --weight-decay was 1e-05 and is 0.5\n" in capsys.readouterr().out
     last = torch.load(folder / "models" / "bc_pokemon_last.pth")
     assert last["optimizer_state_dict"]["param_groups"][0]["weight_decay"] == 0.5
     train(resume_from="models/bc_pokemon_last.pth", total_steps=9, batch_size=4, weight_decay=0.5)
@@ -576,10 +577,10 @@ def test_resuming_with_other_demonstrations_is_said(train, folder, capsys):
 def test_resuming_with_other_labels_or_another_end_of_the_cosine_is_said(train, capsys):
     train(max_labels=65)
     train(resume_from="models/bc_pokemon_last.pth", total_steps=4, max_labels=70)  # of the same files
-    assert "bit for bit as without the stop: --max-labels was 65 and is 70\n" in capsys.readouterr().out
+    assert "not bit-identical to an uninterrupted run: --max-labels was 65 and is 70\n" in capsys.readouterr().out
     train(exp_name="cosine", lr_schedule="cosine")
     train(exp_name="cosine", lr_schedule="cosine", resume_from="models/cosine_last.pth", total_steps=4)
-    assert "bit for bit as without the stop: --total-steps was 2 and is 4\n" in capsys.readouterr().out
+    assert "not bit-identical to an uninterrupted run: --total-steps was 2 and is 4\n" in capsys.readouterr().out
 
 
 def test_the_best_of_before_keeps_its_name(train, folder, capsys):
@@ -611,11 +612,11 @@ def test_only_the_newest_numbered_checkpoints_stay(train, folder):
 
 
 def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
-    def stopped(args, network, val_data, evaluator, progress, *rest):
-        if progress.step < 2:
-            return evaluate_network(args, network, val_data, evaluator, progress, *rest)
+    def stopped(flags, parts, **more):
+        if parts.progress.step < 2:
+            return evaluate_network(flags, parts, **more)
         os.kill(os.getpid(), signal.SIGINT)
-        return None
+        raise Stopped
 
     evaluate_network = bc_pokemon.evaluate_network
     monkeypatch.setattr(bc_pokemon, "evaluate_network", stopped)
@@ -626,29 +627,6 @@ def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
     second = train(resume_from="models/bc_pokemon_last.pth")
     assert (second["signal"], second["step"], second["last"]["step"]) == (None, 2, 2)
     assert torch.load(final)["metrics"]["step"] == 2
-
-
-def test_where_training_and_the_test_are_played(rom_path, tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr("tasks.evaluation.make_vector_env", lambda n, **settings: made.append(settings))
-
-    def settings(demonstrated=None, **flags):
-        args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1, **flags)
-        facts = {"milestone": "RIVAL_HOUSE", "tier": flags.get("tier"), "worlds": demonstrated}
-        evaluator, _ = bc_pokemon.open_evaluator(args, GAME, facts, BUTTONS, torch.device("cpu"))
-        assert evaluator.start_states == (None,)
-        return {key: made[-1].get(key) for key in ("start_milestone", "tier", "worlds")}
-
-    assert settings() == {"start_milestone": "RIVAL_HOUSE", "tier": "T1", "worlds": "0"}
-    assert settings(tier="T2")["worlds"] == "choose" and settings(tier="T2", eval_only=True)["worlds"] == "test"
-    assert settings(tier="T2", worlds="7")["worlds"] == "7"
-    for tier in (None, "T0", "T1", "T3"):
-        assert settings("5", tier=tier)["worlds"] == settings("5", tier=tier, eval_only=True)["worlds"] == "5"
-        assert settings("5", tier=tier, worlds="7")["worlds"] == "7"
-    assert settings("5", tier="T2")["worlds"] == "choose" and settings("5", tier="T2", eval_only=True)["worlds"] == "test"
-    args = bc_pokemon.Args(rom_path=str(rom_path), max_steps=1)
-    with pytest.raises(bc_pokemon.FlagError, match="has no milestone NOPE; choose another with --milestone"):
-        evaluation_starts(args, GAME, "NOPE", None, None, "choose")
 
 
 def test_without_anything_to_judge_by_there_is_no_best(train, folder):
@@ -850,22 +828,6 @@ def test_a_checkpoint_is_not_played_with_another_rom(play, folder, rom_titled):
     play(eval_episodes=0)
     with pytest.raises(CheckpointError, match="bc_pokemon_last.pth: has rom_sha256 .* another build"):
         play(eval_only=True, resume_from="models/bc_pokemon_last.pth", rom_path=str(rom_titled("OTHER GAME")))
-
-
-@pytest.mark.parametrize(
-    ("better", "worse"),
-    [
-        ({"successes": 5, "val_loss": 2.0}, {"successes": 4, "val_loss": 1.0}),
-        ({"successes": 5, "val_loss": 1.0}, {"successes": 5, "val_loss": 2.0}),
-        ({"successes": 5, "mean_length": 30}, {"successes": 5, "mean_length": 40}),
-        ({"successes": 5, "mean_return": 2.0, "val_loss": 3}, {"successes": 5, "mean_return": 1.0, "val_loss": 1}),
-    ],
-)
-def test_what_is_better(better, worse):
-    better, worse = better | {"thorough": True}, worse | {"thorough": True}
-    assert bc_pokemon.is_better(better, worse) and not bc_pokemon.is_better(worse, better)
-    assert not bc_pokemon.is_better(better, better)  # the earlier one stays
-    assert bc_pokemon.is_better(better, None) and not bc_pokemon.is_better(better | {"thorough": False}, None)
 
 
 def test_promised_defaults():

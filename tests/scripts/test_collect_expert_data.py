@@ -448,7 +448,7 @@ def test_a_person_gives_up_and_goes_on_the_next_day(collect, rom_path, cache, tm
     player.wait_for("episode 1 of 1")
     player.type("s", "Return")
     log = player.end()
-    assert player.process.returncode == 0 and "going on after the 2 presses" in log and "kept" not in log, log
+    assert player.process.returncode == 0 and "resuming after the 2 presses" in log and "kept" not in log, log
     (path,) = episode_files(tmp_path / "expert_data")
     assert pressed(path) == ["A", "LEFT", "B", "START"] and load_metadata(path)["success"] and not journal.exists()
     check_against_steps(path, rom_path, start_milestone="GAME_RUNNING", tier="T1")
@@ -510,7 +510,7 @@ def test_a_game_of_ones_own_is_recorded_over_several_days(rom_titled, cache, tmp
         player.process.send_signal(signal.SIGINT) if day == 1 else player.type("Escape")
         log = player.end()
         assert player.process.returncode == 0 and "Traceback" not in log, log
-        assert f"{len(keys)} presses recorded" in log and "the same command goes on" in log, log
+        assert f"{len(keys)} presses recorded" in log and "the same command resumes" in log, log
     one, two = (load_episode(path) for path in episode_files(tmp_path / "expert_data"))
     assert (one.metadata["first_step"], two.metadata["first_step"]) == (0, 2)
     assert one.metadata["recording"] == two.metadata["recording"]

@@ -248,7 +248,7 @@ def test_a_milestone_that_the_config_does_not_have(learn):
 def test_what_cannot_be_resumed(learn, tmp_path):
     learn(n_iterations=1)
     for part in ("best", "final", "iter0"):
-        with pytest.raises(CheckpointError, match="has only weights; training goes on from a _last.pth"):
+        with pytest.raises(CheckpointError, match="has only weights; training resumes from a _last.pth"):
             learn(f"models/dagger_pokemon_{part}.pth")
     last = "models/dagger_pokemon_last.pth"
     with pytest.raises(CheckpointError, match=f"{last}: has milestone PLAYER_NAME_SET, here it is CLOCK_SET"):
@@ -633,11 +633,11 @@ def test_one_interrupt_saves_and_ends(tmp_path, learn, capsys, from_nothing):
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert "stopped in iteration 0; to go on: python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth" in output
+    assert "stopped in iteration 0; to resume: python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth" in output
     step = torch.load(last)["global_step"]
     # An iteration has as many steps as is said now, wherever it began.
     learn(last, train_steps_per_iter=step + 5)
-    assert f"as without the stop: --train-steps-per-iter was 100000 and is {step + 5}\n" in capsys.readouterr().out
+    assert f"an uninterrupted run: --train-steps-per-iter was 100000 and is {step + 5}\n" in capsys.readouterr().out
     assert torch.load("models/dagger_pokemon_final.pth")["global_step"] == 2 * (step + 5)
     learn(last, train_steps_per_iter=7, n_iterations=4)
     assert torch.load("models/dagger_pokemon_final.pth")["global_step"] == 2 * (step + 5) + 14
@@ -688,7 +688,7 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     assert "bit for bit" not in capsys.readouterr().out
     learn("models/dagger_pokemon_last.pth", n_iterations=3, query_budget=50, batch_size=4, eval_episodes=2)
     said = capsys.readouterr().out
-    changes = said.split("this will not be the same bit for bit as without the stop: ")[1].split("\n")[0].split("; ")
+    changes = said.split("not bit-identical to an uninterrupted run: ")[1].split("\n")[0].split("; ")
     assert {"--n-iterations was 2 and is 3", "--query-budget was None and is 50", "--batch-size was 8 and is 4"} == set(changes)
     assert "eval-episodes" not in said.split("bit for bit")[1].split("\n")[0]
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
@@ -707,7 +707,7 @@ def test_a_run_from_before_the_budget_was_spread_goes_on(learn, capsys):
             torch.save(checkpoint, f"models/{name}_last.pth")
         capsys.readouterr()
         learn(f"models/{name}_last.pth", n_iterations=2)
-        said = capsys.readouterr().out.partition("as without the stop: ")[2].split("\n")[0]
+        said = capsys.readouterr().out.partition("an uninterrupted run: ")[2].split("\n")[0]
         spread = "--query-budget was used up as rollouts came and is spread over the iterations left"
         once = "the same picture could be asked about again in its episode and no longer is"
         assert said == {"new": "--n-iterations was 1 and is 2", "old": f"{once}; {spread}", "all": spread}[name]
@@ -796,7 +796,7 @@ def test_cached_answers_that_can_t_be_ones_are_asked_for_again(learn):
     asked = learn(answer_cache="answers.sqlite")["labels"]["asked"]
     with contextlib.closing(sqlite3.connect("answers.sqlite", isolation_level=None)) as connection:
         connection.execute("UPDATE answers SET action = 60, kind = NULL, optimal = NULL")
-    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* can't be one to a question of 8 buttons"):
+    with pytest.warns(RuntimeWarning, match="answers.sqlite: the answer .* cannot be one to a query of 8 buttons"):
         again = learn(exp_name="again", answer_cache="answers.sqlite")["labels"]
     assert again["asked"] == asked and digest("again") == digest()
     assert learn(exp_name="third", answer_cache="answers.sqlite")["labels"]["asked"] == 0

@@ -44,10 +44,12 @@ from common.selection import check_records
 from dagger.data import DaggerData, DaggerDataError, Row
 from dagger.run_data import open_data
 from dagger.starts import RolloutStarts
+from pipeline.expert import check_evaluation
 from pipeline.folder import SETTINGS, PipelineError, pipeline_to_continue
 from pipeline.progress import PipelineProgress
 from pipeline.records import PipelineRecords, PipelineRecordsError, Record
 from pipeline.report import read_curves, write_report
+from pipeline.students import check_student
 from pokemon_env.errors import StateFileError
 from pokemon_env.games.tallgrass.game import BLOCK, GAME
 from pokemon_env.gym_env import PokemonEnv
@@ -106,8 +108,8 @@ def test_why_a_policy_can_t_be_loaded_can_be_printed(oracle_of):
 
 
 @pytest.mark.parametrize("source, words", [
-    ("x = " + "+".join("1" * 100_000), "can't be compiled"), ("x = " + "-" * 500_000 + "1", "can't be compiled"),
-    ("if 1: pass\n" + "elif 1: pass\n" * 50_000, "can't be compiled"), ("x = " + "[" * 500_000, "is not Python"),
+    ("x = " + "+".join("1" * 100_000), "cannot be compiled"), ("x = " + "-" * 500_000 + "1", "cannot be compiled"),
+    ("if 1: pass\n" + "elif 1: pass\n" * 50_000, "cannot be compiled"), ("x = " + "[" * 500_000, "is not Python"),
 ])  # fmt: skip
 def test_one_that_can_hardly_be_compiled_harms_nobody(oracle_of, source, words):
     oracle = oracle_of(source)
@@ -264,7 +266,7 @@ def test_a_state_of_another_memory_layout(tmp_path, played):
     played._emulator.write(BLOCK + place, bytes([before[0] ^ 0x7F]))
     played.save_state(path)
     played._emulator.write(BLOCK + place, before)
-    with PokemonEnv(target_milestone="BADGE") as env, pytest.raises(StateFileError, match="x.state can't be of Tall") as caught:
+    with PokemonEnv(target_milestone="BADGE") as env, pytest.raises(StateFileError, match="x.state cannot be of Tall") as caught:
         env.reset(options={"load_state": path})
     one_line(str(caught.value))
 
@@ -400,9 +402,9 @@ FACTS_OF_EXPERT = {
 ])  # fmt: skip
 def test_an_evaluation_that_was_kept_and_can_t_be(change):
     entry = load_milestone_config(ROOT / "milestone_config.json")["CLOCK_SET"]
-    pipeline.check_evaluation(FACTS_OF_EXPERT, pipeline.Args(), entry)
+    check_evaluation(FACTS_OF_EXPERT, entry, eval_episodes=5, step_multiplier=2.0)
     with pytest.raises(ValueError, match="its (max_episode|expert)"):
-        pipeline.check_evaluation(FACTS_OF_EXPERT | change, pipeline.Args(), entry)
+        check_evaluation(FACTS_OF_EXPERT | change, entry, eval_episodes=5, step_multiplier=2.0)
 
 
 @pytest.mark.parametrize("change", [
@@ -411,15 +413,13 @@ def test_an_evaluation_that_was_kept_and_can_t_be(change):
     {"labels": {"labels": -1}}, {"global_step": None},
 ])  # fmt: skip
 def test_students_of_a_pipeline_that_are_not_its_own(tmp_path, change):
-    entry = load_milestone_config(ROOT / "milestone_config.json")["CLOCK_SET"]
-    work = pipeline.Work(pipeline.Args(), tmp_path, GAME, "ab" * 32, "x", 1, None, lambda: False)
     facts = {"milestone": "CLOCK_SET", "rom_sha256": "ab" * 32, "buttons": list(GAME.buttons), "game": GAME.id}
     content = {"model_state_dict": {}, "algorithm": "dagger", "run_name": "own", "labels": {"labels": 3}, "global_step": 5} | facts
     best, final = (save_checkpoint(tmp_path / f"{name}.pth", content) for name in ("best", "final"))
-    pipeline.check_student(work, entry, best, final)
+    check_student(best, final, "CLOCK_SET", GAME, "ab" * 32)
     save_checkpoint(final, content | change)
     with pytest.raises(CheckpointError, match="(best|final).pth: ") as caught:
-        pipeline.check_student(work, entry, best, final)
+        check_student(best, final, "CLOCK_SET", GAME, "ab" * 32)
     one_line(str(caught.value))
 
 
@@ -477,7 +477,7 @@ def test_what_adam_remembers_is_of_these_weights(name):
     trained(learner)
     state = learner.state_dict()
     NO_MOMENTS[name](state["optimizer_state_dict"])
-    with pytest.raises(CheckpointError, match="x.pth: training can't go on") as caught, restoring("x.pth"):
+    with pytest.raises(CheckpointError, match="x.pth: training cannot resume") as caught, restoring("x.pth"):
         new_learner().load_state_dict(state)
     one_line(str(caught.value))
 
@@ -528,7 +528,7 @@ def test_counts_of_labels_that_can_t_be(change):
     labeller = Labeller(None, None, budget=10)
     state = labeller.state_dict()
     labeller.load_state_dict(state | {"abstained": {"timeout": 1}})
-    with pytest.raises(CheckpointError, match="x.pth: training can't go on"), restoring("x.pth"):
+    with pytest.raises(CheckpointError, match="x.pth: training cannot resume"), restoring("x.pth"):
         labeller.load_state_dict(state | change)
 
 
@@ -604,5 +604,5 @@ def test_progress_that_no_run_can_have_made(begun, monkeypatch, change):
     args, content = begun
     monkeypatch.chdir(args.model_dir)
     save_checkpoint("dagger_pokemon_last.pth", content | {"progress": content["progress"] | change})
-    with pytest.raises(CheckpointError, match="training can't go on from what it holds"):
+    with pytest.raises(CheckpointError, match="training cannot resume from what it holds"):
         dagger_pokemon.main(replace(args, resume_from="dagger_pokemon_last.pth", n_iterations=2))

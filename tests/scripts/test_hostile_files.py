@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 
-import auto_dagger_pipeline as pipeline
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import Label
 from agent.oracle import Answer, PolicyError
@@ -36,7 +35,7 @@ from common.runtime.main import UserError
 from common.runtime.run_names import only_trainer
 from common.runtime.sqlite_files import WITHDRAWN_TABLE
 from dagger.data import DaggerData, DaggerDataError, Row
-from pipeline.folder import SETTINGS, PipelineError, clear, pipeline_to_continue
+from pipeline.folder import SETTINGS, PipelineError, clear, log_of, pipeline_to_continue
 from pipeline.records import PipelineRecords, PipelineRecordsError
 from pokemon_env.errors import RomError, StateFileError
 from pokemon_env.rom import Rom
@@ -272,7 +271,7 @@ def test_files_beside_it_that_say_nothing(tmp_path):
 def test_answers_of_the_cache_that_can_be_none(tmp_path, change):
     path = cache(tmp_path / "x.sqlite")
     run(path, f"UPDATE answers SET {change}")
-    with AnswerCache(path) as answers, pytest.warns(RuntimeWarning, match="can't be one") as told:
+    with AnswerCache(path) as answers, pytest.warns(RuntimeWarning, match="cannot be one") as told:
         assert answers.get_many([b"k" * 32]) == {}
     one_line(told[0].message)
 
@@ -432,8 +431,8 @@ def test_a_network_for_another_screen_or_other_buttons(tmp_path):
     check_plays(ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "x.pth", screen, 8, frame_stack=2)
     for network, words in (
         (TileCNN(20, 4), "chooses among 20, but here are 8"),
-        (TileCNN(8, 4, image_size=(32, 32)), "can't see this game's screen"),
-        (ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "can't see this game's screen"),
+        (TileCNN(8, 4, image_size=(32, 32)), "cannot see this game's screen"),
+        (ImpalaCNN(8, 4, in_channels=6, channels=(2,)), "cannot see this game's screen"),
     ):
         with pytest.raises(CheckpointError, match=f"x.pth: its network {words}"):
             check_plays(network, "x.pth", screen, 8)
@@ -637,7 +636,7 @@ def presses(folder: Path) -> None:
 
 
 def its_log(folder: Path) -> None:
-    pipeline.log_of(folder / "M.log").close()
+    log_of(folder / "M.log").close()
 
 
 WRITERS = {".lock": a_lock, ".x.lock": a_run, "under_way.jsonl": presses, "M.log": its_log}

@@ -170,7 +170,7 @@ def test_students_are_found_in_both_kinds_of_folders(students, tmp_path):
         with pytest.raises(CheckpointError, match=told):
             load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
     save_student(flat / "wrong.pth", "GAME_RUNNING", student(), frame_stack=4)
-    with pytest.raises(CheckpointError, match="looks at 4 pictures"):
+    with pytest.raises(CheckpointError, match="looks at 4 screens"):
         load_student(flat / "wrong.pth", "GAME_RUNNING", SHA, GAME.buttons)
 
 
@@ -242,7 +242,7 @@ def test_wrong_folders_and_flags_are_one_line(students, tmp_path):
     with pytest.raises(play.FlagError, match="--step-factor is inf, but must be a finite number"):
         play.main(play.Args(rom_path=ROM, step_factor=float("inf")))
     with pytest.raises(CheckpointError, match="elsewhere has no student for GAME_RUNNING"):
-        play.main(play.Args(rom_path=ROM, policies="elsewhere"))
+        play.main(play.Args(rom_path=ROM, students="elsewhere"))
     with pytest.raises(CheckpointError, match=r"router.pth: no such checkpoint"):
         play.main(play.Args(rom_path=ROM, router="pixels"))
     save_student(students / "router.pth", "GAME_RUNNING", student())
@@ -293,7 +293,7 @@ def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
         and network(torch.zeros(1, 1, 144, 160)).argmax() == START
         and next(network.parameters()).dtype == torch.float32
     )
-    assert play.main(play.Args(rom_path=ROM, policies="shipped", max_steps=5, tier="T0", record_video=False)) == 0
+    assert play.main(play.Args(rom_path=ROM, students="shipped", max_steps=5, tier="T0", record_video=False)) == 0
 
 
     before = (students / "router.pth").read_bytes()
@@ -315,7 +315,7 @@ def test_students_are_counted_at_their_own_milestones(tmp_path, monkeypatch, cap
     for folder, button in (("good", START), ("bad", GAME.buttons.index("UP"))):
         save_student(Path(folder) / "GAME_RUNNING.pth", "GAME_RUNNING", student(button), max_steps=4, tier="T1", worlds=None)
     settings = {"milestones": ("GAME_RUNNING",), "test_episodes": 4, "parallel": 1}
-    assert students_table.main(students_table.Args(policies=("good", "bad"), **settings)) == 0
+    assert students_table.main(students_table.Args(students=("good", "bad"), **settings)) == 0
     said = capsys.readouterr().out
     assert "| GAME_RUNNING | 4 | 4 | 4 | 0 |" in said
     assert "`good`: 1 of 1 students" in said and "`bad`: 0 of 1 students" in said and "not GAME_RUNNING (0 against 4)" in said
@@ -327,15 +327,15 @@ def test_students_are_counted_at_their_own_milestones(tmp_path, monkeypatch, cap
         choose = students_table.choose_starts
         patch.setattr(students_table, "choose_starts", lambda *args, **more: worlds.append(choose(*args, **more)) or worlds[0])
         save_student(Path("new/GAME_RUNNING.pth"), "GAME_RUNNING", student(START), max_steps=4, tier="T2", worlds="train")
-        assert students_table.main(students_table.Args(policies=("new",), **settings)) == 0
+        assert students_table.main(students_table.Args(students=("new",), **settings)) == 0
     assert worlds[0].settings["worlds"] == "test"
     with pytest.raises(CheckpointError, match="bad/GAME_RUNNING.pth: its tier is T1, wanted T2"):
-        students_table.main(students_table.Args(policies=("new", "bad"), **settings))
+        students_table.main(students_table.Args(students=("new", "bad"), **settings))
     save_student(Path("new/GAME_RUNNING.pth"), "GAME_RUNNING", student(START))
     with pytest.raises(CheckpointError, match="does not say how many steps"):
-        students_table.main(students_table.Args(policies=("new",), **settings))
+        students_table.main(students_table.Args(students=("new",), **settings))
     save_student(tmp_path / "bad" / "GAME_RUNNING.pth", "BADGE", student(START), max_steps=4)
     with pytest.raises(CheckpointError, match="its milestone is BADGE, wanted GAME_RUNNING"):
-        students_table.main(students_table.Args(policies=("bad",), **settings))
+        students_table.main(students_table.Args(students=("bad",), **settings))
     with pytest.raises(CheckpointError, match="no student for PLAYER_NAME_SET"):
-        students_table.main(students_table.Args(policies=("good",), milestones=("PLAYER_NAME_SET",)))
+        students_table.main(students_table.Args(students=("good",), milestones=("PLAYER_NAME_SET",)))

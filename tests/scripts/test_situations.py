@@ -15,7 +15,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import auto_dagger_pipeline
 import bc_pokemon
 import collect_expert_data
 import dagger_pokemon
@@ -33,6 +32,7 @@ from common.selection import is_better
 from common.video import write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
+from pipeline.students import students_gone
 from pokemon_env.gym_env import PokemonEnv
 from tasks.milestone_config import load_milestone_config
 from tools import describe_data, export_minari, train_router
@@ -259,7 +259,7 @@ def another_user():
 
 
 def test_a_lock_that_another_user_left(here, request):
-    """A run as root in a container was killed: "can't be written; name another", of a folder that could be."""
+    """A run as root in a container was killed: "cannot be written; name another", of a folder that could be."""
     folder, lock = here / "models", Path("models/.x.lock")
     here.chmod(0o755)
     folder.mkdir()
@@ -284,7 +284,7 @@ def test_a_lock_that_another_user_left(here, request):
         assert lock.stat().st_uid == os.geteuid()
     lock.write_bytes(left)
     lock.chmod(0o000)
-    with pytest.raises(RunError, match=r"--model-dir models: can't be written \(.x.lock there is another user's, who may have to"):
+    with pytest.raises(RunError, match=r"--model-dir models: cannot be written \(.x.lock there is another user's, who may have to"):
         with only_trainer("models", "x"):
             raise AssertionError
 
@@ -308,7 +308,7 @@ def test_a_pipeline_whose_student_was_deleted_says_so(here):
         records.put(Record(name, 0, "now", status, student=f"models/{name}.pth"))
     (here / "models").mkdir()
     (here / "models" / "LEAVE_HOUSE.pth").touch()
-    (line,) = auto_dagger_pipeline.students_gone(records, here)
+    (line,) = students_gone(records, here)
     assert line.startswith(f"CLOCK_SET: completed, but its student is gone ({here}/models/CLOCK_SET.pth)")
     assert line.endswith("--milestone CLOCK_SET --overwrite")
 
@@ -584,7 +584,7 @@ def test_a_run_outlives_whoever_reads_its_output(here):
         process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == 0, said
-    assert said.count("what is printed can't be written any more (Broken pipe); the run goes on without\n") == 1
+    assert said.count("what is printed cannot be written any more (Broken pipe); the run continues without it\n") == 1
     assert "Traceback" not in said and load_checkpoint("models/bc_pokemon_final.pth")["global_step"] == 3
 
 
@@ -598,11 +598,11 @@ def test_a_sandbox_that_the_system_kills_while_it_starts(here, monkeypatch):
         return process
 
     monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", then_killed)
-    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* begin again$") as error:
+    with pytest.raises(SandboxError, match="was killed by the system while it started, as .* start again$") as error:
         learn()
     assert "unsafe" not in str(error.value)
     monkeypatch.setattr("agent.sandbox.oracle.subprocess.Popen", no_more_processes)
-    with pytest.raises(SandboxError, match=r"can't be started \(Resource temporarily unavailable\), as .* begin again$") as error:
+    with pytest.raises(SandboxError, match=r"cannot be started \(Resource temporarily unavailable\), as .* start again$") as error:
         learn()
 
 

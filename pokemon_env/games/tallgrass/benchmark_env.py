@@ -19,7 +19,7 @@ PATIENCE = 4
 """Times the expert's mean steps that it may take where an episode is not frozen; then it has failed."""
 
 
-class BenchmarkEnv(gymnasium.Wrapper[np.ndarray, int, np.ndarray, int]):
+class BenchmarkEnv(gymnasium.Wrapper[np.ndarray, Any, np.ndarray, Any]):
     """A milestone of Tallgrass as the benchmark plays it. Observations are screens, (144, 160, 3) uint8 RGB; rewards are 0, and 1
     with the milestone, which terminates the episode.
 
@@ -90,7 +90,7 @@ class BenchmarkEnv(gymnasium.Wrapper[np.ndarray, int, np.ndarray, int]):
         """Return the expert's steps in the episode, and those in the frozen ones of its split (of "choose" in training worlds)."""
         split: frozen.Split = "test" if self.split == "test" else "choose"
         others = frozen.expert_steps(self.milestone, self.tier, split)
-        if self.split == split and seed in frozen.seeds(split):
+        if self.split == split and seed is not None and seed in frozen.seeds(split):
             return others[frozen.seeds(split).index(seed)], others
         if self._expert_env is None:
             self._expert_env = PokemonEnv(**self._settings)

@@ -1,6 +1,6 @@
-"""Tallgrass-v1, the benchmark, frozen: a result may be called v1's if `check()` passes where it was measured.
+"""Tallgrass-v1, the benchmark, frozen: a result counts as v1's if `check()` passes where it was measured.
 
-Whatever changes one of these figures makes another benchmark, with another version.
+A change of any of these figures makes another benchmark, with another version.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TIER_RULES = {
 """Whether people move, timing jitters, light and grounds vary; the share of natural starts; whether the screen hides things, and
 has a compass."""
 WORLDS_SHA256 = "f87815390d5cb761465d8ceaf01b01ef942c71a99474b9443aa252eddc6d3865"
-"""Of the images of the first and last world of each split, one after the other: what generates them is as it was."""
+"""Hash of the images of the first and last world of each split, concatenated: it shows that the generator is unchanged."""
 
 MILESTONES = (
     "GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE", "PLAYER_BEDROOM", "CLOCK_SET", "GO_DOWNSTAIRS_TO_1F",
@@ -61,7 +61,7 @@ SCORED: tuple[str, ...] = tuple(
         "EXIT_LAB",
     }
 )  # fmt: skip
-"""Those that count: the rest a trivial policy solves by nature."""
+"""The milestones that count: a trivial policy solves the others by nature."""
 
 FROZEN_STEPS_SHA256 = ""
 """Of `frozen_steps.json`: the expert's steps in each frozen episode, from which the limits follow."""
@@ -93,7 +93,7 @@ class NotTallgrassV1(RuntimeError):
 
 
 def measured() -> dict[str, Any]:
-    """Return what is really here, under the names of this module's constants."""
+    """Return the actual values, under the names of this module's constants."""
     from pokemon_env.games.tallgrass import GAME
 
     return {
@@ -124,7 +124,7 @@ def measured() -> dict[str, Any]:
 
 
 def check() -> None:
-    """Raise NotTallgrassV1, naming all that differs, unless everything here is as specified."""
+    """Raise NotTallgrassV1, which names all differences, unless everything here is as specified."""
     differences = [
         f"{name} is {value!r}, specified is {globals()[name]!r}" for name, value in measured().items() if value != globals()[name]
     ]

@@ -1,7 +1,7 @@
 """Tallgrass, the bundled game: its memory as a state, and its milestones.
 
-The game keeps all that matters in one block of work RAM at fixed addresses, documented in tallgrass/README.md. A
-snapshot is that block; offsets below are relative to its start.
+The game keeps everything relevant in one block of work RAM at fixed addresses, documented in tallgrass/README.md. A
+snapshot is that block; the offsets below are relative to its start.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ State = dict[str, Any]
 
 BLOCK = 0xC100
 BLOCK_LENGTH = 0x700
-WATCH_LENGTH = 0x20  # up to and with the event flags
+WATCH_LENGTH = 0x20  # up to and including the event flags
 LAYOUT_VERSION = 1
 
 _EVENTS = 0x18
@@ -74,7 +74,7 @@ _MODE_TITLE, _MODE_NAME, _MODE_INTRO, _MODE_OVERWORLD, _MODE_BATTLE = 1, 2, 3, 4
 _NOT_DRAWN = 0xFF
 _NO_MARKS = ((0, 0), (0xFF, 0xFF))
 _WANDERS, _WATCHES = 1, 3  # how people move
-_QUICK_FRAMES = 3  # a press that nobody watches
+_QUICK_FRAMES = 3  # a press that is not part of an episode
 
 LEGEND = {
     ".": "floor",
@@ -85,14 +85,14 @@ LEGEND = {
     "P": "person: solid",
     "@": "the player",
 }
-# Metatile ids say what they are: 00-1F floor, 20-27 grass, 28-2F ledge, 30-3F warp, from 40 on solid.
+# The class of a metatile follows from its id: 00-1F floor, 20-27 grass, 28-2F ledge, 30-3F warp, from 40 on solid.
 _ASCII = bytes(
     ord("." if code < 0x20 else "," if code < 0x28 else "v" if code < 0x30 else "D" if code < 0x40 else "#") for code in range(256)
 )
 
 
 def _milestone(name: str, event: str, description: str) -> Milestone:
-    """A milestone that is reached when the game sets an event's flag."""
+    """Return a milestone that is reached when the game sets an event's flag."""
     number = EVENTS.index(event) + 1
     place, bit = _EVENTS + number // 8, 1 << number % 8
 
@@ -150,8 +150,8 @@ class Tallgrass(Game):
 
     def snapshot(self, memory: Memory) -> bytes:
         block = bytearray(memory.read(BLOCK, BLOCK_LENGTH))
-        # The generator turns in every frame and `decode` does not look at it: with it no two snapshots were ever the same, and
-        # no answer that an expert gave to one could be found again.
+        # The random generator advances in every frame, and `decode` does not read it. With it no two snapshots would be equal, and
+        # no cached answer of an expert could be found again.
         block[_RNG : _RNG + 4] = bytes(4)
         return bytes(block)
 
@@ -172,14 +172,15 @@ class Tallgrass(Game):
         starts.play_opening(press, emulator, tier, start_milestone, rng)
 
     def decode(self, snapshot: bytes) -> State:
-        """Return the state in a snapshot; raises ValueError if it is none.
+        """Return the state in a snapshot; raises ValueError if it is not one.
 
-        Beyond what every game has, "game" holds `objective` and `compass` (what the strip says; "N" to "NW", or None),
-        `clock_target`, `wish`, `events` {name: bool}, `text` ({"script": name, "page": n} of what is being read, or None),
-        `world` (its number) and `tier_flags` (of its image: 1 people stand still, 2 hides, 16 no compass). "map" holds `tiles`
-        (metatile ids by row), `gates`, `mark` (a place in tall grass, or None), and `view`, the part of the map that is on the
-        screen as [left, top, right, bottom]. All people of the map are listed, seen or not, with their `home`, the `range` of
-        their wandering (0 for those that never move) and how many tiles ahead they watch (`sight`); they and signs with the
+        In addition to the keys of every game, "game" holds `objective` and `compass` (as on the strip; "N" to "NW", or
+        None), `clock_target`, `wish`, `events` {name: bool}, `text` ({"script": name, "page": n} of the open text, or None),
+        `world` (its number) and `tier_flags` (of its image: 1 people stand still, 2 hides, 16 no
+        compass). "map" holds `tiles` (metatile ids
+        by row), `gates`, `mark` (a place in tall grass, or None), and `view`, the part of the map that is on the screen as
+        [left, top, right, bottom]. All people of the map are listed, visible or not, with their `home`, the `range` of their
+        wandering (0 for people that never move) and how many tiles ahead they watch (`sight`). People and signs have the
         number and the name of their script.
         """
         if len(snapshot) != BLOCK_LENGTH:
@@ -224,7 +225,7 @@ class Tallgrass(Game):
         }
 
     def optimal_actions(self, state: State) -> frozenset[str] | None:
-        # Imported here, for few ask and it makes worlds.
+        # Imported here, because few callers need it and it makes worlds.
         from pokemon_env.games.tallgrass import optimal
 
         return optimal.optimal_actions(state)
@@ -246,7 +247,7 @@ def _compass(direction: int) -> str | None:
 
 
 def _dialog(snapshot: bytes) -> str:
-    """The page of text on the screen: one line, or two with a line break between them."""
+    """Return the page of text on the screen: one line, or two with a line break between them."""
     lines = snapshot[_TEXT : _TEXT + 40].split(b"\0")[:2]
     return b"\n".join(filter(None, lines)).decode("ascii", "replace")
 
@@ -257,7 +258,7 @@ def _game_state(mode: int, menu: str | None, text_open: int) -> str:
     if mode <= _MODE_TITLE:
         return "title"
     if menu is not None or mode == _MODE_NAME:
-        return "menu"  # also under a text that asks something: the next press belongs to the menu
+        return "menu"  # also while a text asks a question: the next press belongs to the menu
     if text_open:
         return "dialog"
     return "title" if mode == _MODE_INTRO else "overworld"
@@ -298,7 +299,7 @@ def _battle(snapshot: bytes) -> dict[str, Any]:
 
 def _map(snapshot: bytes, location: str, x: int, y: int, flags: int) -> dict[str, Any]:
     width, height, _, _, _, _, n_warps, n_people, n_signs, n_gates, mark_x, mark_y = snapshot[_MAP : _MAP + 12]
-    # The limits keep what a damaged block says inside its arrays.
+    # The limits keep indices of a damaged block inside its arrays.
     layout = snapshot[_LAYOUT : _LAYOUT + min(width * height, 1024)]
     rows = list(_rows(layout, width))
     still = snapshot[_TIER_FLAGS] & STILL
@@ -352,7 +353,7 @@ def _map(snapshot: bytes, location: str, x: int, y: int, flags: int) -> dict[str
 
 @lru_cache(maxsize=64)
 def _rows(layout: bytes, width: int) -> tuple[str, ...]:
-    """A layout as ascii rows, without people: the same for as long as no gate opens."""
+    """Return a layout as ascii rows, without people: the same as long as no gate opens."""
     return tuple(row.decode("ascii") for row in _split(layout.translate(_ASCII), width))
 
 

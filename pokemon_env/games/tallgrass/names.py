@@ -1,4 +1,4 @@
-"""What the numbers in Tallgrass's memory mean. Tests hold these tables against the game's own data."""
+"""The meaning of the numbers in Tallgrass's memory. Tests compare these tables with the game's own data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOVES = (  # (name, type, power, accuracy in percent); ids from 1
     ("SLAM", "NORMAL", 70, 55), ("GROWL", "NORMAL", 0, 100), ("REST", "NORMAL", 0, 100), ("FLAIL", "NORMAL", 30, 100),
 )  # fmt: skip
 BEATS = {"LEAF": "WAVE", "WAVE": "EMBER", "EMBER": "LEAF"}
-"""The type that a type does double damage to; the other way round it does half."""
+"""The type that a type does double damage to; in the opposite direction the damage is half."""
 SCRIPTS = (
     None,
     "T_INTRO", "T_WAKE_UP", "T_CLOCK", "T_CLOCK_WRONG", "T_CLOCK_DONE", "T_CLOCK_ALREADY", "T_MOM", "T_MOM_LATER",
@@ -44,7 +44,7 @@ SCRIPTS = (
     "T_SIGN_FORK", "T_SIGN_GYM", "T_SIGN_REED", "T_SIGN_REED_NORTH", "T_SIGN_CENTER", "T_REED_WOMAN", "T_REED_KID",
     "T_REED_MAN", "T_CENTER_ELDER", "T_CENTER_TABLE", "T_ROUTE_2_MAN", "T_STATUE",
 )  # fmt: skip
-"""What a person or a sign does is the id of a text: SCRIPTS[id], or None where the game has no text of that id."""
+"""A person's or sign's action is the id of a text: SCRIPTS[id], or None if the game has no text of that id."""
 
 
 def name_of(names: tuple, number: int, kind: str) -> str:

@@ -1,27 +1,27 @@
-"""The shortest ways through Tallgrass: which presses a perfect player makes next, and how many it takes them.
+"""The shortest paths through Tallgrass: the presses that a perfect player may make next, and how many presses are left.
 
-    optimal_actions(state)          every button on a shortest way to the story's next milestone
+    optimal_actions(state)          every button on a shortest path to the story's next milestone
     optimal_steps(state, milestone) the presses from here to a milestone
 
-The perfect player knows the whole map and sees people stand where they stand now. The story says what they want: from the
-events so far follow the goals up to the next milestone (talk to Mom, then leave the house), and the way is the shortest one
-through all of them. A press of the d-pad moves one tile, hops over a ledge from above (two tiles), or only turns if the tile
-ahead is taken; A acts on the tile faced. So a place is (x, y, facing), but facing matters in few places: beside whatever is
-to be talked to. Everywhere else the search is over tiles.
+The perfect player knows the whole map, and the current positions of people. The story defines the goals: from the events so
+far follow the goals up to the next milestone (talk to Mom, then leave the house), and the path is the shortest one through
+all of them. A press of the d-pad moves one tile, hops over a ledge from above (two tiles), or only turns if the tile ahead is
+taken; A acts on the tile faced. So a place is (x, y, facing), but facing matters in few places: next to a goal that is talked
+to. Everywhere else the search is over tiles.
 
-Not defined (None), because no single press is known to be best:
+Not defined (None), because no single press is known to be optimal:
 
-- the menus of a battle: what is best depends on draws;
-- where the way is blocked by people on all sides, and after the story's end.
+- the menus of a battle: the optimal action depends on random draws;
+- where people block the path on all sides, and after the story's end.
 
 By convention:
 
-- In a text A and B both read on; an open question has a right answer, which is NO unless the story needs the YES; a menu that
-  nobody needs is closed.
-- A way whose goal is a battle ends where the battle begins: beside the trainer or in sight, or in the tall grass to which the
+- In a text A and B both advance. An open question has one right answer, which is NO unless the story needs the YES. A menu that
+  is not needed is closed.
+- A path whose goal is a battle ends where the battle begins: next to the trainer or in sight, or in the tall grass to which the
   strip's compass points. In tall grass any step that ends in tall grass is as good as any other.
-- The clock's marker starts where the game draws it. So the way to the clock ends with its opening, and begins again there.
-- A way through tall grass may be cut by a wild monster. It is counted as if none came.
+- The game draws where the clock's marker starts. So the path to the clock ends with its opening, and begins again there.
+- A wild monster may interrupt a path through tall grass. It is counted as if none came.
 - On maps that the player is not on, people stand at home, as they do when a map is entered.
 """
 
@@ -54,14 +54,14 @@ _READ_ON = frozenset("ab")
 
 
 class _Goal(NamedTuple):
-    """Something that the story asks for; done once `event` is set."""
+    """A goal of the story; done once `event` is set."""
 
     milestone: str
     event: str
     map: str
     kind: str
-    """enter: come to the map; talk: to the person of sprite `target`; read: what has script `target`; meet: talk to the
-    trainer or come into their sight; grass: stand in the tall grass that the map marks; step: make a step."""
+    """enter: reach the map; talk: to the person of sprite `target`; read: the sign with script `target`; meet: talk to the
+    trainer or step into their sight; grass: stand in the tall grass that the map marks; step: make a step."""
     target: str = ""
     presses: int | None = 0
     """talk, read: presses after the first A until the event is set; None: the game decides how many."""
@@ -103,35 +103,38 @@ _READ_SIGN = _Goal("TRAINER_BEATEN", "SIGN_READ", "ROUTE_2", "read", "T_SIGN_FOR
 _BEFORE_THE_BEDROOM = {"GAME_RUNNING": "GAME_STARTED", "PLAYER_NAME_SET": "NAME_SET", "INTRO_CUTSCENE_COMPLETE": "INTRO_DONE"}
 _MILESTONES = (*_BEFORE_THE_BEDROOM, *dict.fromkeys(goal.milestone for goal in _STORY))
 _ASKED = {EVENT_ID["ASKED"], EVENT_ID["GOT_STARTER"]}
-"""Before one of them the professor speaks to whoever enters the laboratory: T_PROF, and what he kept for them."""
+"""Before one of these events the professor speaks to a player who enters the laboratory: T_PROF, and what is kept for them."""
 _PAGES = {"T_INTRO": 6, "T_MOM": 3, "T_RIVAL": 3, "T_PROF": 2, "T_ASK_LEAF": 1, "T_ASK_EMBER": 1, "T_ASK_WAVE": 1}
-"""How many pages the texts have that lie on the way; T_PROF's with the one that follows."""
+"""How many pages the texts on the path have; T_PROF's with the one that follows."""
 _ASK_YES = {"HEALED": ("NURSE", "CENTER"), "BADGE": ("ELDER", "GYM")}
-"""Milestone -> whose question is to be answered with YES."""
+"""Milestone -> the script whose question must be answered with YES."""
 
 
 def optimal_actions(state: State, world: World | None = None) -> frozenset[str] | None:
-    """Return every button ("a", "b", "start", "select", "up", "down", "left", "right") that lies on a shortest way to the
+    """Return every button ("a", "b", "start", "select", "up", "down", "left", "right") that lies on a shortest path to the
     story's next milestone; None where that is not defined (see the module).
 
     Args:
         state: as in PokemonEnv's infos.
-        world: the one that is played; default is the one that the state names (world 0 of the bundled ROM).
+        world: the one that is played; default is the one that the state names (world 0 is the bundled ROM's).
     """
     return _look(state, None, world)[1]
 
 
 def goal_distance(state: State, world: World | None = None) -> int | None:
-    """Return how many presses a shortest way has until the next milestone, or until what can be known of it ends: the
-    start of a battle, the tall grass, the clock's opening. None where `optimal_steps` is None for other reasons."""
+    """Return how many presses a shortest path has until the next milestone, or until its predictable part ends.
+
+    That part ends at the start of a battle, at the tall grass, or at the clock's opening. None where `optimal_steps` is None for
+    other reasons.
+    """
     return _look(state, None, world)[0]
 
 
 def optimal_steps(state: State, milestone: str | None = None, world: World | None = None) -> int | None:
     """Return the least number of presses from here until `milestone` (default: the story's next one) is completed.
 
-    None where chance decides about it (a battle, a catch, the clock while it is not open), where there is no way, and in
-    texts and menus that do not lie on the way. 0 if it is completed already.
+    None where it depends on chance (a battle, a catch, the clock while it is not open), where there is no path, and in texts
+    and menus that do not lie on the path. 0 if it is completed already.
     Raises ValueError for an unknown milestone.
     """
     if milestone is not None and milestone not in _MILESTONES:
@@ -141,7 +144,7 @@ def optimal_steps(state: State, milestone: str | None = None, world: World | Non
 
 
 _Answer = tuple[int | None, frozenset[str] | None, bool]
-"""How many presses, which of them come next, and whether the number leads to the milestone's very end."""
+"""The number of presses, the buttons that may come next, and whether the number leads to the milestone's completion."""
 
 _UNKNOWN: _Answer = (None, None, False)
 
@@ -165,7 +168,7 @@ def _look(state: State, milestone: str | None, world: World | None) -> _Answer:
 
 
 def _goals(state: State, milestone: str | None) -> list[_Goal] | None:
-    """What is to be done up to the milestone (None: up to the next one); None before the bedroom."""
+    """Return the goals up to the milestone (None: up to the next one); None before the bedroom."""
     game = state["game"]
     events = game["events"]
     if not events["INTRO_DONE"]:
@@ -199,7 +202,7 @@ def _text(state: State, goals: list[_Goal] | None, milestone: str | None, world:
     if not goals:
         return None, _READ_ON, False
     ways = _Ways(state, goals, world)
-    # The story goes on when the text closes; a text that comes again does not move it.
+    # The story advances when the text closes; a repeated text does not advance it.
     told = goals[0].kind == "talk" and text["script"] == f"T_{goals[0].target}" and goals[0].presses == _PAGES[text["script"]]
     rest = ways.from_here(int(told))
     return (None if rest >= _FAR else pages + rest), _READ_ON, ways.exact and rest < _FAR
@@ -214,7 +217,7 @@ def _menu(state: State, goals: list[_Goal] | None, milestone: str | None) -> _An
     if name == "name_grid":
         steps, actions = _name_steps()[cursor, bool(state["player"]["name"])]
         return steps, actions, milestone in (None, "PLAYER_NAME_SET")
-    last = goals is not None and len(goals) == 1  # whether this menu completes all that is wanted
+    last = goals is not None and len(goals) == 1  # whether this menu completes the last goal
     if name == "clock":
         away = game["clock_target"] - value
         if away:
@@ -226,13 +229,13 @@ def _menu(state: State, goals: list[_Goal] | None, milestone: str | None) -> _An
         return None, frozenset("ab") if cursor else frozenset("b"), False
     if name == "party":
         return None, _ANY_BUTTON, False
-    # A list's last entry is BACK, and in the bag the balls can't be used here.
+    # A list's last entry is BACK, and in the bag the balls cannot be used here.
     back = cursor == menu["items"] - 1 or (name == "bag" and cursor > 0)
     return None, frozenset("ab") if back else frozenset("b"), False
 
 
 def _is_yes_wanted(state: State, goals: list[_Goal] | None) -> bool:
-    """Whether the story needs a YES to the open question."""
+    """Return whether the story needs a YES to the open question."""
     game, menu = state["game"], state["game"]["menu"]
     if game["dialog_text"] is None:  # only the clock asks without a text
         return menu["value"] == game["clock_target"]
@@ -255,7 +258,7 @@ def _faced(state: State) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def _name_steps() -> dict[tuple[int, bool], tuple[int, frozenset[str]]]:
-    """(cursor, whether the name has a letter) -> presses until it is confirmed, and the buttons that come next."""
+    """Return (cursor, whether the name has a letter) -> presses until it is confirmed, and the buttons that may come next."""
 
     def press(cell: int, named: bool, button: str) -> tuple[int, bool] | None:
         row, column = divmod(cell, _NAME_COLUMNS)
@@ -269,7 +272,7 @@ def _name_steps() -> dict[tuple[int, bool], tuple[int, frozenset[str]]]:
     buttons = ("a", "up", "down", "left", "right")
     distance: dict[tuple[int, bool] | None, int] = dict.fromkeys(places, _FAR)
     distance[_END, True] = 1
-    for _ in places:  # no way is longer
+    for _ in places:  # no path is longer
         for place in places:
             for button in buttons:
                 distance[place] = min(distance[place], 1 + distance.get(press(*place, button), _FAR))
@@ -298,7 +301,7 @@ class _Level:
         self.warps = {self.index(x, y): (to, to_x, to_y, toward) for x, y, to, to_x, to_y, toward in warps}
         self.mark = 0  # a blocked cell: none
         self.people: list[tuple[int, str, int, int, int]] = []
-        """cell, sprite, script, facing, tiles of sight"""
+        """Cell, sprite, script, facing, tiles of sight."""
         self.signs: list[tuple[int, int]] = []
         """cell, script"""
 
@@ -307,7 +310,7 @@ class _Level:
 
     @classmethod
     def of_state(cls, state: State, opened: frozenset[str]) -> _Level:
-        """The map that the player is on, with the gates of `opened` events open as well."""
+        """Return the map that the player is on, with the gates of `opened` events open as well."""
         world = state["map"]
         warps = [(w["x"], w["y"], w["to"], w["to_x"], w["to_y"], -1) for w in world["warps"]]
         level = cls(world["width"], world["height"], warps)
@@ -326,7 +329,7 @@ class _Level:
 
     @classmethod
     def of_map(cls, data: MapData, events: frozenset[int]) -> _Level:
-        """A map on which the player is not, with gates and people as after `events`."""
+        """Return a map on which the player is not, with gates and people as after `events`."""
         warps = [(w.x, w.y, MAPS[w.to], w.to_x, w.to_y, w.facing) for w in data.warps]
         level = cls(data.width, data.height, warps)
         level.mark = level.index(*data.mark) if data.mark else 0
@@ -353,7 +356,7 @@ class _Level:
         self.people.append((cell, sprite, script, facing, sight))
 
     def landing(self, cell: int, direction: int) -> int:
-        """Where a press in that direction leads to from the cell; the cell itself if it only turns."""
+        """Return where a press in that direction leads from the cell; the cell itself if it only turns."""
         offset = self.offsets[direction]
         target = cell + offset
         kind = self.cells[target]
@@ -363,7 +366,7 @@ class _Level:
         return target if kind >= _FLOOR else cell
 
     def sources(self, cell: int, direction: int) -> int:
-        """The cell from which a press in that direction leads to this one (0, a blocked one, for none)."""
+        """Return the cell from which a press in that direction leads to this one (0, a blocked one, for none)."""
         offset = self.offsets[direction]
         source = cell - offset
         if direction == _DOWN and self.cells[source] == _LEDGE and cell not in self.warps:
@@ -371,7 +374,7 @@ class _Level:
         return source if self.cells[source] >= _FLOOR and source not in self.warps else 0
 
     def grass(self) -> set[int]:
-        """The tall grass around the map's mark, where there is room to walk in it; without a mark any."""
+        """Return the tall grass around the map's mark that has room to walk in; without a mark any."""
         cells = {cell for cell, kind in enumerate(self.cells) if kind == _GRASS}
         patch, queue = set(), [self.mark] if self.mark in cells else []
         while queue:
@@ -382,7 +385,7 @@ class _Level:
         return {cell for cell in patch or cells if any(cell + offset in cells for offset in self.offsets)}
 
     def seen_by_trainers(self, sprite: str) -> set[int]:
-        """The cells straight ahead of such a person, up to what blocks the sight."""
+        """Return the cells straight ahead of people of this sprite, up to what blocks their sight."""
         seen = set()
         for cell, who, _, facing, sight in self.people:
             for _ in range(sight if who == sprite else 0):
@@ -399,7 +402,7 @@ _CLASSES = bytes(
 
 
 class _Field(NamedTuple):
-    """How far everything is from a goal on one map, in presses."""
+    """The distance of every place on one map to a goal, in presses."""
 
     level: _Level
     acts: dict[tuple[int, int], int]
@@ -413,7 +416,7 @@ class _Field(NamedTuple):
         return min(self.acts.get((cell, direction), _FAR), self.distance[cell])
 
     def after(self, cell: int, direction: int) -> int:
-        """Presses left after a press of the d-pad there."""
+        """Return the presses left after a press of the d-pad there."""
         to = self.level.landing(cell, direction)
         if to != cell and to in self.enters:
             return self.enters[to]
@@ -421,7 +424,7 @@ class _Field(NamedTuple):
 
 
 class _Ways:
-    """The way from a state through its goals, one after the other, over the maps."""
+    """The path from a state through its goals, one after the other, over the maps."""
 
     def __init__(self, state: State, goals: list[_Goal], world: World | None) -> None:
         self.state, self.goals, self.world = state, goals, world
@@ -453,12 +456,12 @@ class _Ways:
         return steps, frozenset(buttons), self.exact
 
     def from_here(self, number: int) -> int:
-        """Presses left when goal `number` is the next, from where the player is."""
+        """Return the presses left when goal `number` is the next, from where the player is."""
         x, y = self.state["map"]["player_coords"]
         return self.value(number, self.here, x, y, FACINGS.index(self.state["player"]["facing"]))
 
     def level(self, place: str, number: int) -> _Level:
-        """A map as it is when goal `number` is the next."""
+        """Return a map as it is when goal `number` is the next."""
         done = frozenset(goal.event for goal in self.goals[:number] if goal.event)
         if (place, done) not in self.levels:
             if place == self.here:
@@ -471,14 +474,14 @@ class _Ways:
         return self.levels[place, done]
 
     def arrival(self, number: int, place: str, x: int, y: int, direction: int) -> int:
-        """Presses left from there when the player has just come to that map on the way to goal `number`."""
+        """Return the presses left from there when the player has just entered that map on the path to goal `number`."""
         if self.goals[number].kind == "enter" and self.goals[number].map == place:
             number += 1
         spoken_to = number < len(self.goals) and place == "LAB" and not self.events & _ASKED
         return self.value(number, place, x, y, direction) + spoken_to * _PAGES["T_PROF"]
 
     def value(self, number: int, place: str, x: int, y: int, direction: int) -> int:
-        """Presses left from there when goal `number` is the next."""
+        """Return the presses left from there when goal `number` is the next."""
         if number == len(self.goals):
             return 0
         if self.goals[number].kind == "step":
@@ -486,7 +489,7 @@ class _Ways:
         return self.field(number, place).at(self.level(place, number).index(x, y), direction)
 
     def field(self, number: int, place: str, stop_at: int = 0) -> _Field:
-        """The field of goal `number` on a map; with `stop_at`, right at that cell and nearer ones only."""
+        """Return the field of goal `number` on a map; with `stop_at`, correct at that cell and nearer ones only."""
         key = (number, place)
         if key not in self.fields:
             level = self.level(place, number)
@@ -514,7 +517,7 @@ class _Ways:
         return self.fields[key]
 
     def _targets(self, level: _Level, goal: _Goal) -> list[int]:
-        """The cells of whom or what the goal wants to be spoken to or read."""
+        """Return the cells of the people or signs that the goal is to talk to or read."""
         if goal.kind in ("talk", "meet"):
             return [cell for cell, sprite, *_ in level.people if sprite == goal.target]
         script = SCRIPT_ID.get(goal.target)
@@ -523,12 +526,12 @@ class _Ways:
 
 
 def _distances(level: _Level, acts: dict[tuple[int, int], int], enters: dict[int, int], stop_at: int) -> list[int]:
-    """`_Field.distance`: a breadth-first search backward, from several ends with different presses left."""
+    """Return `_Field.distance`: a breadth-first search backward, from several ends with different presses left."""
     cells, warps = level.cells, level.warps
     distance = [_FAR] * len(cells)
     waiting: dict[int, list[int]] = {}
     for (cell, direction), left in acts.items():
-        # Whoever comes to the cell in that direction faces the goal already; others turn to it first.
+        # A player who enters the cell in that direction faces the goal already; others turn to it first.
         waiting.setdefault(left + 1, []).extend((cell, level.sources(cell, direction)))
     for cell, left in enters.items():
         waiting.setdefault(left + 1, []).extend(level.sources(cell, direction) for direction in _DIRECTIONS)

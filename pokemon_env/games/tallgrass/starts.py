@@ -16,7 +16,7 @@ from pokemon_env.rom import Rom
 from pokemon_env.tiers import Tier
 
 _BEFORE_THE_MAP = ("GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE")
-"""Milestones that begin on screens which no image skips: those are pressed through."""
+"""Milestones that begin on screens that no image skips: buttons are pressed to get there."""
 
 _CURSOR, _NAME = 0xC10D, 0xC124
 _COLUMNS, _DEL, _END = 7, 26, 27  # of the grid of letters: A to Z, then these two
@@ -42,7 +42,7 @@ def cartridge_ram(rom: Rom, world: int, tier: Tier, start_milestone: str | None,
 def play_opening(
     press: Callable[[str], None], emulator: Emulator, tier: Tier, start_milestone: str, rng: np.random.Generator
 ) -> None:
-    """From the title screen to one of the two screens after it, with `press(button)`; nothing for other milestones."""
+    """Get from the title screen to one of the two screens after it, with `press(button)`; do nothing for other milestones."""
     if start_milestone not in _BEFORE_THE_MAP[1:]:
         return
     natural = _is_natural(tier, rng)
@@ -64,7 +64,7 @@ def _is_natural(tier: Tier, rng: np.random.Generator) -> bool:
 
 
 def _type(press: Callable[[str], None], emulator: Emulator, letters: int, rng: np.random.Generator | None) -> None:
-    """Type so many letters, with `rng` moving the cursor about before each, and after the last."""
+    """Type `letters` letters; with `rng`, move the cursor about before each, and after the last."""
     while True:
         if rng is not None:
             for _ in range(int(rng.integers(_MOST_MOVES + 1))):

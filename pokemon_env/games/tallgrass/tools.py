@@ -1,7 +1,7 @@
-"""Tools for the expert policies of Tallgrass, beside path_finding's.
+"""Tools for the expert policies of Tallgrass, in addition to those of path_finding.
 
-Each takes the state and returns an action, or None if there is none. They find people, signs and doors by what they
-are, never by where they stand: that differs between worlds. Of people they use what is on the screen.
+Each takes the state and returns an action, or None if there is none. They find people, signs and doors by their identity,
+never by their position, which differs between worlds. About people they use only what is on the screen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DIRECTIONS = (("up", 0, -1), ("down", 0, 1), ("left", -1, 0), ("right", 1, 0))
 
 
 def close_what_is_open(state: State) -> str | None:
-    """Read on in a text, leave a menu, play on in a battle. None if the player can walk."""
+    """Advance a text, leave a menu, continue a battle. None if the player can walk."""
     game = state["game"]
     if game["is_in_battle"]:
         return battle_action(state)
@@ -51,7 +51,7 @@ def answer(state: State, yes: bool) -> str | None:
 
 
 def go_to_map(state: State, name: str) -> str | None:
-    """Walk toward the map of that name, through others where need be. None if one is there, or no way leads there."""
+    """Walk toward the map of that name, through others if needed. None if the player is there, or no path leads there."""
     target = next_map(state["map"]["location"], name)
     return path_finding.find_path_action_to_any(
         state, [(warp["x"], warp["y"]) for warp in state["map"]["warps"] if warp["to"] == target]
@@ -60,7 +60,7 @@ def go_to_map(state: State, name: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def next_map(location: str, name: str) -> str | None:
-    """The first map on the shortest way from one map to another."""
+    """Return the first map on the shortest path from one map to another."""
     first: dict[str, str | None] = {location: None}
     queue = [location]
     for here in queue:
@@ -72,9 +72,9 @@ def next_map(location: str, name: str) -> str | None:
 
 
 def talk_to(state: State, who: str, map_name: str) -> str | None:
-    """Go to a person on that map and speak to them; where they are out of sight, look near their home.
+    """Go to a person on that map and speak to them; if they are out of sight, look near their home.
 
-    who: the person's sprite ("MOM") or the name of their script ("T_MOM"), for example where several look alike.
+    who: the person's sprite ("MOM") or the name of their script ("T_MOM"), for example if several look alike.
     None if there is no such person on the map now.
     """
     if state["map"]["location"] != map_name:
@@ -97,7 +97,7 @@ def read_sign(state: State, script: str, map_name: str) -> str | None:
 
 
 def step_aside(state: State) -> str | None:
-    """Step onto a tile beside the player, whichever is free. None if none is, or nobody walks now."""
+    """Step onto any free tile next to the player. None if there is none, or the player cannot walk now."""
     if state["map"]["player_coords"] is None:
         return None
     x, y = state["map"]["player_coords"]
@@ -105,7 +105,7 @@ def step_aside(state: State) -> str | None:
 
 
 def pace_in_grass(state: State) -> str | None:
-    """Go into the tall grass that the compass points to and walk to and fro in it; elsewhere into the nearest.
+    """Go into the tall grass that the compass points to and walk back and forth in it; without a compass into the nearest.
 
     None if none can be reached.
     """
@@ -119,7 +119,7 @@ def pace_in_grass(state: State) -> str | None:
 
 
 def _marked_grass(state: State) -> list[tuple[int, int]]:
-    """The tiles of tall grass around the map's mark that have grass beside them; none without a mark."""
+    """Return the tiles of tall grass around the map's mark that have grass next to them; none without a mark."""
     patch: set[tuple[int, int]] = set()
     queue = [] if state["map"]["mark"] is None else [tuple(state["map"]["mark"])]
     tiles = state["map"]["tiles"]
@@ -132,7 +132,7 @@ def _marked_grass(state: State) -> list[tuple[int, int]]:
 
 
 def _tile(state: State, x: int, y: int) -> str:
-    """What the ascii map shows there; solid outside it."""
+    """Return what the ascii map shows there; solid outside it."""
     rows = state["map"]["ascii_map"]
     return rows[y][x] if 0 <= y < len(rows) and 0 <= x < len(rows[y]) else "#"
 
@@ -140,7 +140,7 @@ def _tile(state: State, x: int, y: int) -> str:
 def battle_action(state: State, catch: bool = False) -> str | None:
     """Play a turn: against a trainer the move that hurts most; run from a wild monster, or with `catch` catch it.
 
-    Before that it is weakened, with the move that hurts it least, until no more than half of its HP is left.
+    A monster to catch is first weakened, with the move that hurts it least, until no more than half of its HP is left.
     None if there is no battle.
     """
     game = state["game"]
@@ -165,9 +165,9 @@ def battle_action(state: State, catch: bool = False) -> str | None:
 
 
 def _best_move(monster: dict[str, Any], enemy: dict[str, Any], gently: bool) -> int | None:
-    """The slot of the move that should hurt the enemy most (`gently`: least), of those that do and have PP.
+    """Return the slot of the move that should hurt the enemy most (`gently`: least), of those that hurt it and have PP.
 
-    If none of these does, the first with PP: when all PP are gone, the game fights on without them. None if there are none.
+    If there is none, the first move with PP. When all PP are gone, the game continues without them. None if there are no moves.
     """
     kinds = {name: (kind, power * accuracy) for name, kind, power, accuracy in MOVES}
     harm = {}

@@ -422,7 +422,7 @@ def test_after_some_deaths_it_is_not_asked_any_more(oracle_of, situations, caplo
     kinds = [answer.kind for answer in oracle.label_batch(situations)]
     assert kinds == ["died"] * 3 + ["stopped"] * (len(situations) - 3)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1 and len(caplog.records) == 2
-    assert "3 times in its last 3 questions" in oracle.stopped
+    assert "3 times in its last 3 queries" in oracle.stopped
 
 
 def test_deaths_count_although_answers_lie_between(oracle_of, situations):
@@ -431,7 +431,7 @@ def test_deaths_count_although_answers_lie_between(oracle_of, situations):
     asked = [Situation(situations[0].snapshot, word) for word in ("up", "up", "hang") * 30]
     oracle = oracle_of(source, **QUICK | {"max_deaths": 3})
     kinds = [oracle.label_batch([situation])[0].kind for situation in asked]
-    assert kinds == [None, None, "timeout"] * 3 + ["stopped"] * 81 and "3 times in its last 9 questions" in oracle.stopped
+    assert kinds == [None, None, "timeout"] * 3 + ["stopped"] * 81 and "3 times in its last 9 queries" in oracle.stopped
     oracle = oracle_of(source, **QUICK | {"max_deaths": 2})
     kinds = [answer.kind for answer in oracle.label_batch(([asked[2]] + asked[:2] * 10) * 3)]
     assert kinds == ["timeout", *[None] * 20] * 3
@@ -616,7 +616,7 @@ def test_the_log_is_told_and_bounded(oracle_of, situations):
 def test_start_tells_a_policy_that_cannot_be_loaded(oracle_of):
     with pytest.raises(PolicyError, match="ZeroDivisionError.*line 1"):
         oracle_of("1 / 0\n").start()
-    with pytest.raises(PolicyError, match="can't import socket, only"):
+    with pytest.raises(PolicyError, match="cannot import socket, only"):
         oracle_of("import socket\n").start()
 
 

@@ -70,7 +70,7 @@ def test_the_promised_snippet(tmp_path):
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = save_checkpoint(tmp_path / "x.pth", checkpoint()[1])
     before = path.read_bytes()
-    with pytest.raises(TypeError, match="can't hold object"):
+    with pytest.raises(TypeError, match="cannot hold object"):
         save_checkpoint(path, {"model_state_dict": {}, "x": object()})
     assert path.read_bytes() == before
 
@@ -297,7 +297,7 @@ def test_a_state_of_training_that_is_none_is_one_line():
         {"rng": {"python": (3, (1,), None)}}, {"rng": good["rng"] | {"numpy": {}}},
         {"rng": good["rng"] | {"torch": torch.zeros(3)}},
     ):  # fmt: skip
-        with pytest.raises(CheckpointError, match="x.pth: training can't go on from what it holds") as error, restoring("x.pth"):
+        with pytest.raises(CheckpointError, match="x.pth: training cannot resume from what it holds") as error, restoring("x.pth"):
             learner.load_state_dict(good | change)
         assert "\n" not in str(error.value)
 
@@ -307,10 +307,10 @@ def test_what_can_t_be_written_is_said(tmp_path, monkeypatch):
         raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 768 vs 662\nmore")
 
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="x.pth: can't be written"):
+    with pytest.raises(CheckpointError, match="x.pth: cannot be written"):
         save_checkpoint(tmp_path / "file" / "x.pth", {"model_state_dict": {}})
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match="x.pth: can't be written .*unexpected pos 768 vs 662.; make room"):
+    with pytest.raises(CheckpointError, match="x.pth: cannot be written .*unexpected pos 768 vs 662.; make room"):
         save_checkpoint(tmp_path / "x.pth", {"model_state_dict": {}})
 
 

@@ -167,6 +167,6 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_old_one(tmp_path):
     before = path.read_bytes()
     for size, n_bytes in ((100_000, 10_000), (1000, 300)):  # between two tensors, and at the last byte
         content["model_state_dict"]["weight"] = torch.zeros(size)
-        with no_room(n_bytes), pytest.raises(CheckpointError, match=rf"^{path}: can't be written \(File too large\); make"):
+        with no_room(n_bytes), pytest.raises(CheckpointError, match=rf"^{path}: cannot be written \(File too large\); make"):
             save_checkpoint(path, content)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -113,7 +113,7 @@ def test_a_checkpoint_does_not_say_where_else_to_write(resume, script, tmp_path,
     for name in of(script, dict.fromkeys(("model_dir", "answer_cache", "rollout_videos"))):
         with pytest.raises(SystemExit, match=f"^{script}_pokemon.py: models/x_last.pth: its run wrote to --{name[:5]}") as ending:
             resume({name: path})
-        assert "\n" not in str(ending.value) and "say that flag again" in str(ending.value)
+        assert "\n" not in str(ending.value) and "give that flag again" in str(ending.value)
         assert getattr(resume({name: path}, "--" + name.replace("_", "-"), "/elsewhere"), name) == "/elsewhere"
 
 
@@ -166,7 +166,7 @@ def test_what_is_one(name):
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ""])
 def test_a_checkpoint_s_exp_name_is_no_path(resume, script, name):
-    with pytest.raises(SystemExit, match="its exp_name is .*, which is no plain name; say --exp-name"):
+    with pytest.raises(SystemExit, match="its exp_name is .*, which is no plain name; give --exp-name"):
         resume({"exp_name": name})
     assert resume({"exp_name": name}, "--exp-name", "mine").exp_name == "mine"
 

@@ -52,13 +52,13 @@ def test_logs_that_can_t_be_written_any_more_do_not_end_a_run(capfd):
         log.flush()
         finish_run(log, False)
     said = capfd.readouterr().err
-    assert said == f"runs/{name}: logs can't be written any more (File too large); the run goes on without\n"
+    assert said == f"runs/{name}: logs cannot be written any more (File too large); the run continues without them\n"
     assert scalars(name)[0] == 0.5
 
 
 def test_logs_that_can_t_be_written_from_the_first_are_told_before_the_run(capfd):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(RunError, match=r"^runs/a_1_\d+: logs can't be written there \(File too large\); make room"):
+    with pytest.raises(RunError, match=r"^runs/a_1_\d+: logs cannot be written there \(File too large\); make room"):
         with run_folder("a", 1) as name:
             resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
             try:
@@ -82,7 +82,7 @@ def no_key(tmp_path, monkeypatch):
 
 
 def test_without_a_key_nothing_is_begun(no_key):
-    with pytest.raises(RunError, match="^--track: W&B refuses: .*API key.*; mend that, or leave --track out") as ending:
+    with pytest.raises(RunError, match="^--track: W&B refuses: .*API key.*; fix that, or leave --track out") as ending:
         with run_folder("a", 1) as name:
             start_run(name, Args(), track=True, project="p")
     assert "\n" not in str(ending.value) and not os.listdir("runs")

@@ -52,7 +52,7 @@ def test_eight_processes_that_start_at_once_have_eight_folders():
     assert not os.listdir("runs")
 
 
-@pytest.mark.parametrize(("name", "told"), [("runs", "runs: is no folder"), ("full", "logs can't be written there")])
+@pytest.mark.parametrize(("name", "told"), [("runs", "runs: is no folder"), ("full", "logs cannot be written there")])
 def test_where_no_folder_can_be_made(name, told):
     if name == "runs":
         Path("runs").write_text("")
@@ -65,7 +65,7 @@ def test_where_no_folder_can_be_made(name, told):
 
 def test_a_run_goes_on_in_its_folder_alone():
     with run_folder("a", 1) as name:
-        with pytest.raises(RunError, match=rf"^runs/{name}: another process goes on with this run \(process {os.getpid()}, "):
+        with pytest.raises(RunError, match=rf"^runs/{name}: another process has resumed this run \(process {os.getpid()}, "):
             with resumed_run(name):
                 pass
     Path("runs", name, "videos").mkdir(parents=True)
@@ -87,6 +87,6 @@ def test_a_trainer_has_its_checkpoints_to_itself_and_finds_no_leftovers():
         with only_trainer("models", "a_b"), only_trainer("others", "a"):
             pass
     assert os.listdir("models") == [".other.77.tmp.pth"] and not Path("others").exists()
-    with exclusive_lock("models/.a.lock"), pytest.raises(RunError, match="--model-dir models/.a.lock: can't be written"):
+    with exclusive_lock("models/.a.lock"), pytest.raises(RunError, match="--model-dir models/.a.lock: cannot be written"):
         with only_trainer("models/.a.lock", "a"):
             pass

@@ -1,4 +1,4 @@
-"""Where one can get to on a map: tiles as bits of integers, so that a search over a whole map takes microseconds."""
+"""Reachability on a map: tiles as bits of integers, so that a search over a whole map takes microseconds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LOW = _table(lambda code: code < 0x28)
 
 
 class Board:
-    """A map with the gates of `events` open and the people of that time about.
+    """A map with the gates of `events` open and the people who are there at that time.
 
-    A set of tiles is an integer with one bit per tile, rows one bit further apart than they are wide (so that a shift by
-    one tile never comes out on the next row's other end). People who stay where they are block; who wanders does not.
+    A set of tiles is an integer with one bit per tile. Rows are one bit further apart than they are wide, so that a shift by
+    one tile never reaches the other end of the next row. People who stand still block; people who wander do not.
     """
 
     def __init__(self, game_map: MapData, events: frozenset[int]) -> None:
@@ -45,7 +45,7 @@ class Board:
         self.land = self.low & ~fixed
 
     def _rows(self, layout: bytes | bytearray, table: bytes) -> int:
-        """The set of tiles whose metatile `table` translates to b"1"."""
+        """Return the set of tiles whose metatile `table` translates to b"1"."""
         width = self.map.width
         digits = layout.translate(table)
         rows = [b"0" + digits[start : start + width][::-1] for start in range(len(digits) - width, -1, -width)]
@@ -54,7 +54,7 @@ class Board:
     # Tiles and sets
 
     def bit(self, x: int, y: int) -> int:
-        """The set of one tile; empty outside the map."""
+        """Return the set of one tile; empty outside the map."""
         if 0 <= x < self.map.width and 0 <= y < self.map.height:
             return 1 << y * self.stride + x
         return 0
@@ -66,7 +66,7 @@ class Board:
         return found
 
     def tiles(self, mask: int) -> Iterator[Tile]:
-        """The tiles of a set, row by row."""
+        """Yield the tiles of a set, row by row."""
         while mask:
             low = mask & -mask
             y, x = divmod(low.bit_length() - 1, self.stride)
@@ -74,13 +74,13 @@ class Board:
             mask ^= low
 
     def beside(self, x: int, y: int) -> int:
-        """The tiles from which one faces (x, y)."""
+        """Return the tiles from which one faces (x, y)."""
         return self.mask((x + dx, y + dy) for dx, dy in STEPS)
 
-    # Ways. A warp ends a way: one is elsewhere then.
+    # Paths. A warp ends a path, because it leads to another map.
 
     def reach(self, start: int, blocked: int = 0, hops: bool = True) -> int:
-        """All tiles that one can get to from any of `start`, these included."""
+        """Return all tiles that can be reached from any of `start`, these included."""
         stride, stand = self.stride, self.stand & ~blocked
         ledges, land = (self.ledges if hops else 0), self.land & ~blocked
         seen = edge = start
@@ -94,7 +94,7 @@ class Board:
         return seen
 
     def sources(self, goal: int) -> int:
-        """All tiles from which one can get to any of `goal`, these included."""
+        """Return all tiles from which any of `goal` can be reached, these included."""
         stride, walk = self.stride, self.stand & ~self.warps
         seen = edge = goal & self.stand
         while edge:
@@ -107,7 +107,7 @@ class Board:
     # People
 
     def square(self, person: Person) -> int:
-        """Where a wandering person can get to: the square around home, on floor or grass, on foot."""
+        """Return the tiles that a wandering person can reach: the square around home, on floor or grass, on foot."""
         inside = 0
         for y in range(max(person.y - person.reach, 0), min(person.y + person.reach, self.map.height - 1) + 1):
             left, right = max(person.x - person.reach, 0), min(person.x + person.reach, self.map.width - 1)
@@ -121,7 +121,7 @@ class Board:
         return seen
 
     def sight(self, person: Person) -> int:
-        """The tiles on which a trainer sees the player: straight ahead until something solid, or `reach` tiles."""
+        """Return the tiles on which a trainer sees the player: straight ahead until something solid, or `reach` tiles."""
         seen = 0
         if person.movement == SIGHT:
             dx, dy = STEPS[person.facing]
@@ -133,7 +133,7 @@ class Board:
         return seen
 
     def cut_by(self, person: Person, whole: int) -> Tile | None:
-        """Where somebody who wanders could stand and part the tiles of `whole`, which hang together on foot; or None."""
+        """Return a tile where a wandering person would split the tiles of `whole`, which are connected on foot; or None."""
         whole &= ~self.warps
         for tile in self.tiles(self.tight(self.square(person) & whole)):
             block = self.bit(*tile)
@@ -143,19 +143,19 @@ class Board:
         return None
 
     def grown(self, mask: int) -> int:
-        """A set and all tiles that touch it, corners included."""
+        """Return a set and all tiles that touch it, corners included."""
         wide = mask | mask << 1 | mask >> 1
         return wide | wide << self.stride | wide >> self.stride
 
     def tight(self, mask: int) -> int:
-        """Those tiles of a set that lie between walls, so that whoever stands there might cut a way.
+        """Return those tiles of a set that lie between walls, so that a person there might cut a path.
 
-        Around any other tile the free neighbours hang together without it.
+        Around any other tile the free neighbours are connected without it.
         """
         free, stride = self.stand & ~self.warps, self.stride
         north, south, west, east = free << stride, free >> stride, free << 1, free >> 1
-        # A stretch of free neighbours begins (clockwise) at a tile straight beside this one, unless the one before it hangs
-        # together with it around the corner.
+        # A stretch of free neighbours begins (clockwise) at a tile orthogonally next to this one, unless the one before it is
+        # connected with it around the corner.
         begins = (
             north & ~(north << 1 & west),
             east & ~(north >> 1 & north),

@@ -1,4 +1,4 @@
-"""A map while it is being made: tiles, what must stay free, and where there is room."""
+"""A map while it is being made: its tiles, those that must stay free, and where there is room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tile = tuple[int, int]
 
 
 class Door(NamedTuple):
-    """A way to another map: the tiles that lead there, those where one arrives from there, and the facing then."""
+    """A door to another map: the tiles that lead there, the arrival tiles from there, and the facing on arrival."""
 
     tiles: list[Tile]
     arrivals: list[Tile]
@@ -22,14 +22,14 @@ class Door(NamedTuple):
 
 
 class NoRoom(WorldError):
-    """Something found no place on its map: begin again with other draws."""
+    """Something did not fit on its map: start over with other draws."""
 
 
 class Canvas:
     """A map of `width` x `height` tiles, all `floor` at first.
 
-    `kept` holds tiles on which nothing solid may come. What is put down with `margin` stays one free tile away from
-    everything solid; so no set of such things, and no single person, ever closes a way around them.
+    `kept` holds tiles on which nothing solid may be placed. Things placed with `margin` stay one free tile away from everything
+    solid. So no set of such things, and no single person, ever blocks a path around them.
     """
 
     def __init__(self, draw: Draw, width: int, height: int, indoor: bool, floor: str) -> None:
@@ -66,7 +66,7 @@ class Canvas:
         self.kept.update(tiles)
 
     def room(self, x: int, y: int, width: int, height: int, margin: int = 1) -> bool:
-        """Whether something may come here: nothing kept below it, nothing but floor and grass around it."""
+        """Return whether something may be placed here: no kept tiles below it, only floor and grass around it."""
         if x - margin < 0 or y - margin < 0 or x + width + margin > self.width or y + height + margin > self.height:
             return False
         for row in self.tiles[y - margin : y + height + margin]:
@@ -76,7 +76,7 @@ class Canvas:
         return not any((x + dx, y + dy) in kept for dx in range(width) for dy in range(height))
 
     def find_room(self, width: int, height: int, margin: int = 1, area: tuple[int, int, int, int] | None = None) -> Tile:
-        """A place for something of this size, its left upper corner within `area` (left, top, right, bottom); or NoRoom."""
+        """Return a place for something of this size, its upper left corner in `area` (left, top, right, bottom). Raises NoRoom."""
         left, top, right, bottom = area or (0, 0, self.width - 1, self.height - 1)
         left, top = max(left, margin), max(top, margin)
         right, bottom = min(right, self.width - width - margin), min(bottom, self.height - height - margin)
@@ -96,12 +96,12 @@ class Canvas:
             self.warps.append(Warp(x, y, MAP_ID[to], *arrival, other.facing))
 
     def lock(self, to: str, event: str, closed: str) -> None:
-        """Shut the way to another map until the event."""
+        """Close the door to another map until the event."""
         for x, y in self.doors[to].tiles:
             self.gate(x, y, event, closed)
 
     def front(self, to: str) -> Tile:
-        """Where one arrives from the map `to`."""
+        """Return the arrival tile from the map `to`."""
         return self.doors[to].arrivals[0]
 
     def gate(self, x: int, y: int, event: str, closed: str) -> None:
@@ -113,7 +113,7 @@ class Canvas:
     def person(
         self, x: int, y: int, sprite: str, script: str, facing: int, movement: int = STILL, reach: int = 0, until: str = ""
     ) -> None:
-        """`until`: the event after which the person is gone."""
+        """Add a person. `until`: the event after which the person is gone."""
         flag = 0x80 | EVENT_ID[until] if until else 0
         self.people.append(Person(x, y, SPRITE_ID[sprite], facing, movement, reach, SCRIPT_ID[script], flag))
         self.keep((x, y))
@@ -127,7 +127,7 @@ class Canvas:
     # Ways
 
     def way(self, start: Tile, goals: set[Tile]) -> list[Tile]:
-        """A shortest way from `start` to the nearest goal, with few turns, both ends included; NoRoom if there is none."""
+        """Return a shortest path from `start` to the nearest goal, with few turns, both ends included. Raises NoRoom."""
         before: dict[Tile, Tile] = {start: start}
         edge = [start]
         while edge:
@@ -147,4 +147,4 @@ class Canvas:
                         before[to] = tile
                         following.append(to)
             edge = following
-        raise NoRoom(f"no way from {start}")
+        raise NoRoom(f"no path from {start}")

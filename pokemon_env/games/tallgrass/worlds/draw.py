@@ -1,4 +1,4 @@
-"""Random draws for the generator: the same for a number on every machine, whatever the version of NumPy."""
+"""Random draws for the generator: the same for a number on every machine, with any version of NumPy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Draw:
         self._numbers: list[int] = []
 
     def below(self, bound: int) -> int:
-        """An integer from 0 to bound - 1 (bound at most 2**16 or so: the bias is then below 2**-48)."""
+        """Return an integer from 0 to bound - 1 (bound at most about 2**16: the bias is then below 2**-48)."""
         if not self._numbers:
             self._numbers = self._bits.random_raw(_BATCH).tolist()
         return self._numbers.pop() % bound
 
     def between(self, low: int, high: int) -> int:
-        """An integer from low to high, both included."""
+        """Return an integer from low to high, both included."""
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:

@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 def generate_world(number: int) -> World:
-    """The world of that number (1 to 2**32 - 1), the same on every machine, already checked.
+    """Return the world of that number (1 to 2**32 - 1), the same on every machine, already checked.
 
-    Raises WorldError for another number, or (which no number is known for) if no drawing of it can be played.
+    Raises WorldError for another number, or if no drawing of it can be played (no such number is known).
     """
     if not 1 <= number <= LAST_WORLD:
         raise WorldError(f"world {number}: generated worlds are numbered from 1 to {LAST_WORLD}; 0 is the ROM's own")
@@ -69,7 +69,7 @@ def _draw_world(number: int, draw: Draw) -> World:
 
 
 def _made(make: Callable[[Draw], T], draw: Draw) -> T:
-    """A map, begun again for as long as something finds no room."""
+    """Return a map, started over as long as something does not fit."""
     for _ in range(_MAP_ATTEMPTS - 1):
         try:
             return make(draw)
@@ -86,7 +86,7 @@ def join(canvases: dict[str, Canvas]) -> None:
 
 
 def _wild(draw: Draw, route: str) -> tuple[Slot, ...]:
-    """Four monsters, the most frequent first; their shares add up to 256. BOULDRAM, hard to catch, is rare and far off."""
+    """Draw four monsters, the most frequent first; their shares add up to 256. BOULDRAM, hard to catch, is rare and far away."""
     species = draw.shuffled((_NIBBIT, _FLITTER, _GLOWBUG, _MUDFIN))
     if route == "ROUTE_2" and draw.chance(50):
         species[-1] = _BOULDRAM

@@ -43,7 +43,7 @@ class Warp(NamedTuple):
 
 
 class Person(NamedTuple):
-    """Somebody at home at (x, y). `flag`: 0 always there, event there after it, 0x80 | event there until it."""
+    """A person with home (x, y). `flag`: 0 always there, event: there after it, 0x80 | event: there until it."""
 
     x: int
     y: int
@@ -59,7 +59,7 @@ class Person(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """Something to read on a solid tile."""
+    """A text to read on a solid tile."""
 
     x: int
     y: int
@@ -99,7 +99,7 @@ class MapData:
         return self.layout[y * self.width + x]
 
     def blob(self) -> bytes:
-        """The map as the game stores it; raises WorldError where a limit is passed."""
+        """Return the map as the game stores it; raises WorldError if a limit is exceeded."""
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE and len(self.layout) == self.width * self.height):
             raise WorldError(f"a map of {self.width}x{self.height} with {len(self.layout)} tiles: at most {MAX_SIDE}x{MAX_SIDE}")
         lists: tuple[Sequence[tuple[int, ...]], ...] = (self.warps, self.people, self.signs, self.gates)
@@ -113,7 +113,7 @@ class MapData:
 
     @classmethod
     def parse(cls, data: bytes) -> MapData:
-        """Read the blob at the start of `data` (what follows it is ignored); raises WorldError if it is cut off."""
+        """Read the blob at the start of `data`, and ignore the rest; raises WorldError if it is cut off."""
         if len(data) < _BLOB_HEAD:
             raise WorldError(f"a map needs {_BLOB_HEAD} bytes of header, and {len(data)} are there")
         width, height, tileset, border, rate, table, *counts = data[:10]
@@ -144,7 +144,7 @@ class Slot(NamedTuple):
 class World:
     """Everything that differs between worlds.
 
-    `start` is the bed (x, y in BEDROOM), `heal` (map, x, y) where one wakes up after a lost battle, `shifts` the types of
+    `start` is the bed (x, y in BEDROOM), `heal` (map, x, y) the place to wake up after a lost battle, `shifts` the types of
     RIVAL's, ROUTE's, GYM's and LEADER's monsters relative to the player's, `encounters` two tables of four slots.
     """
 
@@ -166,7 +166,7 @@ HOME_WORLD_ENCOUNTERS = (
 
 
 def rom_world(rom: bytes) -> World:
-    """World 0, as the game itself holds it; raises WorldError if `rom` holds no maps where they should be."""
+    """Return world 0 from the game itself; raises WorldError if `rom` holds no maps where they should be."""
     if len(rom) < _ROM_MAPS + 32:
         raise WorldError(f"a ROM of {len(rom)} bytes holds no maps at 0x{_ROM_MAPS:X}: build the game with `make rom`")
     offsets = struct.unpack_from("<16H", rom, _ROM_MAPS)
@@ -179,11 +179,11 @@ def rom_world(rom: bytes) -> World:
 
 
 def pack(world: World, flags: int = 0, stage: bytes | None = None, palette: int = 0, own_maps: bool = False) -> bytes:
-    """The cartridge-RAM image of a world: 8,192 bytes, with `stage` (208 bytes) as the start of play.
+    """Return the cartridge-RAM image of a world: 8,192 bytes, with `stage` (208 bytes) as the start of play.
 
-    `flags` may hold STILL, HIDE and NO_COMPASS; STAGE and MAPS_PRESENT follow from what is in it. `palette` is the background's
-    (`looks.Look.palette`), 0 for the usual one. World 0 needs no maps, the ROM's own are used, unless `own_maps` says that
-    they were changed. Raises WorldError if the world does not fit.
+    `flags` may hold STILL, HIDE and NO_COMPASS; STAGE and MAPS_PRESENT follow from the contents. `palette` is the background's
+    (`looks.Look.palette`), 0 for the usual one. World 0 needs no maps, because the ROM's own are used, unless `own_maps` says
+    that they were changed. Raises WorldError if the world does not fit.
     """
     if flags & ~(STILL | HIDE | NO_COMPASS):
         raise WorldError(f"flags 0x{flags:02X}: only STILL (1), HIDE (2) and NO_COMPASS (16) are given by hand")
@@ -209,7 +209,7 @@ def pack(world: World, flags: int = 0, stage: bytes | None = None, palette: int 
 
 
 class Image(NamedTuple):
-    """What an image holds. `maps` is empty where the ROM's own are used; `stage` is None without a start."""
+    """The contents of an image. `maps` is empty if the ROM's own are used; `stage` is None without a start."""
 
     number: int
     flags: int
@@ -223,7 +223,7 @@ class Image(NamedTuple):
 
 
 def unpack(image: bytes) -> Image:
-    """Read an image as the game does; raises WorldError if it is none or damaged."""
+    """Read an image as the game does; raises WorldError if it is not an image, or damaged."""
     if len(image) < _MAPS_AT or image[:8] != MAGIC:
         raise WorldError("this is no image of a world: it does not begin with TGWORLD1")
     _, length, checksum, flags, palette, _, number = _HEAD.unpack_from(image)

@@ -1,7 +1,7 @@
-"""How a world looks in an episode: the light, and what its grounds and floors are covered with. Nothing else depends on it.
+"""How a world looks in an episode: the light, and the cover of its grounds and floors. Nothing else depends on it.
 
-On a fixed map a few dozen demonstrations show nearly every picture there is, and then looking up the nearest one is enough.
-With the light and the season drawn anew for each episode, a policy has to see what is where.
+On a fixed map a few dozen demonstrations show nearly every possible screen, and looking up the nearest one is enough. With the
+light and the season drawn for each episode, a policy has to see what is where.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ LIGHTS = {
 GROUNDS = tuple(OUTDOOR[name] for name in ("ground", "heath", "leaves", "loam"))
 FLOORS = tuple(INDOOR[name] for name in ("floor", "lab_floor", "boards", "slate"))
 _LAID_OVER = {0: (OUTDOOR["ground"],), INDOOR_TILESET: (INDOOR["floor"], INDOOR["lab_floor"], INDOOR["gym_floor"])}
-"""By tileset, the metatiles that a ground or a floor takes the place of."""
+"""By tileset, the metatiles that a ground or a floor replaces."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """`light` is one of LIGHTS; `covers` holds for each map, in the story's order, which of the GROUNDS or FLOORS it has."""
+    """`light` is one of LIGHTS; `covers` holds for each map, in the story's order, its cover of GROUNDS or FLOORS."""
 
     light: str
     covers: tuple[int, ...]
@@ -49,7 +49,7 @@ def draw_look(world: World, rng: np.random.Generator) -> Look:
 
 
 def apply_look(world: World, look: Look) -> World:
-    """Return the world with its grounds and floors covered; what may be walked on, and all else, stays as it is."""
+    """Return the world with its grounds and floors covered; where one can walk, and everything else, stays the same."""
     maps = {}
     for (name, place), cover in zip(world.maps.items(), look.covers, strict=True):
         laid = (FLOORS if place.tileset == INDOOR_TILESET else GROUNDS)[cover]

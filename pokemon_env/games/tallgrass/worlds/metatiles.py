@@ -1,4 +1,4 @@
-"""The metatiles of the two tilesets by name, and what an id's class lets one do."""
+"""The metatiles of the two tilesets by name, and the classes of their ids."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_grass(metatile: int) -> bool:
 
 
 def is_ledge(metatile: int) -> bool:
-    """Hopped over from above, to the tile below it; a wall from everywhere else."""
+    """Return whether it is a ledge: hopped over from above, to the tile below it; a wall from everywhere else."""
     return 0x28 <= metatile < 0x30
 
 

@@ -41,7 +41,7 @@ def monster_bytes(
     hp: int | None = None,
     pp: Sequence[int] | None = None,
 ) -> bytes:
-    """A monster as it lies in memory; without `moves` in their usual order, without `hp` and `pp` at its best."""
+    """Return a monster's bytes in memory; without `moves` with the usual ones in order, without `hp` and `pp` with full ones."""
     _, attack, defense, speed, usual = SPECIES[species - 1]
     moves = list(usual if moves is None else moves)
     full_pp = [MOVE_PP[move - 1] for move in moves]
@@ -53,7 +53,7 @@ def monster_bytes(
 
 
 def after_win(level: int, xp: int, enemy_level: int, trainer: bool) -> tuple[int, int]:
-    """Level and experience after a won battle."""
+    """Return level and experience after a won battle."""
     xp += enemy_level * (16 if trainer else 8)
     while level < MAX_LEVEL and xp >= level * 12:
         xp -= level * 12

@@ -21,7 +21,7 @@ _CLUMPS = (  # what is scattered, as rows of metatiles; none is wider or higher 
 
 
 def bordered(draw: Draw, width: int, height: int) -> Canvas:
-    """A meadow with trees around it."""
+    """Make a meadow with trees around it."""
     canvas = Canvas(draw, width, height, indoor=False, floor="ground")
     for x in range(width):
         canvas.put(x, 0, "tree")
@@ -33,14 +33,14 @@ def bordered(draw: Draw, width: int, height: int) -> Canvas:
 
 
 def road_end(canvas: Canvas, to: str, x: int, north: bool, length: int) -> list[Tile]:
-    """Open the border at x, x + 1 for a road of `length` tiles to the map `to`; return the two tiles beside the border."""
+    """Open the border at x, x + 1 for a road of `length` tiles to the map `to`; return the two tiles next to the border."""
     edge, step = (0, 1) if north else (canvas.height - 1, -1)
     for column in (x, x + 1):
         canvas.put(column, edge, "road_north" if north else "road_south")
         for i in range(1, length + 1):
             canvas.put(column, edge + step * i, "path")
             canvas.keep((column, edge + step * i))
-    # The tiles on both sides of the arrivals stay free: nobody arrives in a nook.
+    # The tiles on both sides of the arrivals stay free, so that no arrival is in a nook.
     canvas.keep((x - 1, edge + step), (x + 2, edge + step), (x, edge + 2 * step), (x + 1, edge + 2 * step))
     ends = [(x, edge + step), (x + 1, edge + step)]
     canvas.doors[to] = Door([(x, edge), (x + 1, edge)], ends, DOWN if north else UP)
@@ -48,7 +48,7 @@ def road_end(canvas: Canvas, to: str, x: int, north: bool, length: int) -> list[
 
 
 def house(canvas: Canvas, x: int, y: int, width: int, height: int, door: int) -> Tile:
-    """A house of `height` rows; `door` counts from its left wall, 0 for a house without. Return the door's tile."""
+    """Build a house of `height` rows; `door` counts from its left wall, 0 for a house without. Return the door's tile."""
     rows = [["roof_top_left", *["roof_top"] * (width - 2), "roof_top_right"]]
     for _ in range(height - 2):
         rows.append(["roof_left", *["roof"] * (width - 2), "roof_right"])
@@ -60,7 +60,7 @@ def house(canvas: Canvas, x: int, y: int, width: int, height: int, door: int) ->
 
 
 def hall(canvas: Canvas, x: int, y: int, width: int, height: int, door: int, shield: str | None) -> Tile:
-    """A public building with a flat roof, `height` rows with it, a shield above its door. Return the door's tile."""
+    """Build a public building with a flat roof, `height` rows with it, a shield above its door. Return the door's tile."""
     rows = [["lab_roof_left", *["lab_roof"] * (width - 2), "lab_roof_right"]]
     for number in range(height - 1):
         middle = ["lab_wall"] * (width - 2) if number % 2 else ["lab_window"] * (width - 2)
@@ -95,7 +95,7 @@ def place_building(canvas: Canvas, name: str, area: tuple[int, int, int, int] | 
 
 
 def place_sign_near(canvas: Canvas, tile: Tile, script: str, spread: int = 2) -> None:
-    """A sign near a tile; where there is no room, none (nothing depends on it)."""
+    """Place a sign near a tile; none if there is no room (nothing depends on it)."""
     x, y = tile
     spots = [(x + dx, y + dy) for dx in range(-spread, spread + 1) for dy in range(0, spread + 1) if (dx, dy) != (0, 0)]
     for spot in canvas.draw.shuffled(spots):
@@ -107,7 +107,7 @@ def place_sign_near(canvas: Canvas, tile: Tile, script: str, spread: int = 2) ->
 
 
 def place_pond(canvas: Canvas) -> Tile:
-    """A pond; return a tile below its shore."""
+    """Place a pond; return a tile below its shore."""
     draw = canvas.draw
     width, height = draw.between(2, 4), draw.between(2, 4)
     x, y = canvas.find_room(width, height)
@@ -121,7 +121,7 @@ def place_pond(canvas: Canvas) -> Tile:
 
 
 def lay_road(canvas: Canvas, start: Tile, goals: set[Tile]) -> None:
-    """A trodden path along a shortest way; nothing solid will stand on it."""
+    """Lay a trodden path along a shortest path; nothing solid will be placed on it."""
     for x, y in canvas.way(start, goals):
         if canvas.tiles[y][x] == canvas.floor:
             canvas.put(x, y, "path")
@@ -129,7 +129,7 @@ def lay_road(canvas: Canvas, start: Tile, goals: set[Tile]) -> None:
 
 
 def scatter(canvas: Canvas, share: int, ledges: int, area: tuple[int, int, int, int] | None = None) -> None:
-    """Trees, fences and ledges, about one thing for each `share` tiles, `ledges` percent of them ledges."""
+    """Place trees, fences and ledges, about one thing for each `share` tiles, `ledges` percent of them ledges."""
     draw = canvas.draw
     left, top, right, bottom = area or (1, 1, canvas.width - 2, canvas.height - 2)
     for _ in range((right - left + 1) * (bottom - top + 1) * 2 // share):
@@ -151,7 +151,7 @@ def place_flowers(canvas: Canvas, count: int) -> None:
 
 
 def place_grass(canvas: Canvas, count: int, area: tuple[int, int, int, int]) -> list[Tile]:
-    """Patches of tall grass; return a tile in the middle of each."""
+    """Place patches of tall grass; return a tile in the middle of each."""
     draw = canvas.draw
     left, top, right, bottom = area
     middles = []
@@ -169,7 +169,7 @@ def place_grass(canvas: Canvas, count: int, area: tuple[int, int, int, int]) -> 
 def place_walkers(
     canvas: Canvas, who: list[tuple[str, str]], avoid: set[Tile], area: tuple[int, int, int, int] | None = None
 ) -> None:
-    """People who wander, each within its own square, away from all of `avoid` and from one another."""
+    """Place people who wander, each within a square of their own, away from all of `avoid` and from one another."""
     draw = canvas.draw
     left, top, right, bottom = area or (1, 1, canvas.width - 2, canvas.height - 2)
     homes: list[tuple[int, int, int]] = []
@@ -192,7 +192,7 @@ def place_walkers(
 
 
 def make_town(draw: Draw) -> Canvas:
-    """TOWN: home, Bram's house, the laboratory, the road north."""
+    """Make TOWN: home, Bram's house, the laboratory, the road north."""
     canvas = bordered(draw, draw.between(19, 25), draw.between(18, 24))
     road = draw.between(3, canvas.width - 5)
     ends = road_end(canvas, "ROUTE_1", road, north=True, length=draw.between(1, 4))
@@ -218,7 +218,7 @@ def make_town(draw: Draw) -> Canvas:
 
 
 def make_route_1(draw: Draw) -> Canvas:
-    """ROUTE_1: from TOWN in the south to TOWN_2 in the north."""
+    """Make ROUTE_1: from TOWN in the south to TOWN_2 in the north."""
     canvas = bordered(draw, draw.between(14, 19), draw.between(22, 29))
     south_end = road_end(canvas, "TOWN", draw.between(3, canvas.width - 5), north=False, length=draw.between(1, 4))
     north_end = road_end(canvas, "TOWN_2", draw.between(3, canvas.width - 5), north=True, length=draw.between(1, 4))
@@ -242,7 +242,7 @@ def make_route_1(draw: Draw) -> Canvas:
 
 
 def make_town_2(draw: Draw) -> Canvas:
-    """TOWN_2: the centre among other houses, roads south and north."""
+    """Make TOWN_2: the centre among other houses, roads south and north."""
     canvas = bordered(draw, draw.between(18, 23), draw.between(17, 22))
     south_end = road_end(canvas, "ROUTE_1", draw.between(3, canvas.width - 5), north=False, length=draw.between(1, 4))
     north_end = road_end(canvas, "ROUTE_2", draw.between(3, canvas.width - 5), north=True, length=draw.between(1, 4))
@@ -271,11 +271,11 @@ def make_town_2(draw: Draw) -> Canvas:
 
 
 def make_route_2(draw: Draw) -> Canvas:
-    """ROUTE_2: the sign, the wall with two gaps far apart, the trainer before the gym's door."""
+    """Make ROUTE_2: the sign, the wall with two gaps far apart, the trainer before the gym's door."""
     width, height = draw.between(19, 25), draw.between(25, 29)
     canvas = bordered(draw, width, height)
     middle = draw.between(8, width - 10)
-    # The wall's gaps are out of sight from beside the sign: one sees 4 columns to the left and 5 to the right.
+    # The wall's gaps are out of sight next to the sign: the screen shows 4 columns to the left and 5 to the right.
     wall = draw.between(13, height - 9)
     gaps = (draw.between(1, middle - 6), draw.between(middle + 7, width - 2))
     for x in range(1, width - 1):
@@ -289,7 +289,7 @@ def make_route_2(draw: Draw) -> Canvas:
     canvas.sign(*sign, "T_SIGN_FORK")
     canvas.keep(*((sign[0] + dx, sign[1] + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)))
     south_end = road_end(canvas, "TOWN_2", middle + draw.between(-3, 2), north=False, length=draw.between(1, 3))
-    # The gym, and the trainer who watches the row that one comes to its door by.
+    # The gym, and the trainer, who watches the row that leads to its door.
     place_building(canvas, "GYM", area=(4, 1, width - 12, 2))
     canvas.lock("GYM", "TRAINER_BEATEN", "lab_door_shut")
     door_x, door_y = canvas.doors["GYM"].tiles[0]

@@ -9,7 +9,7 @@ from pokemon_env.games.tallgrass.worlds.story import DOWN, EVENT_ID, LEFT, LOOK,
 
 
 def walled(draw: Draw, width: int, height: int, floor: str = "floor") -> Canvas:
-    """A room with its wall at the top, some windows and pictures in it."""
+    """Make a room with its wall at the top, some windows and pictures in it."""
     canvas = Canvas(draw, width, height, indoor=True, floor=floor)
     for x in range(width):
         canvas.put(x, 0, draw.pick(("wall", "wall", "wall", "window", "picture")))
@@ -17,7 +17,7 @@ def walled(draw: Draw, width: int, height: int, floor: str = "floor") -> Canvas:
 
 
 def front_wall(canvas: Canvas, to: str) -> None:
-    """The wall at the bottom, with a mat of two tiles that leads to the map `to`."""
+    """Build the wall at the bottom, with a mat of two tiles that leads to the map `to`."""
     bottom = canvas.height - 1
     for x in range(canvas.width):
         canvas.put(x, bottom, "front_wall")
@@ -29,7 +29,7 @@ def front_wall(canvas: Canvas, to: str) -> None:
 
 
 def stairs(canvas: Canvas, to: str, down: bool, lowest: int) -> None:
-    """Stairs in a side wall, in one of the rows 1 to `lowest`, with room to arrive beside them."""
+    """Place stairs in a side wall, in one of the rows 1 to `lowest`, with room to arrive next to them."""
     draw = canvas.draw
     for _ in range(20):
         right = draw.chance(50)
@@ -45,7 +45,7 @@ def stairs(canvas: Canvas, to: str, down: bool, lowest: int) -> None:
 
 
 def furnish(canvas: Canvas, lowest: int, pieces: list[tuple[str, str | None]]) -> None:
-    """Pieces along the walls (rows 1 to `lowest`), each with what it says, if anything; what finds no place is left out."""
+    """Place pieces along the walls (rows 1 to `lowest`), each with its text, if any; pieces without a place are left out."""
     draw = canvas.draw
     sides = [(x, y) for x in (0, canvas.width - 1) for y in range(1, lowest + 1)]
     ends = [(x, y) for x in range(1, canvas.width - 1) for y in (1, lowest)]
@@ -66,7 +66,7 @@ def furnish(canvas: Canvas, lowest: int, pieces: list[tuple[str, str | None]]) -
 
 
 def lay_table(canvas: Canvas, script: str | None) -> None:
-    """A table of two tiles with stools, free on all sides."""
+    """Place a table of two tiles with stools, free on all sides."""
     x, y = canvas.find_room(2, 1)
     canvas.put_rows(x, y, [["table_left", "table_right"]])
     if script is not None:
@@ -77,7 +77,7 @@ def lay_table(canvas: Canvas, script: str | None) -> None:
 
 
 def lay_rug(canvas: Canvas) -> None:
-    """A rug where the floor is bare; none where it is not."""
+    """Place a rug where the floor is bare; none if it is not."""
     draw = canvas.draw
     width = draw.between(2, 3)
     x, y = draw.between(0, canvas.width - width), draw.between(2, canvas.height - 3)
@@ -88,7 +88,7 @@ def lay_rug(canvas: Canvas) -> None:
 
 
 def place_bed(canvas: Canvas, lowest: int) -> Tile:
-    """A bed of two tiles; return its pillow, on which one wakes up."""
+    """Place a bed of two tiles; return its pillow, on which the player wakes up."""
     draw = canvas.draw
     for _ in range(40):
         x, y = draw.between(0, canvas.width - 1), draw.between(1, lowest - 1)
@@ -105,7 +105,7 @@ def place_bed(canvas: Canvas, lowest: int) -> Tile:
 
 
 def place_walker(canvas: Canvas, sprite: str, script: str, avoid: set[Tile], reach: int) -> None:
-    """Somebody who wanders within `reach` tiles of home, never onto the tiles to avoid."""
+    """Place a person who wanders within `reach` tiles of home, never onto the tiles to avoid."""
     draw = canvas.draw
     for _ in range(60):
         x, y = draw.between(1, canvas.width - 2), draw.between(2, canvas.height - 2)
@@ -121,7 +121,7 @@ def place_walker(canvas: Canvas, sprite: str, script: str, avoid: set[Tile], rea
 
 
 def place_standing(canvas: Canvas, sprite: str, script: str, movement: int, rows: tuple[int, int], until: str = "") -> None:
-    """Somebody who stays where they are, free on all sides."""
+    """Place a person who stands still, free on all sides."""
     x, y = canvas.find_room(1, 1, area=(1, rows[0], canvas.width - 2, rows[1]))
     canvas.person(x, y, sprite, script, canvas.draw.pick((DOWN, LEFT, RIGHT)), movement, until=until)
 
@@ -130,7 +130,7 @@ _ALL_EVENTS = frozenset(EVENT_ID.values())
 
 
 def require_passable(canvas: Canvas, start: Tile) -> None:
-    """Raise NoRoom unless all of the floor hangs together, around everybody, wherever those who wander stand.
+    """Raise NoRoom unless the whole floor is connected, around everybody, wherever those who wander stand.
 
     People who leave later count as standing there, and gates as open.
     """
@@ -145,7 +145,7 @@ def require_passable(canvas: Canvas, start: Tile) -> None:
 
 
 def make_bedroom(draw: Draw) -> tuple[Canvas, Tile]:
-    """BEDROOM and the bed's pillow: the clock, the stairs behind the toy box."""
+    """Make BEDROOM, and return the bed's pillow, too: the clock, the stairs behind the toy box."""
     canvas = walled(draw, draw.between(7, 10), draw.between(6, 9))
     lowest = canvas.height - 1
     stairs(canvas, "HOUSE_1F", down=True, lowest=lowest)
@@ -170,7 +170,7 @@ def make_bedroom(draw: Draw) -> tuple[Canvas, Tile]:
 
 
 def make_house(draw: Draw) -> tuple[Canvas, Tile]:
-    """HOUSE_1F and where one wakes up after a lost battle: stairs, kitchen, table, Mom, the mat."""
+    """Make HOUSE_1F, and return the place to wake up after a lost battle, too: stairs, kitchen, table, Mom, the mat."""
     canvas = walled(draw, draw.between(8, 11), draw.between(7, 10))
     lowest = canvas.height - 2
     front_wall(canvas, "TOWN")
@@ -196,7 +196,7 @@ def make_house(draw: Draw) -> tuple[Canvas, Tile]:
 
 
 def make_rival_house(draw: Draw) -> Canvas:
-    """RIVAL_1F: the mat, the stairs, Bram's mother."""
+    """Make RIVAL_1F: the mat, the stairs, Bram's mother."""
     canvas = walled(draw, draw.between(8, 11), draw.between(7, 10))
     lowest = canvas.height - 2
     front_wall(canvas, "TOWN")
@@ -211,7 +211,7 @@ def make_rival_house(draw: Draw) -> Canvas:
 
 
 def make_rival_bedroom(draw: Draw) -> Canvas:
-    """RIVAL_2F: the stairs, and Bram among his furniture."""
+    """Make RIVAL_2F: the stairs, and Bram among furniture."""
     canvas = walled(draw, draw.between(7, 10), draw.between(6, 9))
     lowest = canvas.height - 1
     stairs(canvas, "RIVAL_1F", down=True, lowest=lowest)
@@ -227,7 +227,7 @@ def make_rival_bedroom(draw: Draw) -> Canvas:
 
 
 def make_lab(draw: Draw) -> Canvas:
-    """LAB: machines and shelves, the table with three balls in any order, PROF, the rival, two helpers, the mat."""
+    """Make LAB: machines and shelves, the table with three balls in any order, PROF, the rival, two helpers, the mat."""
     canvas = walled(draw, draw.between(9, 12), draw.between(9, 11), floor="lab_floor")
     lowest = canvas.height - 2
     front_wall(canvas, "TOWN")
@@ -269,7 +269,7 @@ def make_lab(draw: Draw) -> Canvas:
 
 
 def make_center(draw: Draw) -> Canvas:
-    """CENTER: the nurse between the parts of her counter, guests, the mat."""
+    """Make CENTER: the nurse between the parts of her counter, guests, the mat."""
     canvas = walled(draw, draw.between(8, 11), draw.between(8, 10))
     lowest = canvas.height - 2
     front_wall(canvas, "TOWN_2")
@@ -293,9 +293,9 @@ def make_center(draw: Draw) -> Canvas:
 
 
 def make_gym(draw: Draw) -> Canvas:
-    """GYM: walls across the hall with gaps, some of them into dead ends; trainer, gate, leader, and a guide at the mat.
+    """Make GYM: walls across the hall with gaps, some of them into dead ends; trainer, gate, leader, and a guide at the mat.
 
-    From below one wall the whole way to the next one is in view: a dead end is seen before a gap has to be chosen.
+    From below one wall everything up to the next one is in view: a dead end is seen before a gap has to be chosen.
     """
     width = draw.between(11, 13)
     between = draw.between(2, 3)  # bands between the leader's and the entrance's
@@ -314,7 +314,7 @@ def make_gym(draw: Draw) -> Canvas:
     _open_wall(canvas, gap, walls[0])
     canvas.gate(gap, walls[0], "GYM_TRAINER_BEATEN", "shut_door")
     canvas.person(draw.between(2, width - 3), 2, "LEADER", "T_LEADER", DOWN)
-    # The trainer watches the row below the gate from its end: nobody comes to the gate unseen.
+    # The trainer watches the row below the gate from its end: the gate cannot be reached unseen.
     left = gap >= width // 2
     post = 1 if left else width - 2
     canvas.person(post, tops[1], "TRAINER", "T_TRAINER_GYM", RIGHT if left else LEFT, SIGHT, abs(gap - post) + 1)
@@ -322,7 +322,7 @@ def make_gym(draw: Draw) -> Canvas:
     for number in range(1, between + 1):
         columns = [x for x in range(1, width - 1) if x != post or number > 1]
         if number > 1 and draw.chance(65):
-            # A wall along this band parts it: on one side the way on, on the other a dead end.
+            # A wall along this band splits it: on one side the passage, on the other a dead end.
             split = draw.pick([x for x in range(3, width - 3) if x != gap])
             for y in range(tops[number], tops[number] + heights[number]):
                 canvas.put(split, y, "gym_wall")
@@ -342,7 +342,7 @@ def make_gym(draw: Draw) -> Canvas:
 
 
 def _open_wall(canvas: Canvas, x: int, y: int) -> None:
-    """A gap in a wall that runs across, with both sides of it kept free."""
+    """Open a gap in a wall that runs across, with both sides of it kept free."""
     canvas.put(x, y, "gym_floor")
     canvas.keep((x, y - 1), (x, y), (x, y + 1))
 

@@ -1,4 +1,4 @@
-"""Proof that a world can be played: the whole story on foot, nobody shut in, nobody in the way."""
+"""Proof that a world can be played: the whole story can be walked, nobody is trapped, and nobody blocks a path."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _STORY: tuple[_Step, ...] = (
     ("GYM", ("T_GUIDE",), ("BADGE",)),
 )
 _BEFORE_FORK = next(number for number, step in enumerate(_STORY) if step[0] == "ROUTE_2")
-# The event that opens the way to each map: before it one cannot be there, after it one can.
+# The event that opens each map: before it the map cannot be reached, after it it can.
 _OPENED_BY = {
     "BEDROOM": None, "HOUSE_1F": "CLOCK_SET", "TOWN": "TALKED_MOM", "RIVAL_1F": "TALKED_MOM", "RIVAL_2F": "TALKED_MOM",
     "LAB": "MET_RIVAL", "ROUTE_1": "EXIT_LAB", "TOWN_2": "FIRST_CATCH", "CENTER": "FIRST_CATCH", "ROUTE_2": "HEALED",
     "GYM": "TRAINER_BEATEN",
 }  # fmt: skip
 _FIRST_MET = {"T_TRAINER_ROUTE": ("FORK_LEFT", "FORK_RIGHT"), "T_LEADER": ("GYM_TRAINER_BEATEN",)}
-"""Whom one cannot get to before one of these events."""
+"""People that cannot be reached before one of these events."""
 
 _MOST_SPRITES = 8
 _FORK_DISTANCE = 5
 
 
 class Ways:
-    """Boards of a world by map and by what counts of the events there, made when they are asked for."""
+    """Boards of a world by map and by the events that matter there, made on demand."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -64,7 +64,7 @@ class Ways:
         return self._boards[key]
 
     def everywhere(self, events: frozenset[int], start: tuple[str, int, int]) -> dict[str, int]:
-        """For each map, the set of tiles that one can get to on foot from a place, warps included."""
+        """Return for each map the set of tiles that can be reached on foot from a place, warps included."""
         name, x, y = start
         reached = {name: 0}
         todo = [(name, self.board(name, events).bit(x, y))]
@@ -85,7 +85,7 @@ class Ways:
 
 
 def story_places(game_map: MapData, board: Board, script: str) -> int:
-    """The tiles on which one deals with a script of this map (for "mark": the mark itself); empty if it is not there."""
+    """Return the tiles from which a script of this map is triggered (for "mark": the mark itself); empty if it is not there."""
     if script == "mark":
         return board.bit(*game_map.mark) if game_map.mark else 0
     number, found = SCRIPT_ID[script], 0
@@ -99,9 +99,9 @@ def story_places(game_map: MapData, board: Board, script: str) -> int:
 def check_world(world: World) -> None:
     """Raise WorldError, with the map and the place, unless the world can be played to its end.
 
-    Every step of the story can be made from everywhere one may stand then, and none too early; no ledge leads into a
-    place without a way out; wherever one wandering person stands, no tile is cut off, and wherever two stand, no way
-    out; warps, arrivals, signs and gates are on tiles that suit them; the image fits.
+    Every step of the story can be made from every place where the player may be then, and none too early. No ledge leads into
+    a place without an exit. Wherever one wandering person stands, no tile is cut off, and wherever two stand, no exit. Warps,
+    arrivals, signs and gates are on suitable tiles. The image fits.
     """
     pack(world)
     _check_maps(world)
@@ -120,7 +120,7 @@ def check_world(world: World) -> None:
 
 
 def _check_step(ways: Ways, events: frozenset[int], step: _Step, done: set[tuple[Board, int]]) -> frozenset[int]:
-    """One step of the story: from everywhere one can be, one gets to the goal; and nowhere too early. Return the events then."""
+    """Check one step of the story: the goal can be reached from every possible place, and not too early. Return the events then."""
     goal, scripts, then = step
     world = ways.world
     reached = ways.everywhere(events, ("BEDROOM", *world.start))
@@ -155,7 +155,7 @@ def _check_step(ways: Ways, events: frozenset[int], step: _Step, done: set[tuple
 
 
 def _check_fork(route: MapData) -> None:
-    """The sign stands between the two gaps, below the wall, and neither gap is in sight from it."""
+    """Check that the sign stands between the two gaps, below the wall, and that neither gap is in sight from it."""
     gaps = {gate.event: gate for gate in route.gates}
     sign = next((sign for sign in route.signs if sign.script == SCRIPT_ID["T_SIGN_FORK"]), None)
     left, right = (gaps.get(EVENT_ID[event]) for event in ("FORK_LEFT", "FORK_RIGHT"))
@@ -166,7 +166,7 @@ def _check_fork(route: MapData) -> None:
 
 
 def _check_no_trap(name: str, board: Board, tiles: int) -> None:
-    """From everywhere one can be on this map, one can get to each way out that is open."""
+    """Check that each open exit can be reached from every possible place on this map."""
     for to, exits in _exits(board).items():
         if exits & tiles:
             missing = tiles & ~board.warps & ~board.sources(exits & tiles)
@@ -175,7 +175,7 @@ def _check_no_trap(name: str, board: Board, tiles: int) -> None:
 
 
 def _exits(board: Board) -> dict[int, int]:
-    """The tiles that lead to each map."""
+    """Return the tiles that lead to each map."""
     found: dict[int, int] = {}
     for warp in board.map.warps:
         found[warp.to] = found.get(warp.to, 0) | board.bit(warp.x, warp.y)
@@ -183,7 +183,7 @@ def _exits(board: Board) -> dict[int, int]:
 
 
 def _check_people(name: str, board: Board, tiles: int) -> None:
-    """Nobody who walks about cuts off a tile, and no two cut off a way out. Ledges count as walls here."""
+    """Check that no wandering person cuts off a tile, and no two cut off an exit. Ledges count as walls here."""
     walkers = [(person, board.square(person)) for person in board.people if person.movement == WANDER]
     if not walkers:
         return
@@ -204,7 +204,7 @@ def _check_people(name: str, board: Board, tiles: int) -> None:
         if cut is not None:
             raise WorldError(f"{name}: the person at ({person.x}, {person.y}) can cut the way by standing at {cut}")
     for (one, one_tight), (other, other_tight) in combinations(zip(walkers, narrow, strict=True), 2):
-        # Two who cannot touch only cut a way where each stands between walls; two who can make a wall together.
+        # Two people who cannot touch cut a path only where each stands between walls; two who can make a wall together.
         one_tiles = one_tight | one[1] & board.grown(other[1])
         other_tiles = other_tight | other[1] & board.grown(one[1])
         for tile in board.tiles(one_tiles):
@@ -215,7 +215,7 @@ def _check_people(name: str, board: Board, tiles: int) -> None:
 
 
 def _check_all_can_be_met(ways: Ways, events: frozenset[int]) -> None:
-    """At the end everybody can be talked to, and every sign read."""
+    """Check that at the end everybody can be talked to, and every sign read."""
     reached = ways.everywhere(events, ("BEDROOM", *ways.world.start))
     for name, tiles in reached.items():
         board = ways.board(name, events)
@@ -226,7 +226,7 @@ def _check_all_can_be_met(ways: Ways, events: frozenset[int]) -> None:
 
 
 def _arrivals(world: World) -> Iterator[tuple[str, str, Tile]]:
-    """(what leads there, map, tile) of every place where one appears."""
+    """Yield (what leads there, map, tile) of every place where the player can appear."""
     yield "the start", "BEDROOM", world.start
     yield "the place to wake up", MAPS[world.heal[0]], world.heal[1:]
     for nurse in world.maps["CENTER"].people:
@@ -238,7 +238,7 @@ def _arrivals(world: World) -> Iterator[tuple[str, str, Tile]]:
 
 
 def _check_maps(world: World) -> None:
-    """Each map by itself, and the graph of them all."""
+    """Check each map by itself, and the graph of all maps."""
     if set(world.maps) != set(MAPS):
         raise WorldError(f"the maps must be {', '.join(MAPS)}")
     appear: dict[str, list[Tile]] = {name: [] for name in MAPS}

@@ -1,4 +1,4 @@
-"""Starts in the middle of the story: the block of memory that a player has when a milestone comes up."""
+"""Starts in the middle of the story: the block of memory of a player at the beginning of a milestone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BED, _BY_BED, _FROM, _AT, _SEEN_BY, _GRASS = range(6)
 
 
 class _Place(NamedTuple):
-    """Where a real run stands: on `map`, in or by the bed, come `what` map's way, at or seen by `what` script, in grass."""
+    """Where a real run stands on `map`: in or by the bed, arrived from map `what`, at or seen by script `what`, or in grass."""
 
     map: str
     how: int
@@ -71,7 +71,7 @@ _PLACES = {
     "BADGE": _Place("GYM", _AT, "T_LEADER"),
 }
 _ORDER = {milestone: number for number, milestone in enumerate(MILESTONES)}
-# Events on the way that are no milestones: set in every start after this milestone's.
+# Events that are not milestones: set in every start after this milestone's.
 _SIDE_EVENTS = {
     "TALKED_MOM": "LEAVE_HOUSE",
     "MET_RIVAL": "EXIT_RIVAL_HOUSE",
@@ -80,9 +80,9 @@ _SIDE_EVENTS = {
 }
 _WON_AT = {"RIVAL": "RIVAL_BATTLE_WON", "ROUTE": "TRAINER_BEATEN", "GYM": "GYM_TRAINER_BEATEN", "LEADER": "LEADER_BEATEN"}
 _WATCHES = {"T_TRAINER_ROUTE": "TRAINER_BEATEN", "T_TRAINER_GYM": "GYM_TRAINER_BEATEN"}
-"""Who begins a battle at sight, until when."""
+"""People who begin a battle at sight, and until which event."""
 
-# The least HP, in percent, that the party comes with. Where nothing is named, it was healed and has met nobody since.
+# The least HP of the party, in percent. Where nothing is named, it was healed and has met nobody since.
 _WORN = {"FIRST_CATCH": 60, "SECOND_TOWN": 60, "HEALED": 60, "TRAINER_BEATEN": 90, "GYM_ENTERED": 60, "GYM_TRAINER_BEATEN": 90}
 _WORN_BY_NATURE = ("SECOND_TOWN", "HEALED")
 _GIFT_BALLS, _GIFT_POTIONS = 5, 2
@@ -91,9 +91,9 @@ _GIFT_BALLS, _GIFT_POTIONS = 5, 2
 def stage_block(world: World, milestone: str, rng: np.random.Generator, natural: bool) -> bytes | None:
     """Return the 208 bytes (C100..C1CF) of a start at which `milestone` comes next, drawn with `rng`.
 
-    With `natural` the player stands where the milestone before ends in a real run; without, on any tile of that map on
-    which a real player could stand then, facing anywhere. None for the milestones that come before the map is shown:
-    they start at power-on. Raises ValueError for a name that is none.
+    With `natural` the player stands where the milestone before ends in a real run; without, on any tile of that map on which a
+    real player could stand then, facing anywhere. None for the milestones before the map is shown: they start at power-on.
+    Raises ValueError for an unknown milestone.
     """
     if milestone not in _ORDER:
         raise ValueError(f"there is no milestone {milestone!r}: one of {', '.join(MILESTONES)} is meant")
@@ -127,7 +127,7 @@ def stage_block(world: World, milestone: str, rng: np.random.Generator, natural:
 
 
 def _past(milestone: str, reached: str) -> bool:
-    """Whether `reached` has been completed when `milestone` comes next."""
+    """Return whether `reached` has been completed when `milestone` comes next."""
     return _ORDER[reached] < _ORDER[milestone]
 
 
@@ -140,7 +140,7 @@ def _events(milestone: str, rng: np.random.Generator) -> frozenset[int]:
 
 
 def _natural_place(world: World, milestone: str, board: Board, wish: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    """x, y and facing where the milestone before this one ends."""
+    """Return x, y and facing where the milestone before this one ends."""
     place = _PLACES[milestone]
     if place.how == _BED:
         return (*world.start, DOWN)
@@ -162,7 +162,7 @@ def _natural_place(world: World, milestone: str, board: Board, wish: int, rng: n
     if entry is None:
         raise WorldError(f"world {world.number}: {place.map} has nothing with the script {script}")
     if place.how == _SEEN_BY:
-        assert isinstance(entry, Person)  # signs see nobody
+        assert isinstance(entry, Person)  # signs do not watch
         tiles = list(board.tiles(board.sight(entry) & here))
         return (*tiles[rng.integers(len(tiles))], UP)
     sides = [
@@ -178,24 +178,24 @@ def _leading_to(world: World, name: str) -> Iterator[Warp]:
 
 
 def _standing_room(milestone: str, board: Board, start: int) -> int:
-    """The tiles on which a real player could be when `milestone` comes next."""
+    """Return the tiles on which a real player could be when `milestone` comes next."""
     watched = taken = 0
     for person in board.people:
         taken |= board.bit(person.x, person.y)
         until = next((name for script, name in _WATCHES.items() if SCRIPT_ID[script] == person.script), None)
         if until is not None and not _past(milestone, until):
-            watched |= board.sight(person)  # nobody gets past unseen, either
+            watched |= board.sight(person)  # nobody can pass unseen, either
     tiles = board.reach(start, watched) & board.low & ~taken
     if milestone in ("TRAINER_BEATEN", "GYM_ENTERED"):
         wall = max(gate.y for gate in board.map.gates if gate.event == EVENT_ID["FORK_LEFT"])
-        # Before the wall, and after it: a way around through the gap and back would be many times as long as the others.
+        # Before the wall, and after it: a detour through the gap and back would be many times as long as the other paths.
         south = milestone == "TRAINER_BEATEN"
         tiles = board.mask(tile for tile in board.tiles(tiles) if tile[1] != wall and (tile[1] > wall) == south)
     return tiles
 
 
 def _below_nurse(world: World) -> tuple[int, int, int]:
-    """Where one wakes up once the nurse has healed the party."""
+    """Return the place to wake up once the nurse has healed the party."""
     nurse = next(person for person in world.maps["CENTER"].people if person.script == SCRIPT_ID["T_NURSE"])
     return MAP_ID["CENTER"], nurse.x, nurse.y + 1
 
@@ -221,7 +221,7 @@ def _party(world: World, milestone: str, wish: int, rng: np.random.Generator, na
 
 
 def _drawn(table: tuple[Slot, ...], rng: np.random.Generator) -> Slot:
-    """A slot of an encounter table, by its share."""
+    """Draw a slot of an encounter table, by its share."""
     roll = int(rng.integers(256))
     for slot in table[:-1]:
         if roll < slot.weight:
@@ -231,7 +231,7 @@ def _drawn(table: tuple[Slot, ...], rng: np.random.Generator) -> Slot:
 
 
 def _monster(species: int, level: int, xp: int, moves: list[int] | None, worn: int | None, rng: np.random.Generator) -> bytes:
-    """A monster with at least `worn` percent of its HP, and some PP used; at its best without `worn`."""
+    """Return a monster with at least `worn` percent of its HP, and some PP used; without `worn` with full HP and PP."""
     if worn is None:
         return monster_bytes(species, level, xp, moves)
     most = full_hp(species, level)
@@ -242,7 +242,7 @@ def _monster(species: int, level: int, xp: int, moves: list[int] | None, worn: i
 
 
 def _bag(milestone: str, rng: np.random.Generator, natural: bool) -> tuple[int, int]:
-    """Potions and balls: Mom's, less what a battle may have taken; PROF's, less what was thrown."""
+    """Return potions and balls: Mom's, minus those that a battle may have used; PROF's, minus those thrown."""
     potions = _GIFT_POTIONS if _past(milestone, "LEAVE_HOUSE") else 0
     balls = _GIFT_BALLS if _past(milestone, "RIVAL_BATTLE_WON") else 0
     if not natural and _past(milestone, "RIVAL_BATTLE_WON"):
@@ -259,6 +259,6 @@ def _money(milestone: str) -> int:
 
 
 def _steps(milestone: str, rng: np.random.Generator) -> int:
-    """Steps made so far: some twenty for each milestone passed; none in bed."""
+    """Return the steps made so far: about twenty for each milestone passed; none in bed."""
     passed = _ORDER[milestone] - _ORDER["PLAYER_BEDROOM"]
     return int(rng.integers(12 * passed, 30 * passed + 1))

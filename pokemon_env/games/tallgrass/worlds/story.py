@@ -1,4 +1,4 @@
-"""The ids that maps and stages are written in, as the game numbers them (tallgrass/data, held together by a test)."""
+"""The ids used in maps and stages, as the game numbers them (tallgrass/data; a test keeps both equal)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS = {
     "ROUTE_2": ("TOWN_2", "GYM"),
     "GYM": ("ROUTE_2",),
 }
-"""Which maps one gets to from which by one warp: the same in every world."""
+"""Map -> the maps that one warp leads to: the same in every world."""
 
 EVENTS = (
     "GAME_STARTED", "NAME_SET", "INTRO_DONE", "OUT_OF_BED", "CLOCK_SET", "WENT_DOWNSTAIRS", "TALKED_MOM", "LEFT_HOUSE",
@@ -65,7 +65,7 @@ SCRIPT_ID = {
     "T_SIGN_GYM": 76, "T_SIGN_REED": 77, "T_SIGN_REED_NORTH": 78, "T_SIGN_CENTER": 79, "T_REED_WOMAN": 80, "T_REED_KID": 81,
     "T_REED_MAN": 82, "T_CENTER_ELDER": 83, "T_CENTER_TABLE": 84, "T_ROUTE_2_MAN": 85, "T_STATUE": 86,
 }  # fmt: skip
-"""What people and signs do: the id of a text is its place in tallgrass/data/text.toml, from 1."""
+"""What people and signs do: the id of a text is its position in tallgrass/data/text.toml, from 1."""
 
 TRAINERS = ("RIVAL", "ROUTE", "GYM", "LEADER")
 ENCOUNTER_TABLES = ("ROUTE_1", "ROUTE_2")

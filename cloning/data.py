@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from common.demonstrations import DemonstrationError, copies_held_out, count_ste
 from common.flag_groups import CloningFlags, NetworkFlags
 from common.networks import PolicyNetwork, make_network
 from common.runtime.flag_types import FlagError
+from common.runtime.plain_text import some
 from common.runtime.progress import print_table
-from pokemon_env.tiers import DEFAULT_TIER
 
 
 def network_for(flags: NetworkFlags, file: Path, n_actions: int) -> PolicyNetwork:
@@ -100,18 +100,6 @@ def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_fi
         print(f"the only episode is for training, so that nothing validates: {some(single)}")
 
 
-def say_which_tier(tiers: Mapping[str, int], chosen: str | None) -> None:
-    """Print on which tier it is played after demonstrations of several, of which none was chosen."""
-    if chosen is None and len(tiers) > 1:
-        there = " and ".join(f"{count} of {tier}" for tier, count in sorted(tiers.items()))
-        print(f"the demonstrations are of several tiers, {there}: played on {DEFAULT_TIER}; choose with --tier")
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three, and how many there are more."""
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}"
-
-
 @dataclass
 class CloningData:
     """What is learned from, and what is held out."""
@@ -130,10 +118,12 @@ class CloningData:
     val: ReplayBuffer | None
     """None where nothing validates."""
 
-    @property
-    def learned(self) -> str:
-        """What is learned, in words."""
-        return self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
+    def __str__(self) -> str:
+        learned = self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
+        return (
+            f"{learned}, {len(self.train):,} steps of {len(self.train_files)} episodes to train on, "
+            f"{len(self.val_files)} episodes held out"
+        )
 
 
 def load_cloning_data(
