@@ -19,6 +19,7 @@ from pokemon_env.rom import BUNDLED_ROM
 from tasks.episode_starts import choose_starts
 from tasks.play import SeededPlay
 
+
 class TrialOnTestError(UserError):
     """Something that was not fixed before is to play the test's episodes; the text says what to do."""
 
