@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""The reference scores of Tallgrass-v1: random presses, the expert, and behavioural cloning at several numbers of labels.
+"""The reference scores of Tallgrass-v1: players that learn nothing, and students by cloning and DAgger at several budgets.
 
-    python -m benchmarks.reference                                    # all that the table needs
+    python -m benchmarks.reference                                    # all that the table needs (hours; resumable)
     python -m benchmarks.reference --milestones CLOCK_SET --seeds 1   # a part of it
-    python -m benchmarks.reference --study                            # how TRAINING_STEPS were chosen
-    python -m benchmarks.reference --students dagger --labels 10000   # what DAgger makes of as many labels, for the audit's gate
+    python -m benchmarks.reference --purpose choose --length 2        # a trial: other settings, on the episodes to choose by
+    python -m benchmarks.reference --study                            # how the training's lengths were chosen
 
-For each scored milestone and seed: records demonstrations in the training worlds, clones the first 250, 1,000 and 10,000
-labels of them, and plays test episodes in worlds that nobody has seen (tier T2) with the network as it is in the end, drawing
-its buttons from its probabilities (a clone that always presses the likeliest one goes round in circles more often). Success
-means within twice the expert's mean steps; within four times is reported as well, and the SPL where the shortest way is
-defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a run that was stopped
-goes on, and a part that is done is not done again.
+For each scored milestone and seed: records demonstrations in the training worlds, trains students on the first 250, 1,000 and
+10,000 labels, and plays the frozen test episodes (tier T2, worlds that nothing has seen) with the network as it is in the end,
+drawing its buttons from its probabilities. Success means within twice the steps that the expert takes in the same episode. Writes
+`{output_dir}/reference.md` and `reference.json`, which `python -m benchmarks.check_results` checks. Each network's result is a
+small file of its own, so a command that was stopped is resumed by typing it again, and a part that is done is not done again.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
@@ -19,45 +18,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Count, check_bounds
+from common.runtime.flag_types import Amount, Count, Share, check_bounds
 from common.runtime.flags import as_flags, parse_command_line
 
 
 @dataclass
 class Args:
     milestones: tuple[str, ...] = ()
-    """these alone; default is the scored ones, in turn"""
+    """These alone. Default is the scored ones, in turn."""
     labels: tuple[int, ...] = (250, 1000, 10_000)
-    """how many labels are cloned, validation's included"""
+    """Numbers of labels: steps of demonstrations, and for DAgger queries as well."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """each has demonstrations, weights and batches of its own"""
-    students: tuple[Literal["bc", "dagger"], ...] = ("bc",)
-    """who learns from the labels: the reference scores are those of cloning; what was measured of the other stays in the table"""
-    tier: Literal["T1", "T2"] = "T2"
-    """the tier to learn and to play in; v1's scores are those of T2"""
-    noise: float = 0.2
-    """probability of a random press while recording; the label stays the expert's"""
-    test_episodes: Count = 50
-    """test episodes of each network, of the expert and of random presses"""
+    """Each has demonstrations, weights, rollouts and batches of its own."""
+    students: tuple[Literal["bc", "dagger"], ...] = ("bc", "dagger")
+    """Methods that learn from the labels."""
+    compass: Literal["on", "off"] = "on"
+    """Off: the screen has no compass (tier T4), in training and in the test."""
+    purpose: Literal["choose", "test"] = "test"
+    """The frozen episodes that are played. A trial, with other settings than the recipe's, plays those to choose by."""
+    length: Amount = 1.0
+    """For a trial: times the recipe's training steps."""
+    network: Literal["impala", "tiles", "tiles-small"] = "tiles"
+    """For a trial: another network than the recipe's."""
+    query_by: Literal["random", "novelty", "disagreement"] = "random"
+    """For a trial: another rule by which DAgger chooses its queries."""
+    noise: Share = 0.2
+    """Probability of a random press while recording; the label stays the expert's."""
     parallel: Count = 2
-    """networks that are trained at once, each with one thread"""
+    """Networks that are trained at once, each with one thread."""
     study: bool = False
-    """only find out how long to train: validation loss and accuracy after several lengths, on three milestones"""
-    output_dir: str = "results/reference"
-    """folder for demonstrations, networks and tables"""
+    """Only find out how long to train: validation loss and accuracy after several lengths, on three milestones."""
+    output_dir: str = "results/v1/reference"
+    """Folder for demonstrations, networks, results and tables."""
     fresh: bool = False
-    """throw away what was made with other settings, another game or other code"""
+    """Throw away what was made with other settings, another game or other code."""
 
 
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 import math
-import re
 import threading
 from collections import defaultdict
 from functools import partial
@@ -69,42 +73,46 @@ from agent.policy_expert import find_policy
 from bc_pokemon import Args as BcArgs
 from benchmarks import steps as cloning
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
+from benchmarks.protocol import FrozenPlay, Recipe, check_trial, measured, score, success_rate
+from benchmarks.results_file import Entry, complete, save_results, title
 from collect_expert_data import Args as CollectArgs
-from common.episodes import Evaluation
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
 from common.statistics import bootstrap_iqm
 from dagger_pokemon import Args as DaggerArgs
-from pokemon_env.games.tallgrass import GAME, benchmark_v1
+from pokemon_env.games.tallgrass import GAME, benchmark_v1, frozen
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.rom import BUNDLED_ROM
-from tasks.episode_starts import choose_starts
-from tasks.play import SeededPlay
 
 MARKER = ".reference_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
-NETWORK = "tiles"
-"""The network that is cloned into."""
 TRAINING_STEPS = {250: 250, 1000: 400, 10_000: 1200}
-"""Training steps for so many labels; those of the next larger number serve numbers between. Chosen by the validation set
-(`--study`): its accuracy is the highest there, or less than half a percent from it. Its loss is the lowest after 30, 200 and 1,200
-steps: clones of few labels are too sure of themselves long before they press worse buttons."""
+"""Gradient steps for this number of labels; those of the next larger number serve numbers between."""
+DAGGER: dict[str, Any] = {
+    "iterations": 8, "training": 2, "query_rate": 0.25, "query_by": "random", "beta_schedule": "none", "label_set": True,
+    "label_share": 0.1,
+}  # fmt: skip
+"""DAgger's part of the recipe. `iterations`: the first has the demonstrations, an equal share of the labels. `training`: gradient
+steps as a multiple of a clone's: most are taken before the last labels are there. `query_rate`: the share of the visited states
+that is queried, so that as many labels come from four times the episodes."""
+SETTINGS: dict[str, Any] = {"network": "tiles", "learning_rate": 1e-3, "batch_size": 64, "training_steps": TRAINING_STEPS}
+CHOSEN = (
+    "Before the freeze: lengths by the validation accuracy of demonstrations in training worlds (--study); the learning rate "
+    "falls to 0 along a cosine, so a network is done when its training ends. DAgger's settings by results in worlds that are spent."
+)
+RECIPES = {
+    "bc": Recipe("bc", SETTINGS, CHOSEN),
+    "dagger": Recipe("dagger", SETTINGS | {"dagger": DAGGER}, CHOSEN),
+}
+"""What may play the test's episodes: fixed before it did."""
+UNTRAINED = ("random", "expert")
 STUDIED = {250: (15, 30, 60, 125, 250, 500), 1000: (100, 200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
-DAGGER_ITERATIONS = 8
-DAGGER_TRAINING = 2
-"""DAgger trains so many times as long as a clone of as many labels: most of it before the last labels are there."""
-DAGGER_QUERY_RATE = 0.25
-"""The share of the visited states that DAgger asks about, drawn at random: the same number of labels comes from four times as
-many episodes, and so worlds, and neighbours in an episode say much the same."""
-LEARNING_RATE = 1e-3
-"""It falls to 0 along a cosine, so a network is done when its training ends, and not before."""
 
 RECORDING: dict[tuple[Path, int], threading.Lock] = defaultdict(threading.Lock)
-"""Held while demonstrations are recorded: clones and DAgger of one seed share them."""
-FACTORS = (benchmark_v1.SUCCESS_WITHIN, benchmark_v1.ALSO_REPORTED_WITHIN)
+"""Held while demonstrations are recorded: the students of one seed share them."""
 TRAINING_SOURCES = (
     "common/networks.py",
     "common/preprocessing.py",
@@ -116,228 +124,188 @@ TRAINING_SOURCES = (
     "pokemon_env/games/tallgrass/tools.py",
     "pokemon_env/games/tallgrass/worlds/*.py",
 )
-"""What decides which pictures and labels there are, and what is learned from them, beside the ROM and the policy."""
+"""What decides which screens and labels there are, and what is learned from them, with the ROM and the policy."""
 
 
-def training_steps(labels: int) -> int:
-    """The length of the training for this number of labels."""
-    return next((steps for size, steps in TRAINING_STEPS.items() if labels <= size), max(TRAINING_STEPS.values()))
+@dataclass(frozen=True)
+class Cell:
+    """One result: "random" or "expert", or a student with its labels and seed."""
+
+    milestone: str
+    method: str
+    labels: int = 0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """`CLOCK_SET/expert`, `CLOCK_SET/bc250_seed1`: its file."""
+        return f"{self.milestone}/{self.method}" + (f"{self.labels}_seed{self.seed}" if self.labels else "")
+
+
+def recipe_of(args: Args, method: str) -> Recipe:
+    """Return what a student is made with by these flags: the registered recipe, or a trial."""
+    usual = RECIPES[method]
+    steps = {labels: round(args.length * steps) for labels, steps in TRAINING_STEPS.items()}
+    settings = usual.settings | {"network": args.network, "training_steps": steps}
+    if method == "dagger":
+        settings["dagger"] = DAGGER | {"query_by": args.query_by}
+    return usual if settings == usual.settings else Recipe(f"{method}, a trial", settings, "a trial")
+
+
+def training_steps(recipe: Recipe, labels: int) -> int:
+    """Return the gradient steps for this number of labels."""
+    table = recipe.settings["training_steps"]
+    return next((steps for size, steps in table.items() if labels <= size), max(table.values()))
+
+
+def tier_of(args: Args) -> Literal["T2", "T4"]:
+    """Return the tier that is learned and played."""
+    return "T2" if args.compass == "on" else "T4"
 
 
 def training_key(args: Args, milestone: str) -> str:
-    """The fingerprint of what a milestone's demonstrations and networks depend on: the game, its worlds and starts, the expert,
-    the network. (How it is trained is part of `result_key` and of the networks' names.)
+    """Return the fingerprint of what a milestone's demonstrations and networks depend on: game, worlds, starts, expert, network.
 
-    Not of the scripts' text: a comment there must not cost hours. Who changes what they do gives another --output-dir.
+    How a network is trained is part of `result_key` and of its name. The scripts' text is not: a comment there must not cost
+    hours. After a change of what they do, name another --output-dir.
     """
-    settings = [milestone, args.tier, args.noise]
     policy = find_policy(milestone, GAME.policy_dir)
-    return fingerprint(settings, [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
+    return fingerprint([milestone, tier_of(args), args.noise], [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
 
-def result_key(args: Args, training: str, milestone: str) -> str:
-    """The fingerprint of what a result depends on, beside the network: the test and the metric."""
-    limits = [benchmark_v1.step_limit(milestone, args.tier, factor) for factor in FACTORS]
-    return fingerprint([training, args.test_episodes, limits, NETWORK, TRAINING_STEPS, LEARNING_RATE], [])
+def result_key(args: Args, training: str, cell: Cell) -> str:
+    """Return the fingerprint of what a result depends on: the network, the recipe, the episodes and their limits."""
+    limits = frozen.limits(cell.milestone, tier_of(args), args.purpose)
+    settings = repr(recipe_of(args, cell.method).settings) if cell.labels else ""
+    return fingerprint([training, args.purpose, limits, settings], [])
 
 
 def folder_of(args: Args, milestone: str) -> Path:
-    """Where a milestone's demonstrations, networks and results lie."""
-    return Path(args.output_dir) / args.tier / milestone
+    """Return where a milestone's demonstrations, networks and results lie. A trial's results lie apart."""
+    return Path(args.output_dir) / (tier_of(args) if args.purpose == "test" else f"{tier_of(args)}_trials") / milestone
 
 
 def record(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> None:
-    """Record what is missing of the demonstrations with so many labels."""
+    """Record what is missing of the demonstrations with this number of labels."""
     folder = folder_of(args, milestone)
     flags = as_flags(
-        CollectArgs, milestone=milestone, tier=args.tier, noise=args.noise, seed=seed, n_labels=labels, num_envs=1,
+        CollectArgs, milestone=milestone, tier=tier_of(args), noise=args.noise, seed=seed, n_labels=labels, num_envs=1,
         expert_data_dir=str(folder / f"expert_data_{seed}"), **cloning.OWN_POLICIES, **cloning.game_flags(),
     )  # fmt: skip
     with RECORDING[folder, seed]:
         cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
 
 
-def clone(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
-    """Record what is missing of the demonstrations, and train one network for so many steps. Returns its checkpoint."""
-    folder = folder_of(args, milestone)
-    name = f"bc_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
+def train(args: Args, cell: Cell, script: str, name: str, flags: dict[str, Any], should_stop: Callable[[], bool]) -> Path:
+    """Train a network to its end, or resume that. Returns the checkpoint of the last network."""
+    folder, settings = folder_of(args, cell.milestone), recipe_of(args, cell.method).settings
     last, final = (folder / f"{name}_{which}.pth" for which in ("last", "final"))
     if final.is_file():
         return final
-    record(args, milestone, seed, labels, should_stop)
-    flags = as_flags(
-        BcArgs, milestone=milestone, exp_name=name, seed=seed, model_dir=str(folder),
-        expert_data_dir=str(folder / f"expert_data_{seed}"), max_labels=labels, network=NETWORK, learning_rate=LEARNING_RATE,
-        lr_schedule="cosine", total_steps=steps, eval_frequency=steps, save_best=False, eval_episodes=0, save_frequency=0,
-        num_threads=1, **cloning.game_flags(), **cloning.resuming(last),
+    flags = flags | dict(
+        milestone=cell.milestone, tier=tier_of(args), exp_name=name, seed=cell.seed, model_dir=str(folder),
+        expert_data_dir=str(folder / f"expert_data_{cell.seed}"), network=settings["network"],
+        learning_rate=settings["learning_rate"], batch_size=settings["batch_size"], lr_schedule="cosine", save_best=False,
+        video=False, cuda=False, num_threads=1, **cloning.game_flags(), **cloning.resuming(last),
     )  # fmt: skip
-    log = folder / f"train_{labels}_{seed}_{steps}.log"
-    cloning.run_script("bc_pokemon.py", *flags, log=log, should_stop=should_stop)
-    last.unlink()  # three times as large as the network, and of no use any more
-    return final
-
-
-def dagger(args: Args, milestone: str, seed: int, labels: int, steps: int, should_stop: Callable[[], bool]) -> Path:
-    """Train one network with DAgger on so many labels: an iteration's share are demonstrations, the others are asked for in its
-    rollouts. Returns its checkpoint."""
-    folder = folder_of(args, milestone)
-    demonstrations, steps = labels // DAGGER_ITERATIONS, DAGGER_TRAINING * steps
-    name = f"dagger_{milestone}_{labels}_{seed}_{NETWORK}{steps}"
-    last, final, data = (folder / f"{name}_{which}" for which in ("last.pth", "final.pth", "data.sqlite"))
-    if final.is_file():
-        return final
-    record(args, milestone, seed, demonstrations, should_stop)
-    visited = (labels - demonstrations) / (DAGGER_ITERATIONS - 1) / DAGGER_QUERY_RATE
-    episodes = math.ceil(visited / benchmark_v1.EXPERT_STEPS[args.tier][milestone])
-    flags = dict(
-        milestone=milestone, tier=args.tier, exp_name=name, seed=seed, model_dir=str(folder),
-        expert_data_dir=str(folder / f"expert_data_{seed}"), max_labels=demonstrations, n_iterations=DAGGER_ITERATIONS,
-        episodes_per_iter=episodes, query_budget=labels - demonstrations, query_rate=DAGGER_QUERY_RATE, query_by="random",
-        max_episode_steps=benchmark_v1.step_limit(milestone, args.tier), stochastic_rollouts=True, label_set=True,
-        train_steps_per_iter=math.ceil(steps / DAGGER_ITERATIONS), learning_rate=LEARNING_RATE, lr_schedule="cosine",
-        network=NETWORK, num_threads=1, **cloning.OWN_POLICIES, answer_cache="", save_iterations=False, video=False,
-        **cloning.game_flags(), **cloning.sandbox_flags(), **cloning.resuming(last),
-    )  # fmt: skip
-    # No network is chosen by play: the script's own evaluation is as short as it can be.
-    flags |= dict(eval_frequency=0, eval_episodes=1, best_eval_episodes=1, eval_max_steps=1, save_best=False)
-    words, log = as_flags(DaggerArgs, **flags), folder / f"train_{name}.log"
-    cloning.run_script("dagger_pokemon.py", *words, log=log, should_stop=should_stop)
-    for path in (last, *folder.glob(f"{data.name}*")):
+    words = as_flags({"bc_pokemon.py": BcArgs, "dagger_pokemon.py": DaggerArgs}[script], **flags)
+    cloning.run_script(script, *words, log=folder / f"{name}.log", should_stop=should_stop)
+    for path in (last, *folder.glob(f"{name}_data.sqlite*")):  # three times as large as the network, and of no use any more
         path.unlink(missing_ok=True)
     return final
+
+
+def clone(args: Args, cell: Cell, should_stop: Callable[[], bool], steps: int | None = None, held_out: bool = False) -> Path:
+    """Record what is missing of the demonstrations, and clone them, or with `held_out` nine tenths. Returns the checkpoint."""
+    recipe = recipe_of(args, "bc")
+    steps = steps or training_steps(recipe, cell.labels)
+    record(args, cell.milestone, cell.seed, cell.labels, should_stop)
+    flags = dict(
+        max_labels=cell.labels, val_fraction=0.1 if held_out else 0, total_steps=steps, eval_frequency=steps if held_out else 0,
+        eval_episodes=0, save_frequency=0,
+    )  # fmt: skip
+    name = f"bc_{cell.milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}{'_study' if held_out else ''}"
+    return train(args, cell, "bc_pokemon.py", name, flags, should_stop)
+
+
+def dagger(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Path:
+    """Train one network with DAgger: an iteration's share of the labels are demonstrations, the others queries. Returns the
+    checkpoint."""
+    recipe, milestone = recipe_of(args, "dagger"), cell.milestone
+    settings = recipe.settings["dagger"]
+    demonstrations, iterations = cell.labels // settings["iterations"], settings["iterations"]
+    steps = round(settings["training"] * training_steps(recipe, cell.labels))
+    record(args, milestone, cell.seed, demonstrations, should_stop)
+    visited = (cell.labels - demonstrations) / (iterations - 1) / settings["query_rate"]
+    flags = dict(
+        max_labels=demonstrations, n_iterations=iterations, query_budget=cell.labels - demonstrations,
+        episodes_per_iter=math.ceil(visited / frozen.mean_steps(milestone, tier_of(args))), query_rate=settings["query_rate"],
+        query_by=settings["query_by"], beta_schedule=settings["beta_schedule"], stochastic_rollouts=True,
+        max_episode_steps=benchmark_v1.step_limit(milestone, tier_of(args)), label_set=settings["label_set"],
+        label_share=settings["label_share"], train_steps_per_iter=math.ceil(steps / iterations), answer_cache="",
+        save_iterations=False, **cloning.OWN_POLICIES, **cloning.sandbox_flags(),
+    )  # fmt: skip
+    # No network is chosen by play: the script's own evaluation is as short as it can be.
+    flags |= dict(eval_frequency=0, eval_episodes=1, best_eval_episodes=1, eval_max_steps=1)
+    name = f"dagger_{milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}_{settings['query_by']}"
+    return train(args, cell, "dagger_pokemon.py", name, flags, should_stop)
 
 
 STUDENTS = {"bc": clone, "dagger": dagger}
 
 
-def play(args: Args, milestone: str, policy: str, checkpoint: Path | None, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """The test episodes of "random", "expert" or a student; all policies play the same ones."""
-    starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=args.tier)
-    limit = benchmark_v1.step_limit(milestone, args.tier, max(FACTORS))
-    with SeededPlay(
-        BUNDLED_ROM, milestone, starts,
-        n_episodes=args.test_episodes, seed=cloning.TEST_SEED, max_steps=limit, num_threads=1, state_in_info=True,
-    ) as episodes:  # fmt: skip
-        player = cloning.make_policy(policy, milestone, checkpoint, deterministic=False)
-        shortest = partial(optimal_steps, milestone=milestone)
-        result = episodes.play(player, should_stop=should_stop, optimal_steps=shortest)
-    return score(result, benchmark_v1.step_limit(milestone, args.tier))
+def measure(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Train a cell's student, if it has one, and play the frozen episodes. Returns what its file holds."""
+    began, student = time.monotonic(), {}
+    checkpoint = STUDENTS[cell.method](args, cell, should_stop) if cell.labels else None
+    if checkpoint is not None:
+        content = load_checkpoint(checkpoint)
+        used = content.get("labels", {}).get("labels", 0) + cell.labels // DAGGER["iterations"] if cell.method == "dagger" else None
+        student = {
+            "labels": cell.labels, "labels_used": used or cell.labels, "seed": cell.seed, "gradient_steps": content["global_step"],
+            "network": content["network"], "recipe": recipe_of(args, cell.method).record(),
+        }  # fmt: skip
+    policy = cloning.make_policy(cell.method, cell.milestone, checkpoint, deterministic=False)
+    shortest = partial(optimal_steps, milestone=cell.milestone)
+    with FrozenPlay(cell.milestone, tier_of(args), args.purpose, num_threads=1, state_in_info=True) as episodes:
+        result = episodes.play(policy, should_stop=should_stop, optimal_steps=shortest)
+    row = {"method": cell.method, **score(result, cell.milestone, tier_of(args), args.purpose), **student}
+    return row | {"machine": measured(), "minutes": (time.monotonic() - began) / 60}
 
 
-def score(result: Evaluation, limit: int) -> dict[str, Any]:
-    """What a file holds of one policy's test episodes, which were played to four times the expert's mean steps."""
-    strict = result.within(limit)
-    return {
-        "successes": [episode.success for episode in strict.episodes],
-        "successes_4x": [episode.success for episode in result.episodes],
-        "lengths": [episode.length for episode in result.episodes],
-        "optimal_steps": [episode.optimal_steps for episode in result.episodes],
-        "spl": strict.spl,
-        "seeds": [episode.seed for episode in result.episodes],
-    }
-
-
-def mean(row: dict[str, Any], key: str = "successes") -> float:
-    """A success rate."""
-    return float(np.mean(row[key]))
-
-
-def aggregate(rows: dict[str, dict[str, Any]], milestones: list[str], policy: str, seeds: tuple[int, ...], key: str) -> str:
-    """IQM with its interval, in percent, of a policy over the milestones; "-" unless all of them are complete: a mean over the
-    easy ones would stand beside means over all."""
-    names = [[cell(milestone, policy, seed) for seed in seeds] for milestone in milestones]
-    if not all(name in rows for some in names for name in some):
-        return "-"
-    successes = np.array([[rows[name][key] for name in some] for some in names])
-    value, low, high = bootstrap_iqm(successes, np.random.default_rng([2021, len(names)]))
-    return f"{100 * value:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def cell(milestone: str, policy: str, seed: int = 0) -> str:
-    """The name of one result: "random", "expert", or "bc250", "dagger250" and so on with its seed."""
-    return f"{milestone}/{policy}" if policy in ("random", "expert") else f"{milestone}/{policy}_seed{seed}"
-
-
-def shares_of_the_expert(rows: dict[str, dict[str, Any]], milestones: list[str]) -> list[dict[str, Any]]:
-    """What the audit's gate reads, as shares of the expert's success, over the seeds: that of cloning with 1,000 labels, and
-    that of the better student with 10,000 (the gate asks what can be learned from them, not by which method)."""
-    entries = []
+def markdown(args: Args, rows: dict[str, Entry], milestones: list[str]) -> str:
+    """Return the table, with the command that makes it. A column is complete, with all seeds on all milestones, or absent."""
+    columns = complete(rows.values(), milestones, args.seeds)
+    lines = [f"| milestone | {' | '.join(map(title, columns))} | SPL of the expert |", "|-|" + "-|" * (len(columns) + 1)]
     for milestone in milestones:
-        entry: dict[str, Any] = {"milestone": milestone}
-        for labels, students in ((1000, ("bc",)), (10_000, ("bc", "dagger"))):
-            shares = {}
-            for student in students:
-                results = [row for name, row in rows.items() if name.startswith(f"{milestone}/{student}{labels}_")]
-                if results and f"{milestone}/expert" in rows:
-                    expert = mean(rows[f"{milestone}/expert"])
-                    shares[student] = float(np.mean([mean(row) for row in results])) / max(expert, 1e-9)
-            if shares:
-                best = max(shares, key=shares.get)
-                entry |= {f"relative_{labels}": shares[best], f"student_{labels}": best}
-        if len(entry) > 1:
-            entries.append(entry)
-    return entries
-
-
-def policies_of(rows: dict[str, dict[str, Any]]) -> dict[str, list[int]]:
-    """The table's columns: each policy that has results, with its seeds; cloning first, by numbers of labels."""
-    seeds: dict[str, set[int]] = {"random": {0}}
-    found = [re.fullmatch(r".*/(bc|dagger)(\d+)_seed(\d+)", name) for name in rows]
-    for student, labels, seed in sorted((match[1], int(match[2]), int(match[3])) for match in found if match):
-        seeds.setdefault(f"{student}{labels}", set()).add(seed)
-    return {policy: sorted(some) for policy, some in (seeds | {"expert": {0}}).items()}
-
-
-def title(policy: str) -> str:
-    """A policy's name in the table."""
-    for student, name in (("bc", "BC"), ("dagger", "DAgger")):
-        if policy.startswith(student):
-            return f"{name} {int(policy.removeprefix(student)):,}"
-    return policy
-
-
-def markdown(args: Args, rows: dict[str, dict[str, Any]], milestones: list[str]) -> str:
-    """The tables, with the command that makes them, of all that there is by now."""
-    policies = policies_of(rows)
-    largest = list(policies)[-2]
-    lines = [
-        f"| milestone | steps, 2x | {' | '.join(map(title, policies))} | SPL of {title(largest)} | of the expert |",
-        "|-|-|" + "-|" * (len(policies) + 2),
-    ]
-    for milestone in milestones:
-        cells = [milestone, str(benchmark_v1.step_limit(milestone, args.tier))]
-        results = {
-            policy: [rows[name] for seed in seeds if (name := cell(milestone, policy, seed)) in rows]
-            for policy, seeds in policies.items()
-        }
-        for some in results.values():
-            rates = [100 * mean(row) for row in some]
-            spread = f" ({min(rates):.0f}-{max(rates):.0f})" if len(rates) > 1 else ""
-            cells.append(f"{np.mean(rates):.0f}{spread}" if rates else "-")
-        for policy in (largest, "expert"):
-            values = [row["spl"] for row in results[policy] if row["spl"] is not None]
-            cells.append(f"{np.mean(values):.2f}" if values else "-")
-        lines.append(f"| {' | '.join(cells)} |")
-    for key, factor in zip(("successes", "successes_4x"), FACTORS, strict=True):
-        cells = [aggregate(rows, milestones, policy, tuple(seeds), key) for policy, seeds in policies.items()]
-        lines.append(f"| {' | '.join([f'IQM within {factor}x', '', *cells, '', ''])} |")
+        cells = [milestone]
+        for found in columns.values():
+            rates = [100 * success_rate(row) for row in found[milestone]]
+            cells.append(f"{np.mean(rates):.0f}" + (f" ({min(rates):.0f}-{max(rates):.0f})" if len(rates) > 1 else ""))
+        spl = rows.get(f"{milestone}/expert", {}).get("spl")
+        lines.append(f"| {' | '.join(cells)} | {'-' if spl is None else f'{spl:.2f}'} |")
+    cells = []
+    for found in columns.values():
+        successes = np.array([[row["successes"] for row in found[milestone]] for milestone in milestones])
+        value, low, high = bootstrap_iqm(successes, np.random.default_rng([2021, len(milestones)]))
+        cells.append(f"{100 * value:.0f} [{100 * low:.0f}, {100 * high:.0f}]")
+    lines.append(f"| **IQM** | {' | '.join(cells)} | |")
     minutes = sum(row.get("minutes", 0.0) for row in rows.values())
-    seeds = sorted({seed for some in policies.values() for seed in some} - {0})
+    machines = sorted({f"{row['machine']['cpu']}{', bf16' if row['machine']['bf16'] else ''}" for row in rows.values()})
     lines += [
         "",
-        f"Success in percent on tier {args.tier}, over {args.test_episodes} test episodes each (in brackets the lowest and "
-        f"highest of seeds {', '.join(map(str, seeds))}); IQM with 95 % bootstrap intervals over milestones, seeds and "
-        f"episodes; SPL where a shortest way is defined, with people standing still. "
-        f"`python -m benchmarks.reference --tier {args.tier}`, {minutes / max(args.parallel, 1):.0f} minutes with "
-        f"{args.parallel} at once.",
-    ]
+        f"Success in percent, tier {tier_of(args)}, {frozen.EPISODES} frozen episodes of the split \"{args.purpose}\" each, within "
+        f"{frozen.FACTOR} times the expert's steps in the same episode; over seeds {', '.join(map(str, args.seeds))}, in brackets "
+        f"the lowest and highest. IQM with 95 % bootstrap intervals over milestones, seeds and episodes. A column is complete, or "
+        f"absent. `python -m benchmarks.reference`, {minutes:.0f} minutes of one core by now, on {'; '.join(machines) or '-'}.",
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 def study(args: Args, milestones: list[str]) -> str:
-    """The table of validation losses and accuracies after trainings of several lengths, averaged over the milestones."""
+    """Return the table of validation losses and accuracies after trainings of several lengths, averaged over the milestones."""
     jobs = {
-        f"{name} {labels} {steps}": (name, labels, steps)
+        f"{name} {labels} {steps}": (Cell(name, "bc", labels, args.seeds[0]), steps)
         for labels in sorted(args.labels, reverse=True)
         for steps in STUDIED.get(labels, ())
         for name in milestones
@@ -345,8 +313,8 @@ def study(args: Args, milestones: list[str]) -> str:
     results: dict[str, dict[str, float]] = {}
 
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, float]:
-        name, labels, steps = jobs[job]
-        checkpoint = load_checkpoint(clone(args, name, args.seeds[0], labels, steps, should_stop))
+        cell, steps = jobs[job]
+        checkpoint = load_checkpoint(clone(args, cell, should_stop, steps, held_out=True))
         return {key: checkpoint["metrics"][key] for key in ("val_loss", "val_accuracy")}
 
     def on_result(job: str, result: dict[str, float]) -> None:
@@ -355,16 +323,25 @@ def study(args: Args, milestones: list[str]) -> str:
         print(f"{job}: validation loss {loss:.4f}, accuracy {accuracy:.4f} ({len(results)} of {len(jobs)})", flush=True)
 
     # Of one milestone only the first records: the others wait until it has.
-    first = {name: next(job for job in jobs if jobs[job][0] == name) for name in milestones}
+    first = {name: next(job for job in jobs if jobs[job][0].milestone == name) for name in milestones}
     run_in_parallel(work, list(first.values()), args.parallel, on_result)
     run_in_parallel(work, [job for job in jobs if job not in first.values()], args.parallel, on_result)
     lines = ["| labels | steps | mean validation loss | mean validation accuracy |", "|-|-|-|-|"]
-    for labels in sorted({labels for _, labels, _ in jobs.values()}):
+    for labels in sorted({cell.labels for cell, _ in jobs.values()}):
         for steps in STUDIED[labels]:
             some = [results[f"{name} {labels} {steps}"] for name in milestones]
             means = [np.mean([result[key] for result in some]) for key in ("val_loss", "val_accuracy")]
             lines.append(f"| {labels:,} | {steps:,} | {means[0]:.3f} | {100 * means[1]:.1f} % |")
     return "\n".join([*lines, "", f"`python -m benchmarks.reference --study`: {', '.join(milestones)}, seed {args.seeds[0]}."])
+
+
+def cells_of(args: Args, milestones: list[str]) -> list[Cell]:
+    """Return all that the table needs: one seed of everything before the next, and in it the largest number of labels first."""
+    cells = [Cell(name, method) for method in UNTRAINED for name in milestones]
+    for seed in args.seeds:
+        for labels in sorted(args.labels, reverse=True):  # the largest first: it records for the others, too
+            cells += [Cell(name, method, labels, seed) for method in args.students for name in milestones]
+    return cells
 
 
 def main(args: Args) -> int:
@@ -375,7 +352,8 @@ def main(args: Args) -> int:
     cloning.check_milestones(args.milestones)
     milestones = [name for name in cloning.milestones() if name in (args.milestones or benchmark_v1.SCORED)]
     benchmark_v1.check()
-    output = Path(args.output_dir)
+    for method in args.students:
+        check_trial(args.purpose, recipe_of(args, method), list(RECIPES.values()))
     keys = {name: training_key(args, name) for name in milestones}
     for name in milestones:
         claim_folder(folder_of(args, name), MARKER, keys[name], args.fresh)
@@ -384,50 +362,37 @@ def main(args: Args) -> int:
         print(study(args, [name for name in STUDIED_ON if name in milestones]))
         return 0
 
-    # One seed of everything before the next: what is there of a table that was stopped is of all milestones.
-    jobs = {cell(name, policy): (name, policy, 0, 0) for name in milestones for policy in ("random", "expert")}
-    for seed in args.seeds:
-        for name in milestones:
-            for labels in sorted(args.labels, reverse=True):  # the largest first: it records for the others, too
-                for student in args.students:
-                    jobs[cell(name, f"{student}{labels}", seed)] = (name, student, seed, labels)
-    files = {job: output / args.tier / f"{job}.json" for job in jobs}
+    cells = {cell.name: cell for cell in cells_of(args, milestones)}
     # What was measured with other flags of this command is in the table, too.
     tabled = [name for name in cloning.milestones() if name in benchmark_v1.SCORED or name in milestones]
-    expected = {name: result_key(args, keys.get(name) or training_key(args, name), name) for name in tabled}
-    rows = {}
+    keys |= {name: training_key(args, name) for name in tabled if name not in keys}
+    rows: dict[str, Entry] = {}
     for name in tabled:
         for path in sorted(folder_of(args, name).glob("*.json")):
             row = kept_result(path)
-            if row.get("fingerprint") == expected[name]:
-                rows[f"{name}/{path.stem}"] = row
+            cell = Cell(name, row.get("method", ""), row.get("labels", 0), row.get("seed", 0))
+            known = cell.method in UNTRAINED if not cell.labels else cell.method in STUDENTS
+            if known and row.get("fingerprint") == result_key(args, keys[name], cell):
+                rows[cell.name] = row
 
-    def work(job: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
-        milestone, policy, seed, labels = jobs[job]
-        began = time.monotonic()
-        checkpoint = None
-        if policy in STUDENTS:
-            checkpoint = STUDENTS[policy](args, milestone, seed, labels, training_steps(labels), should_stop)
-        result = play(args, milestone, policy, checkpoint, should_stop)
-        return {**result, "minutes": (time.monotonic() - began) / 60, "fingerprint": expected[milestone]}
+    def work(job: str, should_stop: Callable[[], bool]) -> Entry:
+        cell = cells[job]
+        return measure(args, cell, should_stop) | {"fingerprint": result_key(args, keys[cell.milestone], cell)}
 
     def save() -> None:
-        save_json(output / "reference.json", {"args": asdict(args), "results": rows})
-        save_text(output / "reference.md", markdown(args, rows, tabled))
-        save_json(output / "bc_gate.json", shares_of_the_expert(rows, tabled))
+        where = folder_of(args, "x").parent
+        save_results(where / "reference.json", list(rows.values()), tier_of(args), args.purpose)
+        save_text(where / "reference.md", markdown(args, rows, tabled))
 
-    def on_result(job: str, row: dict[str, Any]) -> None:
-        save_json(files[job], row)
+    def on_result(job: str, row: Entry) -> None:
+        save_json(folder_of(args, cells[job].milestone) / f"{Path(job).name}.json", row)
         rows[job] = row
         save()
-        text = f"{100 * mean(row):.0f} % ({100 * mean(row, 'successes_4x'):.0f} % within 4x)"
-        print(f"{job}: {text}, {row['minutes']:.1f} min ({sum(name in rows for name in jobs)} of {len(jobs)})", flush=True)
+        done = f"{sum(name in rows for name in cells)} of {len(cells)}"
+        print(f"{job}: {100 * success_rate(row):.0f} %, {row['minutes']:.1f} min ({done})", flush=True)
 
-    todo = [job for job in jobs if job not in rows]
-    # Of one milestone and seed only the first records: the others wait until it has.
-    largest = [job for job in todo if jobs[job][3] in (0, max(args.labels))]
-    run_in_parallel(work, largest, args.parallel, on_result)
-    run_in_parallel(work, [job for job in todo if job not in largest], args.parallel, on_result)
+    todo = [job for job in cells if job not in rows]
+    run_in_parallel(work, todo, args.parallel, on_result)
     save()
     print(markdown(args, rows, tabled))
     return 0

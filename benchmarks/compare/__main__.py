@@ -8,7 +8,7 @@
 Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the expert
 abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: no checkpoint is
 chosen by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the
-likeliest is stuck more often, whatever it learned from. Success means within twice the expert's mean steps. The parts: "main"
+likeliest is stuck more often, whatever it learned from. Success means within twice the expert's steps in the same episode. The parts: "main"
 compares the methods, "enough" gives DAgger more labels and all that helps it, "latency" labels one rollout with a slow expert
 in batches and one question at a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json`
 and `.png`; each result is a file of its own, so a run that was stopped goes on.
@@ -54,8 +54,6 @@ class Args:
     """probability of a random press in the noisy demonstrations; the label stays the expert's"""
     query_rate: float = 0.25
     """share of the visited states that the gated methods and their control ask about; they visit as many more"""
-    test_episodes: Count = 50
-    """test episodes of each network, of the expert and of random presses"""
     enough_labels: int = 16_000
     """with so many labels DAgger is trained on every milestone with all that helps it (`ENOUGH`): are they enough?"""
     enough_seeds: tuple[int, ...] = (1,)
@@ -105,13 +103,13 @@ from benchmarks.compare.recipe import (
     ITERATIONS,
     LEARNING_RATE,
     NETWORK,
-    TEST_SEED,
     VIEWS,
     gradient_steps,
 )
 from benchmarks.compare.report import markdown, what_is_complete, write_picture
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
+from benchmarks.protocol import FrozenPlay
 from benchmarks.reference import TRAINING_SOURCES
 from collect_expert_data import Args as CollectArgs
 from common.demonstrations import count_labelled, episode_files
@@ -120,10 +118,8 @@ from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.workers import run_in_parallel
 from dagger_pokemon import Args as DaggerArgs
-from pokemon_env.games.tallgrass import GAME, benchmark_v1
+from pokemon_env.games.tallgrass import GAME, benchmark_v1, frozen
 from pokemon_env.rom import BUNDLED_ROM
-from tasks.episode_starts import choose_starts
-from tasks.play import SeededPlay
 
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
@@ -172,7 +168,7 @@ def episodes_per_iteration(labels: int, milestone: str, tier: str) -> int:
 
     Students that fail take more, and are asked about as many of them as an iteration is due.
     """
-    return math.ceil(labels / ITERATIONS / benchmark_v1.EXPERT_STEPS[tier][milestone])
+    return math.ceil(labels / ITERATIONS / frozen.mean_steps(milestone, tier))
 
 
 def folder_of(args: Args, cell: Cell) -> Path:
@@ -196,8 +192,8 @@ def training_key(args: Args, tier: str, milestone: str) -> str:
 
 def result_key(args: Args, training: str, cell: Cell) -> str:
     """The fingerprint of what a result depends on: `training_key`, the student, the test and the metric."""
-    limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
-    return fingerprint([training, network_name(cell) if cell.labels else "", args.test_episodes, TEST_SEED, limit], [])
+    limits = frozen.limits(cell.milestone, cell.tier, "test")
+    return fingerprint([training, network_name(cell) if cell.labels else "", limits], [])
 
 
 def network_name(cell: Cell) -> str:
@@ -298,13 +294,8 @@ def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tup
 
 def play(args: Args, cell: Cell, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """The test episodes, the same for all policies of a milestone."""
-    starts = choose_starts(GAME, cell.milestone, BUNDLED_ROM, purpose="test", tier=cell.tier)
-    limit = benchmark_v1.step_limit(cell.milestone, cell.tier)
     reads_state = cell.method in ("expert", "state")
-    with SeededPlay(
-        BUNDLED_ROM, cell.milestone, starts,
-        n_episodes=args.test_episodes, seed=TEST_SEED, max_steps=limit, num_threads=1, state_in_info=reads_state,
-    ) as episodes:  # fmt: skip
+    with FrozenPlay(cell.milestone, cell.tier, "test", num_threads=1, state_in_info=reads_state) as episodes:
         result = episodes.play(policy, should_stop=should_stop)
     return {
         "successes": [episode.success for episode in result.episodes],

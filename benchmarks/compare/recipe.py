@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from common.runtime.seeding import COMPARISON_TEST
-
 NETWORK: dict[str, Any] = {"network": "tiles-small", "hidden_dim": 128}
 """Flags of all students but the state's reader. A step takes a third of the time of `tiles`; with as much time it learns more."""
 GRADIENT_STEPS = {250: 480, 1000: 1200, 4000: 2880, 16_000: 5760}
@@ -17,9 +15,6 @@ hybrid's first half is cloning."""
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 """It falls to 0 along a cosine; in each of DAgger's iterations."""
-TEST_SEED = COMPARISON_TEST.first
-"""First seed of the test episodes. The lengths of the training and the network were chosen with the first seed's DAgger on
-those of `cloning.TEST_SEED`: other episodes, but test episodes, too, and on T2 in worlds of the test's range."""
 VIEWS: dict[str, dict[str, Any]] = {
     "bc_noise": NETWORK,
     "bc_noise_stack4": {**NETWORK, "frame_stack": 4},

@@ -44,7 +44,7 @@ TIER_RULES = {
 }
 """Whether people move, timing jitters, light and grounds vary; the share of natural starts; whether the screen hides things, and
 has a compass."""
-WORLDS_SHA256 = "f87815390d5cb761465d8ceaf01b01ef942c71a99474b9443aa252eddc6d3865"
+WORLDS_SHA256 = "72dab7e420a81ef81cad3c7eab5bbbc63dee873e4ae4700b2899ee5926051ffb"
 """Hash of the images of the first and last world of each split, concatenated: it shows that the generator is unchanged."""
 
 MILESTONES = (
@@ -63,7 +63,7 @@ SCORED: tuple[str, ...] = tuple(
 )  # fmt: skip
 """The milestones that count: a trivial policy solves the others by nature."""
 
-FROZEN_STEPS_SHA256 = ""
+FROZEN_STEPS_SHA256 = "84a88fcb125ad73017399f62995f97f16fd57beeda557dfff1a6df8c944cf422"
 """Of `frozen_steps.json`: the expert's steps in each frozen episode, from which the limits follow."""
 EPISODES = 100
 """Episodes of each milestone, in the test and to choose by."""
