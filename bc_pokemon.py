@@ -18,14 +18,14 @@ import os
 from dataclasses import dataclass
 
 from cloning.flags import NOT_EVALUATED, PlayFlags
-from common.flag_groups import CloningFlags, EvaluationFlags, GameFlags, NetworkFlags, RunFlags
+from common.flag_groups import CloningFlags, EvaluationFlags, GameFlags, LabelSetFlags, NetworkFlags, RunFlags
 from common.runtime.flag_types import Count, CountOrZero, Free, Positive
 from common.runtime.flags import changed_flags, parse_flags, resume_command
 
 
 # PlayFlags brings GameFlags and EvaluationFlags with it; named again, they keep their places in --help.
 @dataclass
-class Args(PlayFlags, RunFlags, GameFlags, CloningFlags, NetworkFlags, EvaluationFlags):
+class Args(PlayFlags, RunFlags, GameFlags, CloningFlags, LabelSetFlags, NetworkFlags, EvaluationFlags):
     exp_name: Free[str] = "bc_pokemon"
     """Name of the experiment: checkpoints and the run's folder begin with it."""
     total_steps: Free[Count] = 100000
@@ -85,6 +85,10 @@ def main(args: Args) -> dict[str, Any]:
         return evaluate_checkpoint(args, args, max_steps=args.max_steps)
     if args.patience and not args.eval_frequency:
         raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
+    if args.change_weight != 1 and args.spread_labels > 1:
+        raise FlagError(
+            "--change-weight compares a label with the one before, which --spread-labels leaves out: give one of them"
+        )
     with TrainingRun(args, "bc") as run:
         return clone(args, run)
 
@@ -112,8 +116,11 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
 
             # ALGO LOGIC: imitate the expert on one batch
             rate = learner.set_learning_rate(progress.step / args.total_steps if args.lr_schedule == "cosine" else None)
-            observations, actions, weight = parts.batches.sample()
-            metrics = learner.update(observations, actions, weight=weight)
+            batch = parts.batches.sample()
+            optimal = batch.optimal if args.label_set else None
+            metrics = learner.update(
+                batch.observations, batch.actions, optimal=optimal, label_share=args.label_share, weight=batch.weight
+            )
             progress.step += 1
 
             # Log: the metrics stay on the device until here
@@ -147,7 +154,7 @@ def evaluate(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport)
     learner, progress, step = parts.learner, parts.progress, parts.progress.step
     learner.check_finite(step, run.last_good)
     try:
-        record = evaluate_network(args, parts, save_best=args.save_best, last=step >= args.total_steps)
+        record = evaluate_network(args, args, parts, save_best=args.save_best, last=step >= args.total_steps)
     except Stopped:
         return
     check_finite(learner.network, step, record.get("val_loss", 0.0), args.learning_rate, run.last_good)
@@ -167,7 +174,7 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
     plays = args.eval_frequency > 0 and args.eval_episodes > 0
     game = check_game(args.rom_path, args.expert_data_dir, files, facts, plays)
     before = None if run.checkpoint is None else run.saved("progress", Progress)
-    data = load_cloning_data(args, args, files, facts, seed=args.seed, device=run.device, before=before)
+    data = load_cloning_data(args, args, files, facts, label_set=args.label_set, seed=args.seed, device=run.device, before=before)
 
     # What learns it
     network = data.network

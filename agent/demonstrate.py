@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.open_expert import SandboxedExpert
 from agent.oracle import Answer
-from agent.policy_expert import PolicyExpert
+from agent.policy_expert import PolicyExpert, optimal_buttons, with_set
 from common.demonstrations import NO_LABEL, Episode
 from common.runtime.seeding import episode_rng
 from pokemon_env.gym_env import PokemonEnv
@@ -29,7 +29,7 @@ def play_episode(
     With `noise`, the pressed button is a random one with that probability, but the label stays the expert's. So the expert
     shows how to recover from states that it would not visit itself (DART: Laskey et al., "DART: Noise Injection for Robust
     Imitation Learning", 2017). Where the expert abstains there is no label (`NO_LABEL`), and a random button is pressed so
-    that play continues.
+    that play continues. The label set is recorded where the game knows it and the label is in it.
 
     Args:
         env: with state in its infos.
@@ -45,10 +45,11 @@ def play_episode(
     n_actions = len(env.buttons)
     observation, info = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
     world = info["game"].get("world")
-    observations, labels, pressed, rewards, dones = [observation], [], [], [], []
+    observations, labels, sets, pressed, rewards, dones = [observation], [], [], [], [], []
     terminated = False
     for step in range(max_steps):
-        answer = expert.label(info)
+        optimal = optimal_buttons(info, env.game)  # before a policy may change the state
+        answer = with_set(expert.label(info), optimal)
         if answer.action is None and on_abstention is not None:
             on_abstention(step, answer)
         # Always drawn, so that an episode's noise doesn't depend on the expert's answers.
@@ -57,6 +58,7 @@ def play_episode(
         observation, reward, terminated, _, info = env.step(action)
         observations.append(observation)
         labels.append(NO_LABEL if answer.action is None else answer.action)
+        sets.append(sum(1 << button for button in answer.optimal or ()))
         pressed.append(action)
         rewards.append(reward)
         dones.append(terminated)
@@ -68,6 +70,7 @@ def play_episode(
         executed_actions=np.array(pressed, np.int64),
         rewards=np.array(rewards, np.float32),
         dones=np.array(dones, bool),
+        optimal=np.array(sets, np.int64) if any(sets) else None,
         metadata={
             "success": bool(terminated),
             "abstentions": labels.count(NO_LABEL),

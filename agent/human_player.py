@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from agent.oracle import Answer, Situation
+from agent.policy_expert import add_optimal
 from common.demonstrations import DemonstrationError, Episode
 from common.press_journal import PressJournal, checksum
 from pokemon_env.emulators.window import CAPACITY
@@ -53,7 +55,7 @@ class HandRecording:
         window.fast_forward = True
         observation, _ = env.reset(seed=seed, options=None if start_state is None else {"load_state": start_state})
         self._first_picture = observation
-        self._steps: list[tuple[np.ndarray, int, float, bool]] = []  # screen after, action, reward, terminated
+        self._steps: list[tuple[np.ndarray, int, float, bool, int]] = []  # screen after, action, reward, terminated, label set
         last = 0
         for number, (action, crc) in enumerate(journal.presses, start=1):
             possible = action < len(env.buttons) and not self.terminated
@@ -104,12 +106,13 @@ class HandRecording:
         `metadata` holds `success` (None for a game without milestones), `seed`, `noise` (0) and `start_state`. So that the parts of
         one recording can be found again, it also holds `recording`, `first_step` (how many steps precede these) and `steps`.
         """
-        pictures, actions, rewards, dones = zip(*self._steps, strict=True)
+        pictures, actions, rewards, dones, sets = zip(*self._steps, strict=True)
         episode = Episode(
             observations=np.stack([self._first_picture, *pictures]),
             actions=np.array(actions, np.int64),
             rewards=np.array(rewards, np.float32),
             dones=np.array(dones, bool),
+            optimal=np.array(sets, np.int64) if any(sets) else None,
             metadata={
                 "success": self.terminated if self._env.milestones else None,
                 "seed": self._seed,
@@ -134,8 +137,10 @@ class HandRecording:
             say(f"{presses} presses that waited for their turn were not played")
 
     def _step(self, action: int) -> np.ndarray:
-        observation, reward, terminated, _, _ = self._env.step(action)
-        self._steps.append((observation, action, float(reward), bool(terminated)))
+        env = self._env
+        optimal = add_optimal(Answer(action), Situation(env.snapshot(), "no_op"), env.game).optimal
+        observation, reward, terminated, _, _ = env.step(action)
+        self._steps.append((observation, action, float(reward), bool(terminated), sum(1 << button for button in optimal or ())))
         self.terminated = bool(terminated)
         return observation
 

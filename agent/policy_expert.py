@@ -329,10 +329,23 @@ def add_optimal(answer: Answer, situation: Situation, game: Game) -> Answer:
     if answer.action is None:
         return answer
     try:
-        words = game.optimal_actions(game.decode_state(situation.snapshot, situation.prev_action))
-    except (LookupError, TypeError, ValueError):  # a stranger's file may hold a state that is impossible in the game
+        state = game.decode_state(situation.snapshot, situation.prev_action)
+    except (LookupError, TypeError, ValueError):  # as in `optimal_buttons`
         return answer
-    optimal = tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
+    return with_set(answer, optimal_buttons(state, game))
+
+
+def optimal_buttons(state: dict[str, Any], game: Game) -> tuple[int, ...]:
+    """Return the numbers of all optimal actions at a decoded state, in rising order; none where the game does not know them."""
+    try:
+        words = game.optimal_actions(state)
+    except (LookupError, TypeError, ValueError):  # a stranger's file may hold a state that is impossible in the game
+        return ()
+    return tuple(number for number, name in enumerate(game.buttons) if name.lower() in (words or ()))
+
+
+def with_set(answer: Answer, optimal: tuple[int, ...]) -> Answer:
+    """Return the answer with the set of optimal actions, if its own is one of them; see `add_optimal`."""
     return replace(answer, optimal=optimal) if answer.action in optimal else answer
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from common.buffers import ReplayBuffer
 from common.preprocessing import random_shift
+
+
+class Batch(NamedTuple):
+    """B steps, as tensors on the buffer's device."""
+
+    observations: torch.Tensor
+    """(B, C, h, w) uint8."""
+    actions: torch.Tensor
+    """(B,) int64, the labels."""
+    optimal: torch.Tensor
+    """(B, n_actions) bool, all buttons that are right; where no set is known, the label alone."""
+    weight: torch.Tensor
+    """(B,) float, of each step in the loss."""
 
 
 class Batches:
@@ -28,12 +41,13 @@ class Batches:
         weights = np.where(data.action_changed(), change_weight, 1.0).astype(np.float32)
         self.weights = torch.from_numpy(weights).to(data.device)
 
-    def sample(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return a batch: pictures (B, C, h, w) uint8, the expert's buttons (B,) and their weights in the loss (B,)."""
+    def sample(self) -> Batch:
+        """Draw a batch."""
         slots = self.data.sample_indices(self.batch_size)
         observations, actions = self.data.get_labelled(slots)
         observations = random_shift(observations, self.shift, self.shift_rng)
-        return observations, actions, self.weights[torch.from_numpy(slots).to(self.data.device)]
+        weight = self.weights[torch.from_numpy(slots).to(self.data.device)]
+        return Batch(observations, actions, self.data.get_optimal(slots), weight)
 
     def state_dict(self) -> dict[str, Any]:
         return {"sampler": self.data.state_dict(), "shift_rng": self.shift_rng.get_state()}

@@ -14,7 +14,15 @@ import torch
 from rich.table import Table
 
 from common.buffers import ReplayBuffer, load_expert_data_to_buffer
-from common.demonstrations import DemonstrationError, copies_held_out, count_steps, limit_labels, load_episode, split_episodes
+from common.demonstrations import (
+    DemonstrationError,
+    choose_labels,
+    copies_held_out,
+    count_steps,
+    holds_sets,
+    load_episode,
+    split_episodes,
+)
 from common.flag_groups import CloningFlags, NetworkFlags
 from common.networks import PolicyNetwork, make_network
 from common.runtime.flag_types import FlagError
@@ -38,11 +46,15 @@ def load_buffer(
     network: PolicyNetwork,
     n_actions: int,
     *,
+    kept: dict[Path, np.ndarray] | None,
     frame_stack: int,
     seed: int,
     device: torch.device,
 ) -> ReplayBuffer:
-    """Return all steps of the files (of some only so many), as the network's observations, on the device that trains."""
+    """Return all steps of the files (of some only so many), as the network's observations, on the device that trains.
+
+    Steps that are not `kept` (file -> steps; None keeps all) have no label.
+    """
     channels, height, width = network.image_shape
     try:
         buffer = ReplayBuffer(
@@ -57,7 +69,7 @@ def load_buffer(
     except MemoryError as error:
         raise MemoryError(f"{folder}: {error}: use fewer with --max-expert-episodes or --max-labels") from error
     try:
-        load_expert_data_to_buffer(folder, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of)
+        load_expert_data_to_buffer(folder, buffer, preprocess_fn=network.preprocess, files=files, steps_of=steps_of, kept=kept)
     except DemonstrationError:
         raise
     except ValueError as error:  # names the file
@@ -117,12 +129,15 @@ class CloningData:
     train: ReplayBuffer
     val: ReplayBuffer | None
     """None where nothing validates."""
+    spread: int = 1
+    """One in so many of the labels is learned from."""
 
     def __str__(self) -> str:
+        spread = f", one label in {self.spread} of them" if self.spread > 1 else ""
         learned = self.facts["milestone"] or ("all milestones" if any(self.milestones) else "the whole game")
         return (
             f"{learned}, {len(self.train):,} steps of {len(self.train_files)} episodes to train on, "
-            f"{len(self.val_files)} episodes held out"
+            f"{len(self.val_files)} episodes held out{spread}"
         )
 
 
@@ -132,6 +147,7 @@ def load_cloning_data(
     files: list[Path],
     facts: dict[str, Any],
     *,
+    label_set: bool,
     seed: int,
     device: torch.device,
     before: Mapping[str, Any] | None,
@@ -141,14 +157,18 @@ def load_cloning_data(
     Args:
         flags, network_flags: the script's.
         files, facts: the episodes, as `select_episodes` gives them.
+        label_set: whether sets are wanted.
         seed: of the split, the network and the batches.
         device: that trains.
         before: the progress of the run that is resumed, whose split stands; None for a new run.
 
     Raises DemonstrationError or FlagError where there is nothing to learn from, or to be patient for.
     """
-    files, last_steps = limit_labels(files, flags.max_labels)
-    steps_of = {} if last_steps is None else {files[-1]: last_steps}
+    files, steps_of, kept = choose_labels(files, flags.max_labels, flags.spread_labels, seed)
+    if label_set and not any(map(holds_sets, files)):
+        print(
+            f"--label-set changes nothing: no file in {flags.expert_data_dir} has label sets; record it again"
+        )
     milestones = facts["milestones"][: len(files)]
     held_out = None if before is None else before.get("held_out")
     # A checkpoint from before the split was by milestone doesn't name what was held out: it keeps its own split.
@@ -162,7 +182,7 @@ def load_cloning_data(
         train_files = [path for path in files if path not in val_files]
     n_actions = len(facts["buttons"])
     network = network_for(network_flags, files[0], n_actions)
-    reading: dict[str, Any] = {"frame_stack": network_flags.frame_stack, "seed": seed, "device": device}
+    reading: dict[str, Any] = {"kept": kept, "frame_stack": network_flags.frame_stack, "seed": seed, "device": device}
     train = load_buffer(flags.expert_data_dir, train_files, steps_of, network, n_actions, **reading)
     if not len(train.labelled_slots()):
         raise DemonstrationError(
@@ -183,4 +203,4 @@ def load_cloning_data(
             )
         print(f"{unlabelled}: no validation")
         val = None
-    return CloningData(files, facts, milestones, train_files, val_files, network, train, val)
+    return CloningData(files, facts, milestones, train_files, val_files, network, train, val, flags.spread_labels)

@@ -13,6 +13,7 @@ from cloning.parts import Parts
 from cloning.validation import validate
 from common.demonstrations import DemonstrationError
 from common.evaluation import Evaluator
+from common.flag_groups import LabelSetFlags
 from common.results import confusion_figure
 from common.runtime.checkpoints import shown
 from common.selection import is_better, play_candidate
@@ -89,11 +90,12 @@ def open_evaluator(
     return evaluator, how_played(evaluator, starts)
 
 
-def evaluate_network(flags: PlayFlags, parts: Parts, *, save_best: bool, last: bool) -> dict[str, Any]:
+def evaluate_network(flags: PlayFlags, label_flags: LabelSetFlags, parts: Parts, *, save_best: bool, last: bool) -> dict[str, Any]:
     """Validate, play, and log both. What may be the best, and the last network, play the longer evaluation too.
 
     Args:
         flags: of the play.
+        label_flags: which buttons are right.
         parts: with the network.
         save_best: whether the best network is looked for.
         last: whether this is the last network.
@@ -106,7 +108,7 @@ def evaluate_network(flags: PlayFlags, parts: Parts, *, save_best: bool, last: b
     texts = []
     if parts.data.val is not None:
         buttons = parts.data.facts["buttons"]
-        metrics, counts = validate(network, parts.data.val, buttons)
+        metrics, counts = validate(network, parts.data.val, buttons, label_flags, has_neighbours=parts.data.spread == 1)
         run.log_scalars("val", metrics, step)
         run.log.add_figure("val/confusion", confusion_figure(counts, buttons, f"step {step}"), step)
         record |= {"val_loss": metrics["loss"], "val_accuracy": metrics["accuracy"]}

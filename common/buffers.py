@@ -95,6 +95,8 @@ class ReplayBuffer:
         self._ends: dict[int, torch.Tensor] = {}
         self._is_end = np.zeros(self.buffer_size, dtype=bool)
         self.actions = np.zeros(self.buffer_size, dtype=np.int64)
+        self.optimal = np.zeros((self.buffer_size, self.n_actions), dtype=bool)
+        """(buffer_size, n): the buttons that are right at each slot; where no set is known, the label alone."""
         self.rewards = np.zeros(self.buffer_size, dtype=np.float32)
         self.dones = np.zeros(self.buffer_size, dtype=np.float32)
         self.episode_step = np.zeros(self.buffer_size, dtype=np.int64)
@@ -115,6 +117,8 @@ class ReplayBuffer:
         reward: float,
         done: bool,
         infos: Any = None,
+        *,
+        optimal: int = 0,
     ) -> None:
         """Store one transition.
 
@@ -125,6 +129,7 @@ class ReplayBuffer:
             reward: of the step.
             done: whether the episode ended with it.
             infos: ignored; other buffers take it.
+            optimal: the label set; bit i is set if action i is as good as the label. 0: not known.
 
         Raises:
             ValueError: for a wrong shape, a float observation outside [0, 1], or an unknown action.
@@ -150,6 +155,7 @@ class ReplayBuffer:
             self._ends[slot] = torch.from_numpy(next_obs.copy()).to(self.storage_device)
             self._is_end[slot] = True
         self.actions[slot] = action
+        self.optimal[slot] = [number == action or int(optimal) >> number & 1 for number in range(self.n_actions)]
         self.rewards[slot] = reward
         self.dones[slot] = done
         self.episode_step[slot] = self.episode_step[before] + 1 if follows else 0
@@ -165,8 +171,9 @@ class ReplayBuffer:
         if preprocess_fn is not None:
             pictures = [preprocess_fn(picture) for picture in pictures]
         self.start_episode()
+        sets = np.zeros(len(episode), np.int64) if episode.optimal is None else episode.optimal
         for t in range(len(episode)):
-            self.add(pictures[t], pictures[t + 1], episode.actions[t], episode.rewards[t], episode.dones[t])
+            self.add(pictures[t], pictures[t + 1], episode.actions[t], episode.rewards[t], episode.dones[t], optimal=int(sets[t]))
         return len(episode)
 
     def start_episode(self) -> None:
@@ -204,6 +211,10 @@ class ReplayBuffer:
     def get_labelled(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return only what cloning needs of the slots `indices`: observations (B, *shape) and actions (B,), on the device."""
         return self._stacks(indices), torch.as_tensor(self.actions[indices], device=self.device)
+
+    def get_optimal(self, indices: np.ndarray) -> torch.Tensor:
+        """Return the buttons that are right in the slots `indices`, (B, n) bool, on the device; see `optimal`."""
+        return torch.as_tensor(self.optimal[indices], device=self.device)
 
     def action_changed(self) -> np.ndarray:
         """Return for each slot whether its label differs from that of the step before it in its episode, (size,) bool."""
@@ -294,6 +305,7 @@ def load_expert_data_to_buffer(
     *,
     files: Iterable[str | os.PathLike] | None = None,
     steps_of: Mapping[Path, int] | None = None,
+    kept: Mapping[Path, np.ndarray] | None = None,
 ) -> int:
     """Add the demonstrations of a folder to the buffer, in the order of their numbers.
 
@@ -304,6 +316,7 @@ def load_expert_data_to_buffer(
         preprocess_fn: (H, W, 3) uint8 -> what the buffer stores, for example `common.utils.preprocess_uint8`.
         files: read these (the first `max_episodes` of them) instead of all files in the folder.
         steps_of: file -> how many of its steps to read, from the first on.
+        kept: file -> the steps whose labels are kept, (n,) int64; None keeps all of all files.
 
     Returns:
         The number of transitions added.
@@ -319,6 +332,8 @@ def load_expert_data_to_buffer(
             episode = load_episode(path)
             if steps_of is not None and path in steps_of:
                 episode = episode.first(steps_of[path])
+            if kept is not None:
+                episode = episode.labelled_at(kept[path])
             loaded += buffer.add_episode(episode, preprocess_fn)
         except ValueError as error:
             raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error

@@ -5,6 +5,8 @@ Arrays of a file (T steps):
     observations      (T+1, H, W, 3) uint8   the screens before each step, and the one after the last
     actions           (T,) int64             the label: the expert's button for that screen, -1 where it abstained
     executed_actions  (T,) int64             the button pressed; only there if it can differ (noise, a student)
+    optimal           (T,) uint16            the label set: bit i is set if button i lies on a shortest path, as the label does;
+                                             0 where it is not known. Only there if the game knows any
     rewards           (T,) float32
     dones             (T,) bool              True at the step that ended the episode (target reached)
     episode_return    () float64
@@ -27,7 +29,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,11 @@ import numpy as np
 
 from common.runtime.archives import told_damage
 from common.runtime.files import is_running, link_complaint, make_folder, named_errors
+from common.runtime.flag_types import FlagError
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
 from common.runtime.plain_text import LONGEST_TEXT
+from common.runtime.seeding import derive
 from pokemon_env.builds import plays_alike
 from pokemon_env.tiers import DEFAULT_TIER
 
@@ -45,7 +49,7 @@ NO_LABEL = -1
 """The entry of `actions` where the expert gave no answer. Such steps are kept, but never trained on."""
 
 ARRAYS = (
-    "observations", "actions", "rewards", "dones", "executed_actions", "episode_return", "episode_length", "metadata",
+    "observations", "actions", "rewards", "dones", "executed_actions", "optimal", "episode_return", "episode_length", "metadata",
 )  # fmt: skip
 """The arrays that a file may hold. A file with any other is refused: if the pressed buttons had another name, the labels would be
 taken for them."""
@@ -66,11 +70,17 @@ _TEXTS = ("milestone", "game", "rom_sha256", "recorder", "tier", "worlds", "star
 
 _MOST_METADATA = 1 << 24
 _MOST_BUTTONS = 1000
+_BITS = 16
+"""Of a set in `optimal`."""
 _FILE_NAME = re.compile(r"episode_(\d+)\.npz")
 
 
 class DemonstrationError(UserError, ValueError):
     """A demonstration, or a folder of them, that cannot be used; the text names the file, the value and what to do."""
+
+
+_BY_STEP = ("actions", "rewards", "dones", "executed_actions", "optimal")
+"""Fields of an episode with a value for each step."""
 
 
 @dataclass
@@ -95,6 +105,8 @@ class Episode:
     """(T,) int64, the buttons that were pressed; None means the same as `actions`."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """JSON data about the recording."""
+    optimal: np.ndarray | None = None
+    """(T,) int64 label sets: bit i is set if button i is as good as the label, 0 where that is not known; None: nowhere."""
 
     def __len__(self) -> int:
         """Return the number of steps, T."""
@@ -102,9 +114,14 @@ class Episode:
 
     def first(self, steps: int) -> Episode:
         """Return the episode cut off after `steps` steps."""
-        pressed = None if self.executed_actions is None else self.executed_actions[:steps]
-        actions, rewards, dones = self.actions[:steps], self.rewards[:steps], self.dones[:steps]
-        return Episode(self.observations[: steps + 1], actions, rewards, dones, pressed, self.metadata)
+        cut: dict[str, Any] = {name: None if (values := getattr(self, name)) is None else values[:steps] for name in _BY_STEP}
+        return replace(self, observations=self.observations[: steps + 1], **cut)
+
+    def labelled_at(self, steps: np.ndarray) -> Episode:
+        """Return the episode with the labels of these steps alone, (n,) int64. What was pressed stays as it is."""
+        kept = np.isin(np.arange(len(self)), steps)
+        optimal = None if self.optimal is None else np.where(kept, self.optimal, 0)
+        return replace(self, actions=np.where(kept, self.actions, NO_LABEL), executed_actions=self.pressed, optimal=optimal)
 
     @property
     def episode_return(self) -> float:
@@ -172,6 +189,8 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
     }
     if episode.executed_actions is not None:
         arrays["executed_actions"] = np.asarray(episode.executed_actions, dtype=np.int64)
+    if episode.optimal is not None:
+        arrays["optimal"] = np.asarray(episode.optimal, dtype=np.uint16)
 
     temporary = folder / f".recording.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
@@ -205,7 +224,7 @@ def load_episode(path: str | os.PathLike) -> Episode:
         # Checked by the headers alone, so that screens that fit nothing are not unpacked.
         (shape, dtype), steps = data.header("observations"), math.prod(data.header("actions")[0])
         _check_pictures(shape, dtype, steps - (shape[:1] == (steps,)), str(path))
-        sides = {"actions": (steps,), "rewards": (steps,), "dones": (steps,), "executed_actions": (steps,), "episode_length": ()}
+        sides: dict[str, tuple[int, ...]] = {**dict.fromkeys(_BY_STEP, (steps,)), "episode_length": ()}
         for key, wanted in sides.items():
             has, dtype = data.header(key) if key in data else (wanted, np.dtype(int))
             if has != wanted or dtype.kind == "U":
@@ -220,10 +239,11 @@ def load_episode(path: str | os.PathLike) -> Episode:
             dones=data["dones"],
             executed_actions=data["executed_actions"] if "executed_actions" in data else None,
             metadata=_metadata(data, path),
+            optimal=data["optimal"] if "optimal" in data else None,
         )
 
     if len(episode.observations) == len(episode.actions) and len(episode) > 0:  # an older tool's file: T observations
-        for name in ("actions", "rewards", "dones", "executed_actions"):
+        for name in _BY_STEP:
             values = getattr(episode, name)
             setattr(episode, name, None if values is None else values[:-1])
     _check(episode, str(path))
@@ -232,6 +252,8 @@ def load_episode(path: str | os.PathLike) -> Episode:
     episode.dones = episode.dones != 0
     if episode.executed_actions is not None:
         episode.executed_actions = episode.executed_actions.astype(np.int64)
+    if episode.optimal is not None:
+        episode.optimal = episode.optimal.astype(np.int64)
     return episode
 
 
@@ -254,12 +276,12 @@ def count_labelled(path: str | os.PathLike) -> int:
     return int(np.count_nonzero(_actions(Path(path)) != NO_LABEL))
 
 
-def limit_labels(files: Sequence[Path], max_labels: int | None) -> tuple[list[Path], int | None]:
+def limit_labels(files: Sequence[Path], max_labels: int | None, because: str = "") -> tuple[list[Path], int | None]:
     """Return the first files that together hold `max_labels` labels, and how many steps of the last file to use.
 
     The number is None if the whole last file is used, as it is with `max_labels` None.
 
-    Raises DemonstrationError if there are fewer labels.
+    Raises DemonstrationError if there are fewer labels; it says why so many are wanted, `because`.
     """
     if max_labels is None:
         return list(files), None
@@ -270,9 +292,47 @@ def limit_labels(files: Sequence[Path], max_labels: int | None) -> tuple[list[Pa
             return list(files[: position + 1]), int(labelled[left - 1]) + 1
         left -= len(labelled)
     raise DemonstrationError(
-        f"{files[0].parent}: holds {max_labels - left} labels, fewer than the {max_labels} wanted; record more with "
+        f"{files[0].parent}: holds {max_labels - left} labels, fewer than the {max_labels} wanted{because}; record more with "
         f"collect_expert_data.py --n-labels {max_labels}"
     )
+
+
+def choose_labels(
+    files: Sequence[Path], max_labels: int | None, spread: int = 1, seed: int = 0
+) -> tuple[list[Path], dict[Path, int], dict[Path, np.ndarray] | None]:
+    """Return which labels of demonstrations are learned from: of the first `max_labels * spread` a random one in `spread`.
+
+    Args:
+        files: in order.
+        max_labels: how many; None takes all.
+        spread: from how many times as many labels they are drawn; 1 takes the first ones as they are.
+        seed: of the draw.
+
+    Returns the files, how many steps of some of them to use, and the steps that keep their labels, (n,) int64 for each file; None
+    instead of these if all do.
+
+    Raises FlagError for a spread without a number of labels, DemonstrationError if there are too few.
+    """
+    if spread > 1 and max_labels is None:
+        raise FlagError(f"--spread-labels {spread} is of {spread} times --max-labels, which is not given: give it, too")
+    because = f", {spread} (--spread-labels) times {max_labels} (--max-labels)" if spread > 1 else ""
+    files, last_steps = limit_labels(files, None if max_labels is None else max_labels * spread, because)
+    steps_of = {} if last_steps is None else {files[-1]: last_steps}
+    if spread == 1 or max_labels is None:
+        return files, steps_of, None
+    labelled = [np.flatnonzero(_actions(path)[: steps_of.get(path)] != NO_LABEL) for path in files]
+    drawn = np.zeros(max_labels * spread, bool)
+    drawn[np.random.default_rng(derive(seed, "spread labels")).permutation(len(drawn))[:max_labels]] = True
+    ends = np.cumsum([len(steps) for steps in labelled])[:-1]
+    return files, steps_of, {
+        path: steps[kept] for path, steps, kept in zip(files, labelled, np.split(drawn, ends), strict=True)
+    }  # fmt: skip
+
+
+def holds_sets(path: str | os.PathLike) -> bool:
+    """Return whether a file has label sets. Raises DemonstrationError as `load_episode` does."""
+    with _opened(Path(path)) as data:
+        return "optimal" in data
 
 
 def _actions(path: Path) -> np.ndarray:
@@ -465,7 +525,7 @@ def _check(episode: Episode, name: str) -> None:
     """Raise DemonstrationError unless the arrays of `episode` fit together; `name` says which episode."""
     steps = len(episode.actions)
     _check_pictures(episode.observations.shape, episode.observations.dtype, steps, name)
-    for key in ("actions", "rewards", "dones", "executed_actions"):
+    for key in _BY_STEP:
         values = getattr(episode, key)
         if values is not None and np.shape(values) != (steps,):
             raise DemonstrationError(f"{name}: {key} has shape {np.shape(values)}, wanted ({steps},)")
@@ -485,6 +545,30 @@ def _check(episode: Episode, name: str) -> None:
         buttons = episode.metadata.get("buttons")
         if buttons and np.max(values) >= len(buttons):
             raise DemonstrationError(f"{name}: {key} has button {np.max(values)}, but there are only {len(buttons)} buttons")
+    if episode.optimal is not None:
+        _check_sets(np.asarray(episode.optimal), episode, name)
+
+
+def _check_sets(sets: np.ndarray, episode: Episode, name: str) -> None:
+    """Raise DemonstrationError unless each of the sets is empty, or one of buttons that has the label in it."""
+    if not np.issubdtype(sets.dtype, np.integer) or np.min(sets) < 0:
+        raise DemonstrationError(
+            f"{name}: optimal are {sets.dtype}, wanted whole numbers from 0 (a bit for each button); record again"
+        )
+    buttons = episode.metadata.get("buttons")
+    n_buttons = min(len(buttons), _BITS) if buttons else _BITS
+    if np.max(sets) >> n_buttons:
+        raise DemonstrationError(
+            f"{name}: optimal has bits beyond those of {n_buttons} buttons ({np.max(sets):#x}); record it again"
+        )
+    labels = np.asarray(episode.actions)
+    has_label = (labels != NO_LABEL) & (sets.astype(np.int64) >> np.clip(labels, 0, _BITS) & 1 == 1)
+    if (wrong := np.flatnonzero((sets != 0) & ~has_label)).size:
+        step = int(wrong[0])
+        raise DemonstrationError(
+            f"{name}: at step {step}, the label {labels[step]} is not in its own set of optimal buttons ({int(sets[step]):#b}); "
+            "record it again"
+        )
 
 
 def check_demonstrations(folder: str, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

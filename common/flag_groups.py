@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed, ShareBelowOne
+from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed, Share, ShareBelowOne
 from common.runtime.seeding import EVALUATION
 
 TierName = Literal["T0", "T1", "T2", "T3", "T4"]
@@ -81,6 +81,21 @@ class DemonstrationFlags:
     """Use only this many demonstrations, the first ones. None uses all."""
     max_labels: Count | None = None
     """Use only this many labels of them, the first ones. None uses all."""
+    spread_labels: Count = 1
+    """Draw the labels of --max-labels from this many times as many, at random: as many labels from more episodes. 1 takes the
+    first ones."""
+
+
+@dataclass
+class LabelSetFlags:
+    """Which buttons are right."""
+
+    label_set: bool = False
+    """Learn that every button is right that lies on a shortest path, where that is known, instead of the one that the expert
+    would press."""
+    label_share: Share = 0.0
+    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
+    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest path."""
 
 
 @dataclass

@@ -44,6 +44,29 @@ def check_finite(
     )
 
 
+def imitation_loss(
+    logits: torch.Tensor, actions: torch.Tensor, optimal: torch.Tensor | None = None, label_share: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss of each row, (B,), and whether the network's likeliest button is right, (B,) bool.
+
+    Args:
+        logits: (B, n_actions).
+        actions: (B,) int64, the labels.
+        optimal: (B, n_actions) bool, all buttons that are right. The loss is then -log of the probability that the network
+            presses any of them, and does not ask which. None: the cross-entropy with the label.
+        label_share: with `optimal`, the share in the loss of the cross-entropy with the label. Where an expert is not on a
+            shortest path, its single label may lead back to where another of the right buttons was pressed: a network without
+            a preference for the label can go in circles of which no step is wrong.
+    """
+    if optimal is None:
+        losses = F.cross_entropy(logits, actions, reduction="none")
+        return losses, logits.detach().argmax(dim=-1) == actions
+    losses = logits.logsumexp(dim=-1) - logits.masked_fill(~optimal, -math.inf).logsumexp(dim=-1)
+    if label_share:
+        losses = (1 - label_share) * losses + label_share * F.cross_entropy(logits, actions, reduction="none")
+    return losses, optimal.gather(1, logits.detach().argmax(dim=-1, keepdim=True))[:, 0]
+
+
 class Learner:
     """All that trains but the data. `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with
     the same number of threads.
@@ -85,25 +108,12 @@ class Learner:
 
         Args:
             observations: (B, C, h, w) uint8.
-            actions: (B,) int64, the labels.
-            optimal: (B, n_actions) bool, all buttons that are right. The loss is then -log of the probability that the
-                network presses any of them, and does not ask which.
-            label_share: with `optimal`, the share in the loss of the cross-entropy with the label. Where an expert is not on
-                a shortest way, his single label may lead back to where another of the right buttons was pressed: a network
-                without a preference for his own can go in circles of which no step is wrong.
+            actions, optimal, label_share: see `imitation_loss`.
             weight: (B,) float, of each row in the loss; all alike by default.
         """
         with self.half_precision():
             logits = self.network(observations)
-        logits = logits.float()
-        if optimal is None:
-            losses = F.cross_entropy(logits, actions, reduction="none")
-            hits = logits.detach().argmax(dim=-1) == actions
-        else:
-            losses = logits.logsumexp(dim=-1) - logits.masked_fill(~optimal, -math.inf).logsumexp(dim=-1)
-            if label_share:
-                losses = (1 - label_share) * losses + label_share * F.cross_entropy(logits, actions, reduction="none")
-            hits = optimal.gather(1, logits.detach().argmax(dim=-1, keepdim=True))[:, 0]
+        losses, hits = imitation_loss(logits.float(), actions, optimal, label_share)
         loss = losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -309,13 +309,17 @@ class DaggerData:
             self._connection.execute("INSERT INTO episode_ends VALUES (?, ?, ?)", values)
 
     def add_demonstrations(
-        self, files: Iterable[str | os.PathLike], steps_of: Mapping[str | os.PathLike, int] | None = None
+        self,
+        files: Iterable[str | os.PathLike],
+        steps_of: Mapping[Path, int] | None = None,
+        kept: Mapping[Path, np.ndarray] | None = None,
     ) -> int:
         """Append demonstrations (`episode_*.npz`), as rows of `DEMONSTRATION_ITERATION`; commit them under that number.
 
         Args:
             files: in the order wanted.
             steps_of: file -> how many of its first steps are added; all of a file that is not named.
+            kept: file -> the steps whose labels are taken, (n,) int64; the others are not asked. None takes all of all files.
 
         Returns the number of rows. Raises DaggerDataError if one is of another milestone, game or buttons, and
         DemonstrationError if one is broken.
@@ -336,9 +340,15 @@ class DaggerData:
             number = self.next_episode
             expert = f"demonstrations by {metadata.get('recorder', 'somebody')}"
             seed, world = metadata.get("seed"), metadata.get("world")
+            sets = [0] * len(episode) if episode.optimal is None else episode.optimal.tolist()
+            taken = range(len(episode)) if kept is None else frozenset(kept[path].tolist())
             rows = []
-            for step, action in enumerate(episode.actions.tolist()):
-                abstained = action == NO_LABEL
+            for step, (action, optimal) in enumerate(zip(episode.actions.tolist(), sets, strict=True)):
+                label: Label | None = Label(action, optimal=actions_of(optimal) or None, expert=expert)
+                if action == NO_LABEL:
+                    label = Label(None, NOT_RECORDED, expert=expert)
+                elif step not in taken:
+                    label = None
                 rows.append(
                     Row(
                         observation=episode.observations[step],
@@ -350,7 +360,7 @@ class DaggerData:
                         seed=seed,
                         world=world,
                         prev_action=int(episode.pressed[step - 1]) if step else NO_ACTION,
-                        label=Label(None if abstained else action, NOT_RECORDED if abstained else None, expert=expert),
+                        label=label,
                         reward=float(episode.rewards[step]),
                         source=Source.DEMONSTRATION,
                     )

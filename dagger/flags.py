@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from common.flag_groups import DemonstrationFlags, EvaluationFlags, ExpertFlags, GameFlags, NetworkFlags, RunFlags
+from common.flag_groups import DemonstrationFlags, EvaluationFlags, ExpertFlags, GameFlags, LabelSetFlags, NetworkFlags, RunFlags
 from common.runtime.flag_types import Bounds, Count, CountOrZero, FlagError, Free, Once, Share
 
 
 @dataclass
-class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, EvaluationFlags, ExpertFlags):
+class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, LabelSetFlags, NetworkFlags, EvaluationFlags, ExpertFlags):
     """A run of DAgger."""
 
     save_iterations: Free[bool] = True
@@ -76,11 +76,6 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, Evaluat
     """Seconds that the expert may take for one answer; a policy file gets 2 at most."""
 
     # Training
-    label_set: bool = False
-    """Learn that every button is right that the expert says is on a shortest path, instead of the one that it would press."""
-    label_share: Share = 0.0
-    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
-    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest path."""
     sampling: Literal["uniform", "deduplicated", "sqrt", "balanced"] = "balanced"
     """How rows are drawn: all alike; equal pictures with equal labels once, or as the root of their number; or once in each
     episode, so that a student that is stuck does not flood the batches."""

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agent.labelling import Labeller
 from common.episodes import EpisodeSpec
 from common.evaluation import Evaluator
@@ -21,6 +23,9 @@ from dagger.training_set import TrainingSet
 from pokemon_env.vector_env import ThreadVectorEnv
 from tasks.task import Task
 
+Demonstrations = tuple[list[Path], dict[Path, int], dict[Path, np.ndarray] | None]
+"""Files, how many steps of some, and the steps that keep their labels, as `common.demonstrations.choose_labels` returns them."""
+
 
 @dataclass
 class Parts:
@@ -35,8 +40,8 @@ class Parts:
     starts: RolloutStarts
     handovers: tuple[Path, ...]
     """States that episodes of rollouts begin at."""
-    demonstrations: tuple[list[Path], dict[Path, int]] | None
-    """Files that are to be added to a new data set, and how many steps of some; None without."""
+    demonstrations: Demonstrations | None
+    """What is to be added to a new data set; None without."""
     envs: ThreadVectorEnv
     eval_envs: ThreadVectorEnv
     evaluator: Evaluator

@@ -11,7 +11,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_expert
 from agent.oracle import LabelsWithdrawn
-from common.demonstrations import limit_labels, say_which_tier, select_episodes
+from common.demonstrations import choose_labels, say_which_tier, select_episodes
 from common.evaluation import Evaluator
 from common.learner import Learner
 from common.networks import PolicyNetwork, build_network, make_network, network_arguments
@@ -23,7 +23,7 @@ from common.selection import check_counts, check_records, say_what_judged_the_be
 from dagger import queries
 from dagger.data import DaggerData, Status
 from dagger.flags import DaggerFlags, chooses
-from dagger.parts import Parts
+from dagger.parts import Demonstrations, Parts
 from dagger.progress import Progress, what_changed
 from dagger.rollout import pictures_tell_all
 from dagger.run_data import check_not_of_another_data_set, create_data, open_data
@@ -123,13 +123,12 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     )  # fmt: skip
 
 
-def select_demonstrations(args: DaggerFlags, run: TrainingRun) -> tuple[tuple[list[Path], dict[Path, int]] | None, dict[str, Any]]:
+def select_demonstrations(args: DaggerFlags, run: TrainingRun) -> tuple[Demonstrations | None, dict[str, Any]]:
     """Return the demonstrations to begin with (`Parts.demonstrations`), and what they have in common; None and {} without any."""
     if args.expert_data_dir is None or run.saved("progress", Progress).get("rows"):  # with rows, they are in the data set
         return None, {}
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
-    files, last_steps = limit_labels(files, args.max_labels)
-    return (files, {} if last_steps is None else {files[-1]: last_steps}), facts
+    return choose_labels(files, args.max_labels, args.spread_labels, args.seed), facts
 
 
 def new_network(args: DaggerFlags, task: Task, screen_shape: tuple[int, ...], init: dict[str, Any] | None) -> PolicyNetwork:

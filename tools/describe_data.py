@@ -103,7 +103,7 @@ def _read_demonstrations(folder: Path) -> tuple[dict[str, Any], dict[str, np.nda
             "world": np.full(steps, -1 if world is None else world),
             "seed": np.full(steps, -1 if seed is None else seed),
             "cached": np.zeros(steps, bool),
-            "optimal": np.zeros(steps, np.int64),
+            "optimal": np.zeros(steps, np.int64) if episode.optimal is None else episode.optimal,
             "source": np.full(steps, Source.DEMONSTRATION),
         }
         for name, values in columns.items():

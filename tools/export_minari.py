@@ -236,7 +236,7 @@ def read_demonstrations(folder: Path, milestone: str | None) -> Contents:
                     "kind": [NOT_RECORDED if flag else "" for flag in abstained],
                     "reason": [""] * steps,
                     "expert": [f"demonstrations by {episode.metadata.get('recorder', 'somebody')}"] * steps,
-                    "optimal": np.zeros(steps, np.int64),
+                    "optimal": np.zeros(steps, np.int64) if episode.optimal is None else episode.optimal,
                     "cached": np.zeros(steps, bool),
                     "source": [Source.DEMONSTRATION.name.lower()] * steps,
                     "iteration": np.full(steps, DEMONSTRATION_ITERATION, np.int32),

@@ -32,8 +32,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pokemon_env.games.tallgrass.starts import _world as _generated_world  # made once: where an episode begins, and here
 from pokemon_env.games.tallgrass.tools import next_map
-from pokemon_env.games.tallgrass.worlds.generate import generate_world
 from pokemon_env.games.tallgrass.worlds.image import MapData, World, rom_world
 from pokemon_env.games.tallgrass.worlds.metatiles import is_grass, is_ledge, is_solid
 from pokemon_env.games.tallgrass.worlds.story import EVENT_ID, FACINGS, MAPS, SCRIPT_ID, SIGHT, SPRITES, STEPS
@@ -41,7 +41,6 @@ from pokemon_env.games.tallgrass.worlds.story import EVENT_ID, FACINGS, MAPS, SC
 State = dict[str, Any]
 
 _ROM = Path(__file__).resolve().parents[3] / "tallgrass" / "tallgrass.gb"
-_KEPT_WORLDS = 256
 
 _FAR = 1 << 20
 _DIRECTIONS = range(4)  # as FACINGS
@@ -401,6 +400,9 @@ _CLASSES = bytes(
 )
 
 
+_OPEN = bytes(kind >= _FLOOR for kind in range(256))
+
+
 class _Field(NamedTuple):
     """The distance of every place on one map to a goal, in presses."""
 
@@ -535,7 +537,7 @@ def _distances(level: _Level, acts: dict[tuple[int, int], int], enters: dict[int
         waiting.setdefault(left + 1, []).extend((cell, level.sources(cell, direction)))
     for cell, left in enters.items():
         waiting.setdefault(left + 1, []).extend(level.sources(cell, direction) for direction in _DIRECTIONS)
-    open_cells = bytearray(kind >= _FLOOR for kind in cells)
+    open_cells = cells.translate(_OPEN)
     for cell in warps:
         open_cells[cell] = 0
     offsets = level.offsets
@@ -564,6 +566,10 @@ def _distances(level: _Level, acts: dict[tuple[int, int], int], enters: dict[int
     return distance
 
 
-@lru_cache(maxsize=_KEPT_WORLDS)
 def _world(number: int) -> World:
-    return generate_world(number) if number else rom_world(_ROM.read_bytes())
+    return _generated_world(number) if number else _bundled_world()
+
+
+@lru_cache(maxsize=1)
+def _bundled_world() -> World:
+    return rom_world(_ROM.read_bytes())
