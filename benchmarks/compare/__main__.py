@@ -8,7 +8,8 @@
 Every student gets the same number of labels (demonstrations and questions together; what the cache answers and what the expert
 abstains from count) and the same number of gradient steps, and its last network plays the same test episodes: no checkpoint is
 chosen by play. Students draw their buttons from their probabilities, in rollouts and in tests: one that always presses the
-likeliest is stuck more often, whatever it learned from. Success means within twice the expert's steps in the same episode. The parts: "main"
+likeliest is stuck more often, whatever it learned from. Success means within twice the expert's steps in the same episode.
+The parts: "main"
 compares the methods, "enough" gives DAgger more labels and all that helps it, "latency" labels one rollout with a slow expert
 in batches and one question at a time, "views" compares networks and frame stacks. Writes `{output_dir}/compare.md`, `.json`
 and `.png`; each result is a file of its own, so a run that was stopped goes on.

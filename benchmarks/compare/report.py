@@ -14,6 +14,7 @@ from benchmarks.compare.recipe import DEMONSTRATED, ENOUGH, ENOUGH_FLAGS, ITERAT
 from common.runtime.files import atomic_write
 from common.runtime.flags import as_typed
 from common.statistics import bootstrap_difference, bootstrap_iqm, percent
+from pokemon_env.games.tallgrass import frozen
 
 Rows = Mapping[str, Mapping[str, Any]]
 """A cell's name -> its result."""
@@ -211,7 +212,7 @@ def conditions(args: Any, rows: Rows, done: Complete) -> list[str]:
     one = "; nothing is said of the spread over seeds" if len(done.seeds) == 1 else ""
     seeds = f"seed{'s' * (len(done.seeds) != 1)} {', '.join(map(str, done.seeds))}"
     return [
-        f"- Success within twice the expert's mean steps, over {args.test_episodes} test episodes, the same for all: the "
+        f"- Success within twice the expert's steps in the same episode, over the {frozen.EPISODES} frozen test episodes: the "
         "interquartile mean with its 95 % bootstrap interval over milestones, seeds and episodes, and the mean. An interval "
         "without width says that no resample differed, not that the next episode could not.",
         f"- {len(done.places)} of {len(places_of(args))} milestones and {len(done.seeds)} of {len(args.seeds)} seeds are complete "
@@ -315,7 +316,7 @@ def enough_part(args: Any, rows: Rows) -> list[str]:
     return [
         *lines,
         "",
-        f"Over {args.test_episodes} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): one in "
+        f"Over {frozen.EPISODES} test episodes. All that helps (seed(s) {', '.join(map(str, args.enough_seeds))}): one in "
         f"{DEMONSTRATED} labels is a noisy demonstration's, the others are of one in {1 / args.query_rate:g} of the visited "
         "states, drawn at random; any button on a shortest way is right, and the network is the wider one "
         f"(`{as_typed(ENOUGH_FLAGS)}`); {more:g} times the gradient steps of {max(args.labels):,} labels.",

@@ -27,7 +27,6 @@ EVAL_ONLY = SeedBlock(21_000, 1_000, "bc_pokemon.py --eval-only: no network was 
 PIPELINE_EXPERT = SeedBlock(30_000, 1_000, "auto_dagger_pipeline.py: the expert, which sets a milestone's limit")
 AUDIT_PICTURES = SeedBlock(30_000, 1_000, "benchmarks.audit: the observations of experts")
 TEST = SeedBlock(50_000, 1_000, "the tests of the pipeline and of the benchmarks' tables")
-COMPARISON_TEST = SeedBlock(60_000, 1_000, "benchmarks.compare: its test")
 AUDIT_TEST = SeedBlock(70_000, 1_000, "benchmarks.audit: its test")
 PLAY = SeedBlock(70_000, 1_000, "play.py: whole games by the students, from power-on")
 LATENCY_ROLLOUT = SeedBlock(90_000, 1_000, "benchmarks.compare: the rollout that a slow expert labels")

@@ -37,7 +37,7 @@ from common.demonstrations import load_episode, save_episode
 from common.learner import DivergedError
 from common.policies import RandomPolicy
 from common.statistics import bootstrap_difference
-from pokemon_env.games.tallgrass import GAME
+from pokemon_env.games.tallgrass import GAME, benchmark_v1, frozen
 from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import BUNDLED_ROM
 
@@ -261,9 +261,11 @@ def test_batches_and_the_cache_save_time():
 def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare_recipe, "GRADIENT_STEPS", {30: 12})
+    for module in (frozen, benchmark_v1):
+        monkeypatch.setattr(module, "EPISODES", 2)
     monkeypatch.setattr(compare, "VIEWS", {name: compare.VIEWS[name] for name in ("bc_noise", "bc_noise_stack4")})
     args = Args(
-        parts=("main", "views"), milestones=("PLAYER_NAME_SET",), t2_milestones=(), labels=(30,), seeds=(1,), test_episodes=2,
+        parts=("main", "views"), milestones=("PLAYER_NAME_SET",), t2_milestones=(), labels=(30,), seeds=(1,),
         methods=("bc_noise", "hybrid", "dagger_novelty", "state"), views_milestones=("PLAYER_NAME_SET",),
         views_labels=30, latency_milestone="PLAYER_NAME_SET", parallel=1, output_dir="out",
     )  # fmt: skip
@@ -297,7 +299,6 @@ def test_wrong_flags(tmp_path):
         ({"seeds": ()}, "want a value"),
         ({"query_rate": 0.0}, "--query-rate is 0.0"),
         ({"t2_milestones": ("NO_SUCH",)}, "no milestone NO_SUCH"),
-        ({"test_episodes": 0}, "--test-episodes is 0"),
     ):
         with pytest.raises(ValueError, match=told):
             compare.main(Args(output_dir=str(tmp_path / "out"), **flags))

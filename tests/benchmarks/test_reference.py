@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,79 +13,122 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import memory, reference
-from benchmarks.reference import Args, markdown, result_key, shares_of_the_expert, training_key
-from common.episodes import EpisodeResult, Evaluation
+from benchmarks import check_results, memory, reference
+from benchmarks.protocol import TrialOnTestError, check_trial
+from benchmarks.reference import Args, Cell, result_key, training_key
+from benchmarks.results_file import ResultsError, save_results
 from common.recurrent import RecurrentNetwork
+from pokemon_env.games.tallgrass import benchmark_v1, frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 
 
-def row(rate: float, n: int = 10) -> dict:
-    successes = [i < rate * n for i in range(n)]
-    return {"successes": successes, "successes_4x": successes, "spl": rate / 2, "minutes": 1.0}
-
-
-def test_an_episode_counts_within_twice_and_four_times_the_experts_steps():
-    lengths, won = [8, 20, 21, 40, 40], [True, True, True, True, False]
-    episodes = [
-        EpisodeResult(i, None, float(ok), n, ok, (), optimal_steps=8) for i, (n, ok) in enumerate(zip(lengths, won, strict=True))
-    ]
-    scored = reference.score(Evaluation(episodes), limit=20)
-    assert scored["successes"] == [True, True, False, False, False]
-    assert scored["successes_4x"] == won
-    assert scored["spl"] == pytest.approx((1 + 8 / 20) / 5)
+def row(milestone: str, method: str, rate: float, labels: int = 0, seed: int = 0) -> dict:
+    limits = frozen.limits(milestone, "T2", "test")
+    successes = [i < rate * len(limits) for i in range(len(limits))]
+    return {
+        "milestone": milestone, "method": method, "labels": labels, "seed": seed, "successes": successes, "lengths": list(limits),
+        "seeds": list(frozen.seeds("test")), "spl": rate / 2, "minutes": 1.0, "machine": {"cpu": "a CPU", "bf16": True},
+    }  # fmt: skip
 
 
 def test_keys_tell_what_was_trained_from_what_was_tested():
-    args, other = Args(), Args(test_episodes=51)
+    args, cell = Args(), Cell("CLOCK_SET", "bc", 250, 1)
     key = training_key(args, "CLOCK_SET")
-    assert key == training_key(other, "CLOCK_SET") and result_key(args, key, "CLOCK_SET") != result_key(other, key, "CLOCK_SET")
-    assert (
-        len(
-            {
-                key,
-                training_key(args, "HEALED"),
-                training_key(Args(tier="T1"), "CLOCK_SET"),
-                training_key(Args(noise=0.1), "CLOCK_SET"),
-            }
-        )
-        == 4
-    )
+    others = [training_key(Args(**flags), "CLOCK_SET") for flags in ({"compass": "off"}, {"noise": 0.1})]
+    others.append(training_key(args, "HEALED"))
+    assert len({key, *others}) == 4 and key == training_key(Args(purpose="choose", length=2), "CLOCK_SET")
+    found = {result_key(args, key, cell), result_key(Args(purpose="choose"), key, cell), result_key(Args(length=2), key, cell)}
+    assert len(found) == 3
+    untrained = Cell("CLOCK_SET", "expert")
+    assert result_key(args, key, untrained) == result_key(Args(length=2), key, untrained)
 
 
-def test_the_table_and_the_gate_s_figures():
-    rows = {"CLOCK_SET/random": row(0), "CLOCK_SET/expert": row(0.8)}
-    for seed, rate in ((1, 0.2), (2, 0.6)):
-        rows[f"CLOCK_SET/bc1000_seed{seed}"] = row(rate)
-        rows[f"CLOCK_SET/bc10000_seed{seed}"] = row(0.8)
-    rows["HEALED/expert"] = row(1)
-    (entry,) = shares_of_the_expert(rows, ["CLOCK_SET", "HEALED"])
-    assert entry == {
-        "milestone": "CLOCK_SET",
-        "relative_1000": pytest.approx(0.5),
-        "student_1000": "bc",
-        "relative_10000": pytest.approx(1.0),
-        "student_10000": "bc",
-    }
-    with_dagger = rows | {"CLOCK_SET/dagger1000_seed1": row(0.8), "CLOCK_SET/dagger10000_seed1": row(0.9)}
-    (entry,) = shares_of_the_expert(with_dagger, ["CLOCK_SET", "HEALED"])
-    assert entry["relative_1000"] == pytest.approx(0.5)  # the gate asks what cloning makes of a thousand
-    assert (entry["relative_10000"], entry["student_10000"]) == (pytest.approx(9 / 8), "dagger")
-    header = markdown(Args(), with_dagger, ["CLOCK_SET"]).splitlines()[0]
-    assert "| random | BC 1,000 | BC 10,000 | DAgger 1,000 | DAgger 10,000 | expert |" in header
-    text = markdown(Args(labels=(1000, 10_000), seeds=(1, 2)), rows, ["CLOCK_SET", "HEALED"])
-    lines = text.splitlines()
-    assert len({line.count("|") for line in lines[:6]}) == 1
-    assert lines[2].startswith("| CLOCK_SET | 29 | 0 | 40 (20-60) | 80 (80-80) | 80 |") and lines[3].startswith(
-        "| HEALED | 46 | - |"
-    )
-    # HEALED has no clones: a mean over CLOCK_SET alone would stand beside means over both.
-    assert lines[4].startswith("| IQM within 2x |  | - | - | - | 90 [")
-    rows |= {name.replace("CLOCK_SET", "HEALED"): row(0.6) for name in rows if name.startswith("CLOCK_SET/bc")}
-    text = markdown(Args(labels=(1000, 10_000), seeds=(1, 2)), rows, ["CLOCK_SET", "HEALED"])
-    assert text.splitlines()[4].startswith("| IQM within 2x |  | - | 60 [")
+def test_a_trial_does_not_play_the_test(tmp_path):
+    for flags in ({"length": 2.0}, {"network": "tiles-small"}):
+        with pytest.raises(TrialOnTestError, match="^bc, a trial: a trial plays the episodes to choose by: say --purpose choose"):
+            reference.main(Args(**flags, output_dir=str(tmp_path / "out")))
+    with pytest.raises(TrialOnTestError, match="^dagger, a trial: "):
+        reference.main(Args(query_by="novelty", output_dir=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+    usual = reference.RECIPES["dagger"]
+    assert reference.recipe_of(Args(), "dagger") is usual and "worlds that are spent" in usual.record()["chosen"]
+    check_trial("choose", reference.recipe_of(Args(length=2.0), "bc"), [usual])
+
+
+def test_a_column_is_complete_or_absent():
+    rows = [row("CLOCK_SET", "random", 0), row("HEALED", "random", 0), row("CLOCK_SET", "expert", 1), row("HEALED", "expert", 0.9)]
+    rows += [row("CLOCK_SET", "bc", rate, 250, seed) for seed, rate in ((1, 0.2), (2, 0.6))] + [row("HEALED", "bc", 0.3, 250, 1)]
+    by_name = {f"{one['milestone']}/{one['method']}{one['seed']}".removesuffix("0"): one for one in rows}
+    args, milestones = Args(seeds=(1, 2)), ["CLOCK_SET", "HEALED"]
+    lines = reference.markdown(args, by_name, milestones).splitlines()
+    assert lines[0] == "| milestone | random | expert | SPL of the expert |"  # a seed of HEALED is missing
+    assert lines[2] == "| CLOCK_SET | 0 | 100 | 0.50 |" and lines[4].startswith("| **IQM** | 0 [0, 0] | 95 [")
+    by_name["HEALED/bc2"] = row("HEALED", "bc", 0.5, 250, 2)
+    lines = reference.markdown(args, by_name, milestones).splitlines()
+    assert lines[0] == "| milestone | random | BC 250 | expert | SPL of the expert |"
+    assert lines[2] == "| CLOCK_SET | 0 | 40 (20-60) | 100 | 0.50 |" and lines[3].startswith("| HEALED | 0 | 40 (30-50) | 90 |")
+    assert len({line.count("|") for line in lines[:5]}) == 1 and "a CPU, bf16" in lines[-1]
+
+
+# A file of results
+
+
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "results.json"
+    save_results(path, [row(name, "mine", 0.5, 250, seed) for name in benchmark_v1.SCORED for seed in (1, 2)], "T2", "test")
+    return path
+
+
+def check(path: Path, capsys) -> str:
+    assert check_results.main(check_results.Args(path)) == 0
+    return capsys.readouterr().out
+
+
+def test_a_file_of_results_is_checked_and_shown(results, capsys):
+    text = check(results, capsys)
+    assert "mine 250" in text and "│ 2 " in text and f"{2 * len(benchmark_v1.SCORED)} results, tier T2, split test" in text
+    content = json.loads(results.read_text())
+    content["results"] = content["results"][1:]
+    results.write_text(json.dumps(content))
+    assert "mine 250: not on all 17 scored milestones with the same seeds, so not in the table" in check(results, capsys)
+
+
+CHANGES = {
+    "another ROM": (lambda c: c.update(rom_sha256="0" * 64), "rom_sha256 is '0000"),
+    "other steps": (lambda c: c.update(frozen_steps_sha256=None), "frozen_steps_sha256 is 'None'"),
+    "another tier": (lambda c: c.update(tier="T3"), "tier is 'T3'"),
+    "no results": (lambda c: c.update(results={}), "is no results file"),
+    "no object": (lambda c: c["results"].append(3), "result 35 is no object"),
+    "twice": (lambda c: c["results"].append(c["results"][0]), "is there twice"),
+    "no milestone": (lambda c: c["results"][0].update(milestone=["x"]), "result 1: no milestone"),
+    "other seeds": (lambda c: c["results"][0]["seeds"].reverse(), "seeds are not the 100 frozen ones"),
+    "few episodes": (lambda c: c["results"][0]["successes"].pop(), "successes is not a list of 100 booleans"),
+    "a number for a success": (lambda c: c["results"][0]["successes"].__setitem__(0, 1), "successes is not a list"),
+    "too long": (lambda c: c["results"][0]["lengths"].__setitem__(0, 10**6), "succeeded after 1000000 steps, but its limit is"),
+    "gave up": (lambda c: c["results"][0]["lengths"].__setitem__(99, 1), "failed after 1 steps, but its limit is"),
+    "labels": (lambda c: c["results"][0].update(labels=True), "labels is 'True', wanted a number"),
+    "method": (lambda c: c["results"][0].update(method="\x1b[2J"), "wanted a name"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_results_that_can_t_be(results, change):
+    content = json.loads(results.read_text())
+    change[0](content)
+    results.write_text(json.dumps(content))
+    with pytest.raises(ResultsError, match=change[1]) as told:
+        check_results.main(check_results.Args(results))
+    assert "\x1b" not in str(told.value)
+
+
+def test_a_file_that_is_no_json(tmp_path):
+    for text in ("", "[" * 100_000, "[1]"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(ResultsError, match=r"x.json: is no "):
+            check_results.main(check_results.Args(tmp_path / "x.json"))
 
 
 def environment() -> dict[str, str]:
@@ -99,32 +143,41 @@ def run(folder: Path, module: str, *flags: object) -> subprocess.CompletedProces
 @pytest.mark.slow
 def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reference, "TRAINING_STEPS", {200: 4})
+    for module in (frozen, benchmark_v1):
+        monkeypatch.setattr(module, "EPISODES", 2)
     monkeypatch.setattr(reference, "STUDIED", {200: (2, 4)})
     monkeypatch.setattr(reference, "STUDIED_ON", ("CLOCK_SET",))
-    args = Args(milestones=("CLOCK_SET",), labels=(200,), seeds=(1,), test_episodes=2, parallel=1, output_dir="out")
+    monkeypatch.setitem(reference.TRAINING_STEPS, 250, 4)
+    args = Args(milestones=("CLOCK_SET",), labels=(200,), seeds=(1,), parallel=1, output_dir="out", students=("bc",))
     assert reference.main(args) == 0
-    result = tmp_path / "out" / "T2" / "CLOCK_SET" / "bc200_seed1.json"
-    written = result.stat().st_mtime_ns
-    content = json.loads((tmp_path / "out" / "reference.json").read_text())["results"]
-    assert set(content) == {"CLOCK_SET/random", "CLOCK_SET/expert", "CLOCK_SET/bc200_seed1"}
+    folder = tmp_path / "out" / "T2" / "CLOCK_SET"
+    result = folder / "bc200_seed1.json"
+    written, content = result.stat().st_mtime_ns, json.loads(result.read_text())
+    assert content["gradient_steps"] == 4 and content["labels_used"] == 200 and content["recipe"]["name"] == "bc"
+    assert content["machine"]["threads"] == 1 and content["split"] == "test" and len(content["successes"]) == 2
+    assert json.loads((folder / "expert.json").read_text())["successes"] == [True, True]
     args.students = ("dagger",)
     assert reference.main(args) == 0
-    content = json.loads((tmp_path / "out" / "reference.json").read_text())["results"]
-    assert {"CLOCK_SET/bc200_seed1", "CLOCK_SET/dagger200_seed1"} <= set(content)  # the table keeps what is there
+    submitted = json.loads((tmp_path / "out" / "T2" / "reference.json").read_text())["results"]
+    assert {row["method"] for row in submitted} == {"random", "expert", "bc", "dagger"}  # the table keeps what is there
+    (learned,) = (row for row in submitted if row["method"] == "dagger")
+    assert 100 <= learned["labels_used"] <= 200 and learned["gradient_steps"] == 8
     args.students = ("bc",)
-    assert content["CLOCK_SET/expert"]["successes"] == [True, True] and len(content["CLOCK_SET/bc200_seed1"]["successes"]) == 2
     assert reference.main(args) == 0 and result.stat().st_mtime_ns == written
-    args.test_episodes = 3  # another test of the same network
-    checkpoint = result.parent / "bc_CLOCK_SET_200_1_tiles4_final.pth"
-    trained = checkpoint.stat().st_mtime_ns
-    assert reference.main(args) == 0
-    assert len(json.loads(result.read_text())["successes"]) == 3 and checkpoint.stat().st_mtime_ns == trained
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
+    result.unlink()
+    assert reference.main(args) == 0 and result.is_file()  # the network is there: it only plays again
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")} == trained
+
+    trial = dataclasses.replace(args, purpose="choose", length=2)
+    assert reference.main(trial) == 0 and result.is_file()
+    other = json.loads((tmp_path / "out" / "T2_trials" / "CLOCK_SET" / "bc200_seed1.json").read_text())
+    assert other["split"] == "choose" and other["gradient_steps"] == 8 and other["seeds"][0] == frozen.FIRST_SEEDS["choose"]
 
     args.study = True
     assert reference.main(args) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 200 |")]
-    assert [line.split("|")[2].strip() for line in table] == ["2", "4"] and checkpoint.stat().st_mtime_ns == trained
+    assert [line.split("|")[2].strip() for line in table] == ["2", "4"]
 
 
 def test_wrong_flags(tmp_path):

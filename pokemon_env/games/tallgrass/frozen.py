@@ -38,7 +38,7 @@ def seeds(split: Split) -> range:
 
 def expert_steps(milestone: str, tier: str, split: Split) -> tuple[int | None, ...]:
     """Return the steps that the expert takes in each episode, None where it fails. Raises KeyError for what is not frozen."""
-    return tuple(_table()["T2" if tier == "T4" else tier][split][milestone])
+    return tuple(_table()["T2" if tier == "T4" else tier][split][milestone][:EPISODES])
 
 
 def limit_of(steps: int | None, others: tuple[int | None, ...], factor: float = FACTOR) -> int:
