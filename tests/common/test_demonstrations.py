@@ -16,9 +16,11 @@ import pytest
 from common.demonstrations import (
     DemonstrationError,
     Episode,
+    choose_labels,
     common_metadata,
     count_labelled,
     count_steps,
+    holds_sets,
     limit_labels,
     load_episode,
     load_metadata,
@@ -27,11 +29,23 @@ from common.demonstrations import (
     select_episodes,
     split_episodes,
 )
+from common.runtime.flag_types import FlagError
 
 
 def episode(length=4, **metadata):
     screens = np.random.default_rng(length).integers(0, 256, (length + 1, 12, 16, 3), dtype=np.uint8)
     return Episode(screens, np.arange(length) % 3, np.ones(length), np.arange(length) == length - 1, metadata=metadata)
+
+
+KEYS = ("observations", "actions", "rewards", "dones", "executed_actions", "optimal")
+
+
+def with_sets(length=4, **metadata):
+    """An episode with noise, and with label sets at all steps but the first."""
+    one = episode(length, **metadata)
+    one.executed_actions = np.full(length, 2)
+    one.optimal = np.where(np.arange(length) > 0, 1 << one.actions | 1, 0)
+    return one
 
 
 def write(path, **changes):
@@ -48,13 +62,31 @@ def test_round_trip(tmp_path):
     path = save_episode(tmp_path / "new", one)
     assert path == tmp_path / "new" / "episode_0001.npz"
     back = load_episode(path)
-    for key in ("observations", "actions", "rewards", "dones", "executed_actions"):
+    for key in KEYS[:-1]:
         assert np.array_equal(getattr(back, key), getattr(one, key)), key
+    assert back.optimal is None and not holds_sets(path)
     assert back.metadata == one.metadata == load_metadata(path)
     assert (len(back), back.episode_return, count_steps(path)) == (5, 5.0, 5)
     assert back.pressed is back.executed_actions
     dtypes = [getattr(back, key).dtype for key in ("observations", "actions", "rewards", "dones")]
     assert dtypes == [np.uint8, np.int64, np.float32, bool]
+
+
+def test_label_sets(tmp_path):
+    one = with_sets(5, buttons=["A", "B", "START"])
+    path = save_episode(tmp_path, one)
+    with np.load(path, allow_pickle=False) as data:
+        assert data["optimal"].dtype == np.uint16
+    assert holds_sets(path)
+    back = load_episode(path)
+    assert back.optimal.tolist() == [0, 0b11, 0b101, 0b001, 0b011] and back.optimal.dtype == np.int64
+    assert back.first(3).optimal.tolist() == [0, 0b11, 0b101]
+    older = write(tmp_path / "episode_0002.npz", observations=episode().observations[:4], optimal=np.array([0, 2, 4, 1]))
+    assert load_episode(older).optimal.tolist() == [0, 2, 4]  # an older tool's file loses its last action
+    one.optimal[1] = 1  # without the label
+    with pytest.raises(DemonstrationError, match=r"to be saved: at step 1, the label 1 is not in its own set .*\(0b1\)"):
+        save_episode(tmp_path, one)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_file_is_what_was_promised(tmp_path):
@@ -109,6 +141,20 @@ def test_older_files_lose_their_last_action(tmp_path):
         ({"observations": np.zeros((5, 12, 16), np.uint8)}, r"wanted uint8 \(T\+1"),
         ({"observations": np.zeros((5, 12, 16, 3), np.float32)}, "float32"),
         ({"observations": np.zeros((9, 12, 16, 3), np.uint8)}, "9 observations for 4 actions"),
+        ({"optimal": np.array([1.0, 2, 4, 1])}, "optimal are float64, wanted whole numbers from 0"),
+        ({"optimal": np.array([1, 2, 5, 1]) > 1}, "optimal are bool"),
+        ({"optimal": np.array([1, 2, 4, -1])}, "optimal are int64, wanted whole numbers from 0"),
+        ({"optimal": np.array([1, 2, 4])}, r"optimal has shape \(3,\), wanted \(4,\)"),
+        ({"optimal": np.array(["1", "2", "4", "1"])}, "optimal has shape .* of text"),
+        ({"optimal": np.array([1, 2, 4, 1 << 16 | 1])}, r"beyond those of 16 buttons \(0x10001\)"),
+        ({"optimal": np.array([1, 2, 4, 1 << 63], np.uint64)}, r"beyond those of 16 buttons"),
+        (
+            {"optimal": np.array([1, 2, 4, 9]), "metadata": np.array('{"buttons": ["A", "B", "C"]}')},
+            r"beyond those of 3 buttons \(0x9\)",
+        ),
+        ({"optimal": np.array([1, 2, 3, 1])}, r"at step 2, the label 2 is not in its own set of optimal buttons \(0b11\)"),
+        ({"optimal": np.array([1, 2, 4, 1]), "actions": np.array([0, -1, 2, 0])}, "at step 1, the label -1 is not in"),
+        ({"optimal": np.array([1, 2, 4, 1]), "actions": np.array([0, 1, 2, 900])}, "at step 3, the label 900 is not in"),
         ({"metadata": np.array("{")}, "not JSON"),
         ({"metadata": np.array("3")}, "not a JSON object"),
         ({"metadata": np.array('{"buttons": ["A", "B"]}')}, "button 2, but there are only 2"),
@@ -140,17 +186,14 @@ def test_broken_files(tmp_path):
 
 def same(one, other):
     """Whether two episodes are the same, to the bit."""
-    keys = ("observations", "actions", "rewards", "dones", "executed_actions")
-    pairs = [(getattr(one, key), getattr(other, key)) for key in keys]
+    pairs = [(getattr(one, key), getattr(other, key)) for key in KEYS]
     return one.metadata == other.metadata and all(
         (a is None) == (b is None) and (a is None or (a.dtype == b.dtype and np.array_equal(a, b))) for a, b in pairs
     )
 
 
 def test_a_changed_byte_is_never_taken_for_another_episode(tmp_path):
-    one = episode(3, milestone="M", buttons=["A", "B", "START"])
-    one.executed_actions = np.array([2, 2, 2])
-    path = save_episode(tmp_path, one)
+    path = save_episode(tmp_path, with_sets(3, milestone="M", buttons=["A", "B", "START"]))
     whole, content = path.read_bytes(), load_episode(path)
     rng, refused = random.Random(0), 0
     for _ in range(600):
@@ -182,7 +225,7 @@ def rewritten(path, change):
 
 def test_odd_headers_are_one_line(tmp_path):
     """Hundreds of headers with right check sums: a DemonstrationError each, or the episode."""
-    path = save_episode(tmp_path, episode(3, milestone="M"))
+    path = save_episode(tmp_path, with_sets(3, milestone="M"))
     whole, content = path.read_bytes(), load_episode(path)
     rng = random.Random(0)
     words = [*"'(){},: \n\\[x0", "-1", "9" * 30, "1e9", "True", "None", "'|O'", "'<U9'", "'>i8'"]
@@ -245,6 +288,8 @@ def array(shape, dtype="|u1", content=b"", order=False):
         ("actions", array((3,), "<i8", bytes(24) + b"more"), "more or fewer bytes"),
         ("actions", array((1, 3), "<i8", bytes(24)), "actions"),
         ("dones", array((3,), "<U1", bytes(12)), "dones has shape"),
+        ("optimal", array((10_000_000,), "<f8", bytes(80_000_000)), "optimal has shape"),
+        ("optimal", array((3,), "|O", bytes(24)), "pickled"),
         ("rewards", array((3,), "<f4", np.array([0, np.nan, 0], "<f4").tobytes()), "finite"),
         ("episode_length", array((), "<i8", bytes(8)), "says that it has 0 steps"),
         ("metadata", array((), "<i8", bytes(8)), "metadata is int64"),
@@ -404,6 +449,36 @@ def test_so_many_labels(tmp_path):
     assert limit_labels(files, 6) == (files, 2)
     with pytest.raises(DemonstrationError, match="holds 6 labels, fewer than the 7 wanted"):
         limit_labels(files, 7)
+
+
+def test_labels_from_more_episodes(tmp_path):
+    for labels in ([0, 1, -1, 2], [-1, 2, 0, 1, 0, 2], [1, 1, 2, 2]):
+        one = episode(len(labels))
+        one.actions, one.executed_actions = np.array(labels), np.zeros(len(labels), int)
+        save_episode(tmp_path, one)
+    files = sorted(tmp_path.glob("*.npz"))
+    assert choose_labels(files, None) == (files, {}, None)
+    assert choose_labels(files, 5) == (files[:2], {files[1]: 3}, None)
+    draws = set()
+    for seed in range(30):
+        chosen, steps_of, kept = choose_labels(files, 5, 2, seed)
+        assert chosen == files and steps_of == {files[2]: 2} and list(kept) == files  # of the first ten labels
+        steps = [load_episode(path).first(steps_of.get(path, 9)).labelled_at(kept[path]) for path in files]
+        assert sum((one.actions >= 0).sum() for one in steps) == 5 == sum(map(len, kept.values()))
+        assert all(value.tolist() == choose_labels(files, 5, 2, seed)[2][path].tolist() for path, value in kept.items())
+        draws.add(tuple((number, step) for number, path in enumerate(files) for step in kept[path].tolist()))
+    assert len(draws) > 25 and len(set().union(*draws)) == 10  # any of them may be drawn
+    with pytest.raises(DemonstrationError, match=r"holds 12 labels, fewer than the 16 wanted, 4 \(--spread-labels\) times 4"):
+        choose_labels(files, 4, 4)
+    with pytest.raises(FlagError, match="--spread-labels 4 is of 4 times --max-labels, which is not given"):
+        choose_labels(files, None, 4)
+
+
+def test_the_labels_of_some_steps():
+    whole = episode(4)
+    one = whole.labelled_at(np.array([1, 3]))
+    assert one.actions.tolist() == [-1, 1, -1, 0] and one.pressed.tolist() == whole.actions.tolist() and one.optimal is None
+    assert with_sets(4).labelled_at(np.array([1])).optimal.tolist() == [0, 0b11, 0, 0]
 
 
 def test_the_first_steps_of_an_episode():
