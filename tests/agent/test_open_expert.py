@@ -105,7 +105,7 @@ def test_episodes_are_the_same_bit_for_bit(tmp_path, milestone, noise):
                 recorded.append([play_episode(env, expert, seed, None, 120, noise) for seed in (3, 4)])
                 assert expert.answers == sum(map(len, recorded[-1])) and not expert.abstentions
     for own, sandboxed in zip(*recorded, strict=True):
-        for name in ("observations", "actions", "executed_actions", "rewards", "dones"):
+        for name in ("observations", "actions", "executed_actions", "rewards", "dones", "optimal"):
             assert np.array_equal(getattr(own, name), getattr(sandboxed, name)), name
         assert own.metadata == sandboxed.metadata
 

@@ -1,5 +1,7 @@
 """The replay buffer: what goes in comes out, whatever the options, and what can't go in is refused."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -211,10 +213,29 @@ def test_load_expert_data(tmp_path):
     raw = ReplayBuffer(20, gym.spaces.Box(0, 255, (144, 160, 3), np.uint8), BUTTONS)
     assert load_expert_data_to_buffer(tmp_path, raw, 1) == 3
 
+    raw = ReplayBuffer(20, gym.spaces.Box(0, 255, (144, 160, 3), np.uint8), BUTTONS)
+    kept = dict(zip(sorted(tmp_path.iterdir()), ([0, 2], [], [1]), strict=True))
+    assert load_expert_data_to_buffer(tmp_path, raw, kept={path: np.array(steps, int) for path, steps in kept.items()}) == 12
+    assert raw.labelled_slots().tolist() == [0, 2, 9] and raw.actions[9] == episodes[2].actions[1]
+
     with pytest.raises(ValueError, match=r"episode_0001.npz: .*\(144, 160, 3\).*\(3, 84, 84\)"):
         load_expert_data_to_buffer(tmp_path, ReplayBuffer(20, space, BUTTONS))
     with pytest.warns(UserWarning, match="12 transitions .* buffer of 10"):
         load_expert_data_to_buffer(tmp_path, ReplayBuffer(10, space, BUTTONS), preprocess_fn=preprocess_uint8)
+
+
+def test_label_sets(tmp_path):
+    one = episode(4)
+    one.actions = np.array([1, NO_LABEL, 3, 0])
+    one.optimal = np.array([0b1010, 0, 0, 1])
+    save_episode(tmp_path, one)
+    space = gym.spaces.Box(0, 255, (144, 160, 3), np.uint8)
+    for size in (4, 3):  # of three slots the oldest is overwritten
+        buffer = ReplayBuffer(size, space, BUTTONS)
+        with warnings.catch_warnings(action="ignore"):
+            load_expert_data_to_buffer(tmp_path, buffer)
+        right = [torch.nonzero(row)[:, 0].tolist() for row in buffer.get_optimal(np.arange(size))]
+        assert right == ([[1, 3], [], [3], [0]] if size == 4 else [[0], [], [3]])
 
 
 def test_load_expert_data_without_files(tmp_path):

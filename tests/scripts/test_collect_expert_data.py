@@ -399,6 +399,7 @@ def test_a_person_plays_a_milestone(rom_path, cache, tmp_path, display):
     first, second = (load_episode(path) for path in episode_files(tmp_path / "expert_data"))
     assert [GAME.buttons[i] for i in first.actions] == ["A", "LEFT", "B", "START"]
     assert [GAME.buttons[i] for i in second.actions] == ["SELECT", "START"]  # x is no button
+    assert first.optimal.tolist() == [0, 0, 0, 1 << GAME.buttons.index("START")]  # no set where another button was right
     assert first.metadata["recorder"] == "human" and first.metadata["success"] and first.dones.tolist() == [False] * 3 + [True]
     # The same presses by step() give the same pictures: the keyboard changes nothing behind the environment's back.
     with PokemonEnv(rom_path, state_in_info=False, start_milestone="GAME_RUNNING", tier="T1") as env:

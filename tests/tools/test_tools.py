@@ -37,14 +37,16 @@ def screens() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def demonstrations(tmp_path_factory, screens) -> Path:
-    """Two episodes, of 4 and 6 steps; one label is missing, one press is noise."""
+    """Two episodes, of 4 and 6 steps; one label is missing, one press is noise, two labels have a set."""
     folder = tmp_path_factory.mktemp("demonstrations")
     metadata = {"milestone": "STARTER_CHOSEN", "buttons": BUTTONS, "seed": 5, "world": 8, "recorder": "policy"}
     labels = np.array([4, NO_LABEL, 4, 0])
     save_episode(
         folder, Episode(screens[:5], labels, np.array([0, 0, 0, 1.0]), labels == 0, np.array([4, 1, 7, 0]), metadata)
     )  # fmt: skip
-    save_episode(folder, Episode(screens[10:17], np.arange(6), np.zeros(6), np.zeros(6, bool), metadata={**metadata, "world": 9}))
+    second = Episode(screens[10:17], np.arange(6), np.zeros(6), np.zeros(6, bool), metadata={**metadata, "world": 9})
+    second.optimal = np.array([0, 0, 0b110, 0, 0b10000, 0])
+    save_episode(folder, second)
     return folder
 
 
@@ -78,7 +80,7 @@ def test_describe_dagger(dagger, screens, capsys):
     assert found["abstained_by_kind"] == {"exception": 2, "timeout": 2, "not recorded": 1}
     assert found["reasons_of_abstentions"] == {"ValueError: \0 [b]\n(line 3)": 2} and found["with_reason"] == 4
     assert found["experts"] == {"demonstrations by policy": 10, "policy 1": 8}
-    assert (found["cached"], found["with_optimal_set"]) == (2, 2)
+    assert (found["cached"], found["with_optimal_set"]) == (2, 4)
     assert found["buttons"]["UP"] == {"labels": 5, "share": 5 / 13, "pressed": 4, "pressed_share": 0.2}
     assert sum(button["labels"] for button in found["buttons"].values()) == 13 and list(found["buttons"]) == BUTTONS
     assert [entry["iteration"] for entry in found["iterations"]] == [-1, 0]
@@ -115,7 +117,7 @@ def test_describe_demonstrations(demonstrations, dagger, tmp_path):
     assert {key: value for key, value in found.items() if key not in apart} == {
         key: value for key, value in same.items() if key not in apart
     }
-    assert found["kind"] == "demonstrations" and found["rows"] == 10
+    assert found["kind"] == "demonstrations" and (found["rows"], found["with_optimal_set"]) == (10, 2)
     assert found["bytes_on_disk"] == sum(path.stat().st_size for path in demonstrations.glob("*.npz"))
 
 
@@ -178,6 +180,7 @@ def test_export_of_demonstrations_is_lossless(demonstrations, screens, minari):
     assert text(first.infos["status"]) == ["valid", "abstained", "valid", "valid", "not asked"]
     assert text(first.infos["kind"]) == ["", "not recorded", "", "", ""] and set(text(first.infos["reason"])) == {""}
     assert set(text(second.infos["expert"][:6])) == {"demonstrations by policy"}
+    assert first.infos["optimal"].tolist() == [0] * 5 and second.infos["optimal"].tolist() == [0, 0, 0b110, 0, 0b10000, 0, 0]
     assert first.infos["prev_action"].tolist() == [-1, 4, 1, 7, 0]
     assert set(second.infos["world"].tolist()) == {9} and all(len(values) == 7 for values in second.infos.values())
     assert [episode["seed"] for episode in dataset.storage.get_episode_metadata([0, 1])] == [5, 5]
@@ -257,7 +260,7 @@ def test_withdrawn_labels_are_told_and_not_exported(dagger, tmp_path, minari, ca
         data.withdraw("policy 1", "depends on a clock")
     found = describe(path)
     assert found["status"] == {"valid": 9, "abstained": 1, "not asked": 2, "withdrawn": 8}
-    assert found["abstained_by_kind"] == {"not recorded": 1} and found["with_optimal_set"] == 0
+    assert found["abstained_by_kind"] == {"not recorded": 1} and found["with_optimal_set"] == 2  # the demonstrations'
     assert sum(button["labels"] for button in found["buttons"].values()) == 9 and found["iterations"][1]["withdrawn"] == 8
     print_description(found)
     assert "rows, withdrawn" in capsys.readouterr().out
