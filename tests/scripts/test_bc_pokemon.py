@@ -22,7 +22,7 @@ import dagger_pokemon
 import play as play_script
 from common import buffers
 from common.demonstrations import DemonstrationError, Episode, save_episode, split_episodes
-from common.learner import DivergedError
+from common.learner import DivergedError, Learner
 from common.runtime.checkpoints import CheckpointError
 from common.runtime.main import Stopped
 from common.runtime.run_names import RunError
@@ -40,8 +40,8 @@ QUICK = "--num-threads 1 --batch-size 8 --hidden-dim 16 --total-steps 40".split(
 QUICK += "--eval-frequency 10 --eval-episodes 0 --save-frequency 0".split()
 
 
-def record(folder, episodes=6, steps=20, seed=0, noise=40, **metadata):
-    """Demonstrations in which the button to press is where the light is."""
+def record(folder, episodes=6, steps=20, seed=0, noise=40, sets=False, **metadata):
+    """Demonstrations in which the button to press is where the light is; with `sets` the opposite one is as good for the pad."""
     rng = np.random.default_rng(seed)
     for _ in range(episodes):
         actions = rng.integers(0, len(BUTTONS), steps)
@@ -50,7 +50,8 @@ def record(folder, episodes=6, steps=20, seed=0, noise=40, **metadata):
             top, left = 72 * (action // 4), 40 * (action % 4)
             screen[top : top + 60, left : left + 30] = 220
         entries = {"milestone": "LIGHT", "buttons": BUTTONS, "game": "light"} | metadata
-        save_episode(folder, Episode(screens, actions, np.zeros(steps), np.zeros(steps, bool), metadata=entries))
+        optimal = np.where(actions >= 4, 1 << actions | 1 << (actions ^ 1), 0) if sets else None
+        save_episode(folder, Episode(screens, actions, np.zeros(steps), np.zeros(steps, bool), metadata=entries, optimal=optimal))
 
 
 @pytest.fixture
@@ -369,6 +370,55 @@ def test_several_milestones_are_split_by_milestone(train, folder, capsys):
         record(folder / "many", episodes=2, steps=2, milestone=f"M{number}")
     train(**few | {"expert_data_dir": "many"}, exp_name="many")
     assert re.search(r"M4 +│ 2 +│ 1 ", capsys.readouterr().out)
+
+
+def test_sets_of_right_buttons_are_cloned(train, folder, monkeypatch, capsys):
+    record(folder / "sets", sets=True)
+    seen, update = [], Learner.update
+
+    def spy(self, observations, actions, *, optimal, label_share, weight):
+        seen.append((actions, optimal, label_share))
+        return update(self, observations, actions, optimal=optimal, label_share=label_share, weight=weight)
+
+    monkeypatch.setattr(Learner, "update", spy)
+    record_of = {name: train(expert_data_dir="sets", exp_name=name, **flags)["last"] for name, flags in (
+        ("sets", {"label_set": True}), ("mixed", {"label_set": True, "label_share": 0.3}), ("labels", {}),
+    )}  # fmt: skip
+    assert "changes nothing" not in capsys.readouterr().out
+    assert [(optimal is None, share) for _, optimal, share in seen] == [(False, 0.0)] * 2 + [(False, 0.3)] * 2 + [(True, 0.0)] * 2
+    for actions, optimal, _ in seen[:4]:
+        right = torch.nn.functional.one_hot(actions, 8).bool()
+        right |= torch.nn.functional.one_hot(actions ^ 1, 8).bool() & (actions >= 4)[:, None]
+        assert torch.equal(optimal, right)
+    assert record_of["sets"]["val_loss"] < record_of["mixed"]["val_loss"] < record_of["labels"]["val_loss"]
+    train()
+    assert same_weights("models/labels_final.pth", "models/bc_pokemon_final.pth")  # without --label-set the sets are not looked at
+    assert not same_weights("models/labels_final.pth", "models/sets_final.pth")
+    capsys.readouterr()
+    train(exp_name="none", label_set=True)
+    assert "--label-set changes nothing: no file in expert_data has label sets; record it again\n" in capsys.readouterr().out
+
+
+def test_labels_from_more_episodes(train, folder, capsys):
+    flags = dict(max_labels=30, spread_labels=4)
+    train(**flags, total_steps=4)
+    assert re.search(r"100 steps of 5 episodes to train on, 1 episodes held out, one label in 4 of them;", capsys.readouterr().out)
+    tags = events(folder).Tags()["scalars"]
+    assert "val/accuracy" in tags and "val/accuracy_at_changes" not in tags  # of few labels the one before is known
+    train(**flags, exp_name="cut")
+    train(**flags, exp_name="cut", total_steps=4, resume_from="models/cut_last.pth")
+    assert same_weights("models/bc_pokemon_final.pth", "models/cut_final.pth")
+    assert "not bit-identical" not in capsys.readouterr().out
+    train(**flags, exp_name="seed", total_steps=4, seed=2)
+    assert not same_weights("models/bc_pokemon_final.pth", "models/seed_final.pth")
+    with pytest.raises(DemonstrationError, match=r"expert_data: holds 120 labels, fewer than the 124 wanted, 4 \(--spread-labels"):
+        train(exp_name="wrong", max_labels=31, spread_labels=4)
+    with pytest.raises(
+        bc_pokemon.FlagError, match="--spread-labels 4 is of 4 times --max-labels, which is not given: give it, too"
+    ):
+        train(exp_name="wrong", spread_labels=4)
+    with pytest.raises(bc_pokemon.FlagError, match="--change-weight compares a label with the one before, which --spread-labels"):
+        train(**flags, exp_name="wrong", change_weight=2.0)
 
 
 def test_more_steps_than_fit_into_memory(train, monkeypatch):

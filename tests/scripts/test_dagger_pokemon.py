@@ -130,8 +130,10 @@ def write_policy(code: str, folder: str = "policies") -> str:
     return folder
 
 
-def record(folder: str, episodes: int = 2, milestone: str = MILESTONE, abstain: bool = False, **metadata) -> str:
-    """Demonstrations by the game's own policy."""
+def record(
+    folder: str, episodes: int = 2, milestone: str = MILESTONE, abstain: bool = False, sets: bool = False, **metadata
+) -> str:
+    """Demonstrations by the game's own policy; with `sets`, the button after the label is as good, but for A."""
     settings = {"target_milestone": milestone, "start_milestone": milestone, "tier": "T0", "worlds": "0"}
     with PokemonEnv(QUICK["rom_path"], **settings) as env:
         expert = PolicyExpert((None, milestone), env.game)
@@ -148,6 +150,7 @@ def record(folder: str, episodes: int = 2, milestone: str = MILESTONE, abstain: 
             dones = np.arange(1, len(actions) + 1) == len(actions)
             labels = np.full(len(actions), -1) if abstain else np.array(actions)
             one = Episode(np.stack(screens), labels, np.array(rewards), dones, np.array(actions))
+            one.optimal = np.where(labels > 0, 1 << labels | 1 << (labels + 1) % 8, 0) if sets else None
             one.metadata = facts | {"seed": seed} | metadata
             save_episode(folder, one)
     return folder
@@ -743,6 +746,39 @@ def test_demonstrations_stand_for_the_first_rollout(learn):
     assert (columns["source"] == first).all() and (columns["beta"][~first] == 0).all()
     assert result["labels"]["labels"] == (columns["status"][~first] == Status.VALID).sum()  # demonstrations are no questions
     assert torch.load("models/dagger_pokemon_best.pth")["tier"] == "T0"  # theirs
+
+
+def test_label_sets_of_demonstrations_are_learned_from(learn, monkeypatch):
+    record("demonstrations", sets=True)
+    sizes, update = [], Learner.update
+
+    def spy(self, observations, actions, *, optimal, label_share):
+        sizes.append(optimal.sum(dim=1))
+        return update(self, observations, actions, optimal=optimal, label_share=label_share)
+
+    monkeypatch.setattr(Learner, "update", spy)
+    learn(expert_data_dir="demonstrations", n_iterations=1, label_set=True)
+    columns = rows("label", "optimal", "status")
+    labels = columns["label"].astype(int)
+    assert columns["optimal"].tolist() == np.where(labels > 0, 1 << labels | 1 << (labels + 1) % 8, 0).tolist()
+    assert set(torch.cat(sizes).tolist()) == {1, 2}  # of an A alone, and of others
+    record("without")
+    learn(exp_name="without", expert_data_dir="without", n_iterations=1, label_set=True)
+    assert not rows("optimal", name="without")["optimal"].any()
+
+
+def test_labels_of_demonstrations_from_more_episodes(learn):
+    record("demonstrations", 3)
+    flags = dict(expert_data_dir="demonstrations", n_iterations=1, max_labels=4, spread_labels=3)
+    learn(**flags)
+    columns = rows("status", "label", "expert", "episode")
+    assert len(columns["status"]) == 12 and set(columns["status"]) == {Status.VALID, Status.NOT_ASKED}
+    valid = columns["status"] == Status.VALID
+    assert valid.sum() == 4 and (columns["label"][~valid] == -1).all() and not valid[:4].all()
+    learn(exp_name="again", **flags)
+    assert digest("again") == digest()
+    with pytest.raises(DemonstrationError, match=r"fewer than the 900 wanted, 3 \(--spread-labels\) times 300"):
+        learn(exp_name="many", **flags | {"max_labels": 300})
 
 
 def test_begins_with_a_clone(learn):
