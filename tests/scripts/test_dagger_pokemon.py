@@ -1209,7 +1209,9 @@ def test_bc_pokemon_plays_its_checkpoint(learn, monkeypatch, capsys, part):
     assert "PLAYER_NAME_SET, evaluated on tier T0 in world 0" in capsys.readouterr().out
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["bc_pokemon.py", "--resume-from", f"models/dagger_pokemon_{part}.pth"])
-        with pytest.raises(SystemExit, match="has algorithm dagger, here it is bc: another script made it, which must go on"):
+        with pytest.raises(
+            SystemExit, match="has algorithm dagger, here it is bc: another script made it, and only that one can resume it"
+        ):
             bc_pokemon.parse_args()
 
 

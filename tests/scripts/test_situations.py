@@ -461,7 +461,9 @@ def test_all_that_a_run_learned_from_is_gone(here, capsys):
 def test_a_folder_with_nothing_but_a_recording_that_is_under_way(here):
     (here / "expert_data").mkdir()
     (here / "expert_data" / "under_way.CLOCK_SET.seed1.jsonl").touch()
-    with pytest.raises(DemonstrationError, match=r"no episode_\*.npz; .* \(under_way.CLOCK_SET.seed1.jsonl is a recording"):
+    with pytest.raises(
+        DemonstrationError, match=r"no episode_\*.npz; .* \(under_way.CLOCK_SET.seed1.jsonl is an unfinished recording"
+    ):
         clone()
 
 
