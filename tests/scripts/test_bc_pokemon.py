@@ -343,7 +343,7 @@ def test_several_milestones_are_split_by_milestone(train, folder, capsys):
         result = train(**few, exp_name=f"seed{seed}", seed=seed)
         said = capsys.readouterr().out
         assert "held out for validation: 1 of 5 of LIGHT, 1 of 2 of CAVE, 0 of 1 of LONELY\n" in said
-        assert "the only episode is for training, so that nothing validates: LONELY\n" in said
+        assert "only one episode, which is for training, so no validation: LONELY\n" in said
         assert "24 steps of 6 episodes to train on, 2 episodes held out" in said
     progress = torch.load("models/seed1_last.pth")["progress"]
     assert len(progress["held_out"]) == 2 and result["step"] == 2
@@ -470,7 +470,7 @@ def test_a_run_that_diverges_keeps_what_was_good(train, folder):
     before = (folder / "models" / "bc_pokemon_last.pth").read_bytes()
     train(total_steps=20, eval_frequency=0, exp_name="other", network="tiles")
     last = "models/bc_pokemon_last.pth"
-    told = rf"training has diverged \(loss \S+, weights (not )?finite\); go on from {last}, which .* learning rate than 10000$"
+    told = rf"training has diverged \(loss \S+, weights (not )?finite\); resume from {last}, which .* learning rate than 10000$"
     for flags in (dict(), dict(eval_frequency=30), dict(last_interval=0)):
         with pytest.raises(DivergedError, match=f"^step [0-9]+: {told}") as ending:
             train(resume_from=last, learning_rate=1e4, network="tiles", **(dict(total_steps=400, eval_frequency=0) | flags))
@@ -594,7 +594,7 @@ def test_the_best_of_before_keeps_its_name(train, folder, capsys):
     (folder / "models" / "bc_pokemon_best.pth").unlink()
     result = train(**still, exp_name="third", resume_from="models/bc_pokemon_last.pth", total_steps=4)
     said = capsys.readouterr().out
-    assert "models/bc_pokemon_best.pth is gone: the best network is looked for again from here" in said
+    assert "models/bc_pokemon_best.pth is missing: the best network is chosen from the evaluations after this" in said
     assert result["best"]["step"] > 2 and "models/third_best.pth" in said and (folder / "models" / "third_best.pth").is_file()
 
 
