@@ -685,12 +685,12 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     learn(n_iterations=1)
     capsys.readouterr()
     learn("models/dagger_pokemon_last.pth", n_iterations=2)
-    assert "bit for bit" not in capsys.readouterr().out
+    assert "bit-identical" not in capsys.readouterr().out
     learn("models/dagger_pokemon_last.pth", n_iterations=3, query_budget=50, batch_size=4, eval_episodes=2)
     said = capsys.readouterr().out
     changes = said.split("not bit-identical to an uninterrupted run: ")[1].split("\n")[0].split("; ")
     assert {"--n-iterations was 2 and is 3", "--query-budget was None and is 50", "--batch-size was 8 and is 4"} == set(changes)
-    assert "eval-episodes" not in said.split("bit for bit")[1].split("\n")[0]
+    assert "eval-episodes" not in said.split("bit-identical")[1].split("\n")[0]
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
     learn("models/dagger_pokemon_last.pth", n_iterations=4, policy_dir="policies")
     assert "the expert was policy:PLAYER_NAME_SET:" in capsys.readouterr().out
@@ -928,7 +928,7 @@ def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, c
     learn(last, n_iterations=2, **flags)
     assert digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
     said = capsys.readouterr().out
-    assert "never taken from a file" not in said and "bit for bit" not in said
+    assert "never taken from a file" not in said and "bit-identical" not in said
     assert ("--unsafe-policies: policy files run in this process" in said) == ("unsafe_policies" in flags)
     assert (f"labels by policies/{MILESTONE}.py, in a sandbox\n" in said) == ("policy_dir" in flags)
     defaults = vars(dagger_pokemon.Args())

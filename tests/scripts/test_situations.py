@@ -169,7 +169,7 @@ def test_the_best_of_a_moved_clone_is_found_beside_its_checkpoint(here, capsys):
     (here / "models").rename(here / "elsewhere")
     assert clone(total_steps=3, eval_frequency=0, resume_from="elsewhere/bc_pokemon_last.pth")["best"] == best
     said = capsys.readouterr().out
-    assert "gone" not in said and "elsewhere/bc_pokemon_best.pth" in said
+    assert "is missing" not in said and "elsewhere/bc_pokemon_best.pth" in said
 
 
 @pytest.mark.parametrize("what", ["expert_data_dir", "model_dir"])
