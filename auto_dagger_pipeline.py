@@ -89,11 +89,11 @@ class Args:
     """In rollouts and tests, draw the students' buttons from their probabilities instead of pressing the likeliest: they get stuck
     less often."""
     handover_share: Share = 0.25
-    """Share of a rollout's episodes that begin where the previous milestone's expert has just reached its goal, as in the whole
-    game, instead of where the game draws a start. For games with worlds."""
+    """Share of a rollout's episodes that begin as in the whole game: where the previous milestone's expert has just reached its
+    goal, not where the game draws a start. For games with worlds."""
     cutoff_share: Share = 0.25
-    """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, after a defeat or a wrong
-    turn, if there are any."""
+    """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, if there are any: after a
+    defeat or a wrong turn."""
     target_success_rate: Share | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
     expert's. None never ends it early."""

@@ -50,7 +50,7 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, NetworkFlags, Evaluat
     """Draw the student's buttons from its probabilities in evaluations, too. play.py reads this from the checkpoint."""
     handover_share: Share = 0.0
     """Share of the episodes, in rollouts and evaluations, that begin where the previous milestone's expert has just reached its
-    goal, as in the whole game, possibly mid-sentence. In the starts that the game draws, everything is at rest."""
+    goal, as in the whole game: possibly mid-sentence. In the starts that the game draws, everything is at rest."""
     cutoff_share: Share = 0.0
     """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, if there are any: in the
     whole game no episode ends after a defeat or a wrong turn."""
