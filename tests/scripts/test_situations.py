@@ -169,7 +169,7 @@ def test_the_best_of_a_moved_clone_is_found_beside_its_checkpoint(here, capsys):
     (here / "models").rename(here / "elsewhere")
     assert clone(total_steps=3, eval_frequency=0, resume_from="elsewhere/bc_pokemon_last.pth")["best"] == best
     said = capsys.readouterr().out
-    assert "gone" not in said and "elsewhere/bc_pokemon_best.pth" in said
+    assert "is missing" not in said and "elsewhere/bc_pokemon_best.pth" in said
 
 
 @pytest.mark.parametrize("what", ["expert_data_dir", "model_dir"])
@@ -423,7 +423,7 @@ def test_copies_of_an_episode_are_never_on_both_sides_of_the_split(here, capsys)
     copies = copies_held_out(train_files, val_files)
     assert len(files) == 8 and copies and all(copy.read_bytes() == first.read_bytes() for copy, first in copies.items())
     assert held_out == [path.name for path in val_files if path not in copies]
-    assert f"for training, as each is a copy of an episode that is: {next(iter(copies)).name}" in said
+    assert f"not held out, because each is a copy of an episode for training: {next(iter(copies)).name}" in said
     kept = [path for path in val_files if path not in copies]
     assert copies_held_out([path for path in files if path not in kept], kept) == {} == copies_held_out([], [])
 
