@@ -179,13 +179,18 @@ def exclusive_lock(
 
 def _try_lock(path: Path) -> IO[str] | None:
     """The file, open, empty and locked; None if somebody else has it."""
+    refused = False
     while True:
         make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder deletes it just now
             try:
                 file = opened.enter_context(open_no_link(path, "a"))  # which does not cut off what its holder wrote
             except PermissionError:  # another user's: that of a run which was killed goes, if the folder allows it
-                if not _remove_if_free(path):
+                if not os.path.lexists(path):  # it is gone meanwhile, or the folder can't be written
+                    if refused:
+                        raise
+                    refused = True
+                elif not _remove_if_free(path):
                     return None
                 continue
             try:
