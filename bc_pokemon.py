@@ -194,7 +194,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
     data = load_cloning_data(args, args, files, facts, seed=args.seed, device=run.device, before=before)
     network, buttons = data.network, facts["buttons"]
     cloning = BehaviouralCloning(args, network, data.train, run.device)
-    progress, best_file = restore(args, run, data, cloning)
+    progress = restore(args, run, data, cloning)
     evaluator, played = open_evaluator(args, game, facts, buttons, run.device)
     run.callback(evaluator.close if evaluator is not None else lambda: None)
 
@@ -224,7 +224,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
                     progress.note(record)
                     report.print(f"step {progress.step:,}: {record['text']}")
                     if args.save_best and is_better(record, progress.best):
-                        progress.best, best_file = record, run.files["best"]
+                        progress.best = record
                         run.write(run.files["best"], finished_network(cloning, progress, record, run) | about)
                         report.print(f"step {progress.step:,}: the best so far, saved as {run.files['best']}")
 
@@ -263,7 +263,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
         print(f"stopped at step {progress.step:,}; to go on: {resume_command('bc_pokemon.py', run.files['last'], args)}")
         return results | {"signal": run.stop.signal}
     run.write(run.files["final"], finished_network(cloning, progress, progress.last or {}, run) | about)
-    rows = {"best": (progress.best, best_file), "final": (progress.last, run.files["final"])}
+    rows = {"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])}
     print_table(results_table({name: row for name, row in rows.items() if row[0]}))
     return results | {"signal": None}
 
@@ -296,14 +296,11 @@ def where_learned(args: Args, facts: dict[str, Any]) -> dict[str, str | None]:
     return {"tier": args.tier or facts["tier"], "worlds": None if facts["tier"] == "T2" else facts.get("worlds")}
 
 
-def restore(args: Args, run: TrainingRun, data: CloningData, cloning: BehaviouralCloning) -> tuple[Progress, Path]:
-    """Put back what the run is resumed from, and say what will not be as without the stop.
-
-    Returns how far it has come, and where its best network so far is.
-    """
+def restore(args: Args, run: TrainingRun, data: CloningData, cloning: BehaviouralCloning) -> Progress:
+    """Put back what the run is resumed from, and say what will not be as without the stop. Returns how far it has come."""
     now = Progress({path.name: sha256_of(path) for path in data.files}, [path.name for path in data.val_files], run.threads)
     if run.checkpoint is None:
-        return now, run.files["best"]
+        return now
     milestone, buttons = data.facts["milestone"], data.facts["buttons"]
     wanted = {"network": network_arguments(cloning.network), "buttons": buttons, "milestone": milestone}
     check_fits(run.checkpoint, args.resume_from, **wanted)
@@ -319,12 +316,9 @@ def restore(args: Args, run: TrainingRun, data: CloningData, cloning: Behavioura
     progress.demonstrations, progress.threads = now.demonstrations, now.threads
     progress.held_out = None if old else now.held_out
     cloning.check_finite(progress.step)
-    best_file = run.best_before()
-    if progress.best is not None and not best_file.is_file():
-        print(f"{best_file} is gone: the best network is looked for again from here")
-        progress.best = None
-    say_what_judged_the_best(progress.best, best_file, args, run.flags_before, run.checkpoint)
-    return progress, best_file
+    progress.best = run.best_if_there(progress.best)
+    say_what_judged_the_best(progress.best, run.best_file, args, run.flags_before, run.checkpoint)
+    return progress
 
 
 def finished_network(cloning: BehaviouralCloning, progress: Progress, record: dict[str, Any], run: TrainingRun) -> dict[str, Any]:

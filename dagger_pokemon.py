@@ -409,7 +409,7 @@ def dagger(args: Args, run: TrainingRun) -> dict[str, Any]:
     finally:
         run.stop.restore()
     run.write(run.files["final"], finished_network(args, run, parts, progress.last or {}))
-    rows = {"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])}
+    rows = {"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])}
     print_table(results_table({name: row for name, row in rows.items() if row[0]}))
     print(f"data set: {data.path}; {labeller.counts}")
     return parts.results(run) | {"signal": None}
@@ -573,7 +573,8 @@ def restore_progress(
         changes.append(f"{gone} states of --cutoff-share are gone from {starts.folder}")
     if changes:
         print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
-    say_what_judged_the_best(progress.best, run.files["best"], args, run.flags_before, run.checkpoint)
+    progress.best = run.best_if_there(progress.best)
+    say_what_judged_the_best(progress.best, run.best_file, args, run.flags_before, run.checkpoint)
     if progress.rows > 0 and args.expert_data_dir not in (None, run.flags_before.get("expert_data_dir")):
         print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")
     progress.threads = run.threads

@@ -21,6 +21,7 @@ import torch
 
 from common.runtime.checkpoints import (
     CheckpointError,
+    changed_versions,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
@@ -79,6 +80,7 @@ class TrainingRun:
         log: its TensorBoard logs, once it has begun.
         stop: says whether it is to stop, once it has begun.
         last_good: the newest checkpoint that it can be resumed from.
+        best_file: where the best network so far is, or will be.
     """
 
     name: str
@@ -94,6 +96,7 @@ class TrainingRun:
         self.flags, self.algorithm = flags, algorithm
         self.files = {name: Path(flags.model_dir) / f"{flags.exp_name}_{name}.pth" for name in ("best", "last", "final")}
         self.last_good: str | os.PathLike | None = flags.resume_from
+        self.best_file = self.files["best"]
         self.flags_before: dict[str, Any] = {}
         self._resumed_name: str | None = None
         self._opened = ExitStack()
@@ -107,6 +110,8 @@ class TrainingRun:
             self.checkpoint = None if flags.resume_from is None else load_checkpoint(flags.resume_from)
             self.threads = set_threads(flags.num_threads, saved_threads(self.checkpoint))
             self._check_files()
+            if self.checkpoint is not None and (changes := changed_versions(self.checkpoint)):
+                print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
             self._opened = opened.pop_all()
         return self
 
@@ -139,13 +144,21 @@ class TrainingRun:
         """Return what the checkpoint holds of a dataclass, by field; {} for a new run."""
         return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.flags.resume_from or "", key, kind)
 
-    def best_before(self) -> Path:
-        """Return where the best network so far of the resumed run is, also where the run was renamed or moved."""
+    def best_if_there(self, record: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the record of the resumed run's best network so far; None if its checkpoint is gone, which is said.
+
+        From here on `best_file` is that checkpoint, also where the run was renamed or moved.
+        """
         best, origin = self.files["best"], Path(self.flags.resume_from or "")
         if self._resumed_name is None:  # under a new name: what was the best so far keeps the old one
             theirs = self.flags_before.get("exp_name")
-            return origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
-        return best if best.is_file() else origin.with_name(best.name)
+            self.best_file = origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
+        elif not best.is_file():
+            self.best_file = origin.with_name(best.name)
+        if record is not None and not self.best_file.is_file():
+            print(f"{self.best_file} is gone: the best network is looked for again from here")
+            return None
+        return record
 
     def begin(self, step: int, numbered: str = "_") -> None:
         """Claim the run's folder, open its logs and heed signals: from here on the run writes.
@@ -175,6 +188,8 @@ class TrainingRun:
         save_checkpoint(path, about | dict(content))
         if "optimizer_state_dict" in content:
             self.last_good = path
+        if path == self.files["best"]:
+            self.best_file = path
 
     def write_numbered(self, number: int, content: Mapping[str, Any]) -> None:
         """Write a numbered checkpoint; of those before it only --keep-last stay."""
