@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 import auto_dagger_pipeline
 import bc_pokemon
@@ -39,6 +40,7 @@ from common.demonstrations import (
 from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, save_checkpoint
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
+from common.runtime.main import run_main
 from common.runtime.run_names import RunError, only_trainer
 from common.selection import is_better
 from common.video import write_video
@@ -399,6 +401,21 @@ def test_a_run_that_goes_on_with_other_packages(here, capsys, script):
     save_checkpoint(last, content)
     run(**again)
     assert f"this will not be the same bit for bit as without the stop: torch was 1.0 and is {now}\n" in capsys.readouterr().out
+
+
+def test_a_batch_that_does_not_fit_into_memory():
+    """torch says so by a RuntimeError, which was a traceback of thirty lines."""
+
+    def train(error=None):
+        if error is not None:
+            raise error
+        torch.empty(1 << 50, dtype=torch.uint8)
+
+    for main in (train, partial(train, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"))):
+        with pytest.raises(SystemExit, match=r"^x.py: there is not enough memory \(.*allocate.*\); take a smaller --batch-size"):
+            run_main("x.py", main)
+    with pytest.raises(RuntimeError, match="another"):  # which nobody can mend by a flag
+        run_main("x.py", partial(train, RuntimeError("another")))
 
 
 def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
