@@ -118,7 +118,7 @@ from common.runtime.progress import ProgressReport, print_table
 from common.runtime.run import TrainingRun
 from common.runtime.run_names import RUNS
 from common.runtime.seeding import EVAL_ONLY, EVALUATION
-from common.selection import check_counts, check_records, is_better, play_candidate, say_what_judged_the_best
+from common.selection import check_counts, check_numbers, check_records, is_better, play_candidate, say_what_judged_the_best
 from common.validation import validate
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
@@ -310,6 +310,8 @@ def restore(args: Args, run: TrainingRun, data: CloningData, cloning: Behavioura
     with restoring(args.resume_from):
         check_records(progress.best, progress.last)
         check_counts(step=progress.step, evaluated_at=progress.evaluated_at, n_summed=progress.n_summed)
+        check_counts(without_gain=progress.without_gain)
+        check_numbers(*progress.sums.values(), progress.lowest_val_loss)
     if changes := what_changed(args, run.flags_before, progress, now):
         print(f"this will not be the same bit for bit as without the stop: {'; '.join(changes)}")
     old = progress.held_out is None  # from before the split was by milestone
