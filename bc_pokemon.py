@@ -56,7 +56,6 @@ if __name__ == "__main__":
     args = parse_args()
 
 import time
-from pathlib import Path
 from typing import Any
 
 from cloning.batches import Batches
@@ -129,7 +128,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
         print(f"stopped at step {progress.step:,}; to resume: {resume_command('bc_pokemon.py', run.files['last'], args)}")
         return parts.results() | {"signal": run.stop.signal}
     run.write(run.files["final"], parts.finished_network())
-    print_results({"best": (progress.best, parts.best_file), "final": (progress.last, run.files["final"])})
+    print_results({"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])})
     return parts.results() | {"signal": None}
 
 
@@ -153,7 +152,7 @@ def evaluate(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport)
     progress.note(record)
     report.print(f"step {step:,}: {record['text']}")
     if args.save_best and is_better(record, progress.best):
-        progress.best, parts.best_file = record, run.files["best"]
+        progress.best = record
         run.write(run.files["best"], parts.finished_network())
         report.print(f"step {step:,}: the best so far, saved as {run.files['best']}")
 
@@ -172,7 +171,7 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
     network = data.network
     learner = Learner(network, run.device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
     batches = Batches(data.train, args.batch_size, shift=args.random_shift, change_weight=args.change_weight, seed=args.seed)
-    progress, best_file = restore(args, run, data, learner, batches)
+    progress = restore(args, run, data, learner, batches)
 
     # What judges it
     evaluator, played = None, ""
@@ -196,17 +195,17 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
         **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")}, **where_learned(args, facts),
         "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
     }  # fmt: skip
-    return Parts(run, data, learner, batches, progress, best_file, evaluator, about)
+    return Parts(run, data, learner, batches, progress, evaluator, about)
 
 
-def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, batches: Batches) -> tuple[Progress, Path]:
+def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, batches: Batches) -> Progress:
     """Restore the state of a resumed run, and print what makes it differ from an uninterrupted one.
 
-    Returns its progress, and the file of its best network so far.
+    Returns its progress.
     """
     now = Progress.at_first(data.files, data.val_files, run.threads)
     if run.checkpoint is None:
-        return now, run.files["best"]
+        return now
     about = {key: data.facts[key] for key in ("buttons", "milestone")}
     check_fits(run.checkpoint, args.resume_from, network=network_arguments(data.network), **about)
     progress = load_state_of_training(run, learner, batches)
@@ -216,12 +215,9 @@ def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, b
         print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
     progress.take_over(now)
     learner.check_finite(progress.step)
-    best_file = run.best_before()
-    if progress.best is not None and not best_file.is_file():
-        print(f"{best_file} is missing: the best network is chosen from the evaluations after this")
-        progress.best = None
-    say_what_judged_the_best(progress.best, best_file, args, run.flags_before, run.checkpoint)
-    return progress, best_file
+    progress.best = run.best_if_there(progress.best)
+    say_what_judged_the_best(progress.best, run.best_file, args, run.flags_before, run.checkpoint)
+    return progress
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def finish(run: TrainingRun, parts: Parts) -> dict[str, Any]:
     """Write the last network, print how it and the best did, and return what `main` returns."""
     progress = parts.progress
     run.write(run.files["final"], parts.finished_network(progress.last or {}))
-    print_results({"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])})
+    print_results({"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])})
     print(f"data set: {parts.data.path}; {parts.labeller.counts}")
     return parts.results() | {"signal": None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cloning.batches import Batches
@@ -24,8 +23,6 @@ class Parts:
     learner: Learner
     batches: Batches
     progress: Progress
-    best_file: Path
-    """The file of the best network so far."""
     evaluator: Evaluator | None
     """None if nothing is played."""
     about: dict[str, Any]

@@ -11,7 +11,7 @@ import torch
 
 from common.runtime.files import sha256_of
 from common.runtime.plain_text import some
-from common.selection import check_counts, check_records
+from common.selection import check_counts, check_numbers, check_records
 
 
 @dataclass
@@ -54,7 +54,8 @@ class Progress:
     def check(self) -> None:
         """Raise ValueError for numbers and records that no run can have: they come from a checkpoint."""
         check_records(self.best, self.last)
-        check_counts(step=self.step, evaluated_at=self.evaluated_at, n_summed=self.n_summed)
+        check_counts(step=self.step, evaluated_at=self.evaluated_at, n_summed=self.n_summed, without_gain=self.without_gain)
+        check_numbers(*self.sums.values(), self.lowest_val_loss)
 
     def take_over(self, now: Progress) -> None:
         """Take the demonstrations and threads of a resumed run in place of those before the stop."""

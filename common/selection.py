@@ -107,6 +107,14 @@ def check_counts(**counts: int) -> None:
             raise ValueError(f"{name} is {shown(value)}")
 
 
+def check_numbers(*numbers: Any) -> None:
+    """Raise ValueError for what is neither None nor a single finite number, in a tensor or not: from a checkpoint, to be logged."""
+    for number in numbers:
+        value = number.item() if isinstance(number, torch.Tensor) and number.shape == () else number
+        if value is not None and not (is_of_type(value, float) and math.isfinite(value)):
+            raise ValueError(f"a sum or a loss is {shown(number)}")
+
+
 def check_records(*records: dict[str, Any] | None) -> None:
     """Raise ValueError for an impossible record of a network in a checkpoint, before it is compared with others and shown."""
     for record in records:
