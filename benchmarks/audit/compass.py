@@ -76,10 +76,10 @@ class _Walk:
 class CompassFollower(Policy):
     """Steps where the arrow points; on a diagonal along either axis, at random.
 
-    Where that way is blocked it tries the arrow's other axis, or, if the arrow has one only, presses A once: whoever it points at
-    may stand there. Then it takes 1 to 4 steps in a direction drawn from those not known to be blocked, and follows the arrow again.
-    In a text it presses A, to a question it says YES, and in a battle A picks the first move. It remembers its last screen, and what
-    was blocked since its last step.
+    Where that way is blocked it tries the arrow's other axis, or, if the arrow has one only, presses A once: whoever it points
+    at may stand there. Then it takes 1 to 4 steps in a direction drawn from those not known to be blocked, and follows the arrow
+    again. In a text it presses A, to a question it says YES, and in a battle A picks the first move. It remembers its last
+    screen, and what was blocked since its last step.
     """
 
     def __init__(self, buttons: Sequence[str]):
