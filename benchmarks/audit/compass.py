@@ -26,9 +26,9 @@ _PANEL_CORNER = (slice(136, 144), slice(0, 8))
 _LOWER_CURSOR = (slice(128, 136), slice(8, 16))
 """Where the cursor is on NO, or on the second row of a battle's menus; one row above is YES, or the first."""
 
-STOOD_STILL = 5
-"""If at most so many of the map's 80 tiles differ after a press, the player has not moved. A step of a person changes two tiles, a
-step of the player changed 7 at least, of 1,200 (random walks on seven milestones)."""
+STOOD_STILL = 4
+"""If at most so many of the map's 80 tiles differ after a press, the player has not moved. A person's step changes two tiles. The
+player's own changed 5 at least, of 1,500 in random walks on seven milestones."""
 LONGEST_DETOUR = 4
 
 _WORDS = {"N": "UP", "E": "RIGHT", "S": "DOWN", "W": "LEFT"}

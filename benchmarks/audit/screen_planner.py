@@ -14,13 +14,14 @@ import numpy as np
 from agent.policy_expert import PolicyExpert
 from common.policies import RandomPolicy, draw
 from pokemon_env.games.base import Game, empty_state
-from pokemon_env.path_finding import find_path_action, path_length
+from pokemon_env.path_finding import distances_to, path_length, shortest_path_actions
 
 State = Mapping[str, Any]
 
 _OUTSIDE = 0xFF  # a solid metatile
 _SHOWN = ("game_state", "is_in_battle", "dialog_text", "text", "menu", "objective", "compass", "battle_info")
 _CLOCK_MENUS = ("clock", "yes_no")
+_FAR, _MARGIN = 10, 8  # tiles from the player to where the compass may point, and of what is not seen around the view
 _WALKED_ON = ".,"  # in the ascii map; a door that is not what is looked for is no way
 
 
@@ -78,10 +79,10 @@ def _view(world: State) -> dict[str, Any]:
 
 
 def head_for_the_edge(shown: dict[str, Any], rng: np.random.Generator) -> str | None:
-    """Return the first press toward a tile at the view's edge, drawn from those that can be walked to inside the view.
+    """Return a first press toward a tile at the view's edge, drawn from those that can be walked to inside the view.
 
-    A tile is the likelier the fewer presses lead there and from there on, straight across what is not seen, to a place far off in
-    the compass's direction: one press more makes it e times less likely. Whoever always takes the best goes to and fro for ever
+    A tile is the likelier the fewer presses lead there and on to a place far off in the compass's direction, if all that is not
+    seen can be walked on: one press more makes it e times less likely. Whoever always takes the best goes to and fro for ever
     where two places each make the other look better. None without a compass or such a tile.
 
     shown: what `on_screen` returns.
@@ -90,6 +91,8 @@ def head_for_the_edge(shown: dict[str, Any], rng: np.random.Generator) -> str | 
     if compass is None:
         return None
     x0, y0 = world["player_coords"]
+    dx, dy = ("E" in compass) - ("W" in compass), ("S" in compass) - ("N" in compass)
+    rest = distances_to(_with_surroundings(shown), [(_MARGIN + x0 + _FAR * dx, _MARGIN + y0 + _FAR * dy)])
     tiles, presses = [], []
     for y, row in enumerate(world["ascii_map"]):
         for x, tile in enumerate(row):
@@ -97,18 +100,26 @@ def head_for_the_edge(shown: dict[str, Any], rng: np.random.Generator) -> str | 
                 length = path_length(shown, x, y)
                 if length is not None:
                     tiles.append((x, y))
-                    presses.append(length + _still_to_go(compass, x - x0, y - y0))
+                    presses.append(length + rest[_MARGIN + y][_MARGIN + x])
     if not tiles:
         return None
     weights = np.exp(np.min(presses) - np.array(presses, np.float64))
-    return find_path_action(shown, *tiles[draw(weights, rng)])
+    first = shortest_path_actions(shown, *tiles[draw(weights, rng)])
+    return first[int(rng.integers(len(first)))]
 
 
-def _still_to_go(compass: str, dx: int, dy: int) -> int:
-    """How much farther (or, negative, less far) the compass's target is from (dx, dy) than from (0, 0), along the axes."""
-    across = -dx if "E" in compass else dx if "W" in compass else abs(dx)
-    along = -dy if "S" in compass else dy if "N" in compass else abs(dy)
-    return across + along
+def _with_surroundings(shown: State) -> dict[str, Any]:
+    """The view amid free floor, `_MARGIN` tiles on each side."""
+    world = shown["map"]
+    side, above = "." * _MARGIN, ["." * (world["width"] + 2 * _MARGIN)] * _MARGIN
+    x, y = world["player_coords"]
+    return {
+        "map": {
+            "ascii_map": [*above, *(f"{side}{row}{side}" for row in world["ascii_map"]), *above],
+            "player_coords": [x + _MARGIN, y + _MARGIN],
+            "warps": [{"x": warp["x"] + _MARGIN, "y": warp["y"] + _MARGIN} for warp in world["warps"]],
+        }
+    }
 
 
 class ScreenPlanner(RandomPolicy):
