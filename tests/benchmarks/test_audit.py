@@ -14,11 +14,12 @@ import pytest
 
 from benchmarks.audit import __main__ as audit
 from benchmarks.audit import cells as audit_cells
-from benchmarks.audit.__main__ import GATES, Args, judge, markdown, mean_over
-from benchmarks.audit.cells import AUDITS, EXPERT, IDENTICAL, Cell, success_record
+from benchmarks.audit.__main__ import GATES, NOT_AUDITED, Args, interval_over, judge, markdown, mean_over
+from benchmarks.audit.cells import AUDITS, COMPASS, EXPERT, IDENTICAL, PLANNER, Cell, success_record
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay
 from common.demonstrations import Episode
 from common.episodes import EpisodeResult, Evaluation
+from common.statistics import bootstrap_mean
 
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,32 +115,61 @@ def results_of(rates: dict[str, float], milestones=("CLOCK_SET", "BADGE")) -> au
     for name in milestones:
         for tier in ("T1", "T2"):
             for kind, rate in rates.items():
-                record = {"share": rate} if kind == IDENTICAL else {"within_2x": 100 * rate, "within_4x": 100, "episodes": 100}
+                record = {"share": rate} if kind == IDENTICAL else {"within_2x": round(100 * rate), "within_4x": 100, "episodes": 100}
                 results[Cell(name, tier, kind)] = {**record, "seconds": 6.0, "mean_steps": 12.34, "spl": None}
     return results
 
 
-GOOD = {EXPERT: 0.96, "random": 0.05, "mash_a": 0.2, "replay": 0.25, "nearest": 0.2, IDENTICAL: 0.01}
+GOOD = {
+    EXPERT: 1.0, "random": 0.0, "mash_a": 0.1, "replay": 0.15, "nearest": 0.1, "compass": 0.9, "planner": 0.95, IDENTICAL: 0.01,
+}  # fmt: skip
 BC = {"CLOCK_SET": {"relative_1000": 0.5, "relative_10000": 0.97}, "BADGE": {"relative_1000": 0.9, "relative_10000": 1.0}}
 
 
-def test_gates_pass_at_their_limits():
+def test_all_gates_can_pass():
     assert {row[-1] for row in judge(results_of(GOOD), ["CLOCK_SET", "BADGE"], BC)} == {"PASS"}
 
 
-@pytest.mark.parametrize("kind", AUDITS)
+@pytest.mark.parametrize("kind", sorted({gate.audit for gate in GATES}))
 def test_each_gate_can_be_missed(kind):
-    worse = {**GOOD, kind: 0.9 if kind == EXPERT else GOOD[kind] + 0.31}
+    worse = {**GOOD, kind: 0.9 if kind == EXPERT else GOOD[kind] + 0.41}
     verdicts = [row[-1] for row in judge(results_of(worse), ["CLOCK_SET", "BADGE"], BC)]
     wanted = ["FAIL" if gate.audit == kind else "PASS" for gate in GATES]
     assert verdicts[:-1] == wanted and "FAIL" in wanted
 
 
+@pytest.mark.parametrize(("kind", "rate", "limit"), [("mash_a", 0.19, 0.2), (EXPERT, 0.96, 0.95), ("random", 0.05, 0.05)])
+def test_a_gate_is_judged_by_the_intervals_end_and_not_by_the_mean(kind, rate, limit):
+    results, scored = results_of({**GOOD, kind: rate}), ["CLOCK_SET", "BADGE"]
+    mean, low, high = interval_over(results, scored, "T1", kind)
+    assert low < min(rate, limit) and max(rate, limit) < high and mean == pytest.approx(rate)
+    row = next(row for row, gate in zip(judge(results, scored, BC), GATES, strict=False) if (gate.audit, gate.tier) == (kind, "T1"))
+    assert row[2:] == (f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]", "FAIL")
+
+
+def test_the_interval_is_over_milestones_and_their_episodes():
+    results, scored = results_of({"nearest": 0.5, IDENTICAL: 0.02}), ["CLOCK_SET", "BADGE"]
+    successes = np.repeat([[1.0, 0.0]], 50, axis=1).repeat(2, axis=0)
+    wanted = bootstrap_mean(successes, np.random.default_rng([2021, 2]))
+    assert interval_over(results, scored, "T2", "nearest") == wanted and wanted[2] - wanted[1] > 0.1
+    assert interval_over(results, scored, "T1", IDENTICAL) == (0.02, 0.02, 0.02)
+    results[Cell("BADGE", "T1", IDENTICAL)]["share"] = 0.0
+    assert interval_over(results, scored, "T1", IDENTICAL) == (0.01, 0.0, 0.02)
+    del results[Cell("BADGE", "T2", "nearest")]
+    assert interval_over(results, scored, "T2", "nearest") is None
+
+
+def test_there_is_no_gate_that_cannot_fail_and_none_for_the_new_players():
+    assert (IDENTICAL, "T2") in NOT_AUDITED
+    assert not NOT_AUDITED & {(gate.audit, gate.tier) for gate in GATES}
+    assert {gate.audit for gate in GATES}.isdisjoint({COMPASS, PLANNER})
+
+
 def test_a_gate_is_a_mean_over_the_scored_milestones_alone():
     results = results_of(GOOD)
     results[Cell("BADGE", "T1", "random")]["within_2x"] = 100
-    assert mean_over(results, ["CLOCK_SET"], "T1", "random") == 0.05
-    assert mean_over(results, ["CLOCK_SET", "BADGE"], "T1", "random") == pytest.approx(0.525)
+    assert mean_over(results, ["CLOCK_SET"], "T1", "random") == 0
+    assert mean_over(results, ["CLOCK_SET", "BADGE"], "T1", "random") == pytest.approx(0.5)
     assert judge(results, ["CLOCK_SET"], BC)[0][-1] == "PASS"
     assert judge(results, ["CLOCK_SET", "BADGE"], BC)[0][-1] == "FAIL"
 
@@ -166,9 +196,16 @@ def test_the_table():
     scored = ["CLOCK_SET"]
     results = results_of(GOOD)
     text = markdown(Args(), results, ["CLOCK_SET", "BADGE"], scored, judge(results, scored, BC))
-    assert "| random presses, T1 | at most 5 % | 5 % | PASS |" in text
-    assert "| CLOCK_SET | 96 (100) | 96 (100) | 12.3 | 12.3 | - | - | 5 (100) |" in text
-    assert "| (BADGE) | 96 (100) |" in text and "| mean of the scored | 96 (100) |" in text
+    assert "| random presses, T1 | at most 5 % | 0 % [0, 0] | PASS |" in text
+    assert "| CLOCK_SET | 100 (100) | 100 (100) | 12.3 | 12.3 | - | - | 0 (100) |" in text
+    assert "| (BADGE) | 100 (100) |" in text and "| mean of the scored | 100 (100) |" in text
+    assert "| 95 % interval of the mean | [100, 100] | [100, 100] |" in text
+    titles, row = (next(line for line in text.splitlines() if line.startswith(start)) for start in ("| milestone", "| CLOCK_SET"))
+    cells = dict(zip(titles.split(" | "), row.split(" | "), strict=True))
+    assert (cells["compass T1"], cells["compass T2"], cells["planner T1"], cells["planner T2"]) == (
+        "90 (100)", "90 (100)", "95 (100)", "95 (100)",
+    )  # fmt: skip
+    assert cells.pop("identical T1 |") == "1.00 |" and "identical T2" not in titles
     columns = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
     assert len(columns) == 1
 
@@ -199,7 +236,7 @@ def test_a_run_writes_each_result_and_the_table(played):
     folder, run = played
     names = {path.relative_to(folder / "runs" / "audit").as_posix() for path in (folder / "runs").rglob("*.json")}
     assert names == {
-        f"{tier}/GO_DOWNSTAIRS_TO_1F/{kind}.json" for tier in ("T1", "T2") for kind in AUDITS if (kind, tier) != ("replay", "T2")
+        f"{tier}/GO_DOWNSTAIRS_TO_1F/{kind}.json" for tier in ("T1", "T2") for kind in AUDITS if (kind, tier) not in NOT_AUDITED
     }
     expert = json.loads((folder / "runs/audit/T2/GO_DOWNSTAIRS_TO_1F/expert.json").read_text())
     assert expert["successes"] == expert["episodes"] == 3 and 0.5 < expert["spl"] <= 1
