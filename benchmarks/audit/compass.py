@@ -28,7 +28,7 @@ _LOWER_CURSOR = (slice(128, 136), slice(8, 16))
 
 STOOD_STILL = 4
 """If at most so many of the map's 80 tiles differ after a press, the player has not moved. A person's step changes two tiles. The
-player's own changed 5 at least, of 1,500 in random walks on seven milestones."""
+player's own changes more: 5 at least, in the tests' walks."""
 LONGEST_DETOUR = 4
 
 _WORDS = {"N": "UP", "E": "RIGHT", "S": "DOWN", "W": "LEFT"}
