@@ -15,11 +15,24 @@ import pytest
 from benchmarks.audit import __main__ as audit
 from benchmarks.audit import cells as audit_cells
 from benchmarks.audit.__main__ import GATES, NOT_AUDITED, Args, interval_over, judge, markdown, mean_over
-from benchmarks.audit.cells import AUDITS, COMPASS, EXPERT, IDENTICAL, PLANNER, Cell, success_record
+from benchmarks.audit.cells import (
+    AUDITS,
+    COMPASS,
+    EXPERT,
+    IDENTICAL,
+    PLANNER,
+    Cell,
+    Settings,
+    cell_key,
+    play_cell,
+    success_record,
+)
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay
 from common.demonstrations import Episode
 from common.episodes import EpisodeResult, Evaluation
+from common.runtime.scripts import never
 from common.statistics import bootstrap_mean
+from pokemon_env.games.tallgrass import GAME
 
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +128,9 @@ def results_of(rates: dict[str, float], milestones=("CLOCK_SET", "BADGE")) -> au
     for name in milestones:
         for tier in ("T1", "T2"):
             for kind, rate in rates.items():
-                record = {"share": rate} if kind == IDENTICAL else {"within_2x": round(100 * rate), "within_4x": 100, "episodes": 100}
+                record = (
+                    {"share": rate} if kind == IDENTICAL else {"within_2x": round(100 * rate), "within_4x": 100, "episodes": 100}
+                )
                 results[Cell(name, tier, kind)] = {**record, "seconds": 6.0, "mean_steps": 12.34, "spl": None}
     return results
 
@@ -181,6 +196,12 @@ def test_what_is_missing_is_not_passed():
     verdicts = [row[-1] for row in judge(results, ["CLOCK_SET", "BADGE"], {})]
     assert verdicts[:2] == ["not measured"] * 2 and verdicts[-1] == "not measured"
     assert {row[-1] for row in judge({}, [], {})} == {"not measured"}
+    titles, ends = (
+        next(line for line in markdown(Args(), results, [], ["CLOCK_SET", "BADGE"], []).splitlines() if line.startswith(start))
+        for start in ("| milestone", "| 95 % interval")
+    )
+    interval = dict(zip(titles.split(" | "), ends.split(" | "), strict=True))
+    assert interval["random T1"] == interval["random T2"] == "-" and interval["mash_a T1"].startswith("[")
 
 
 def test_the_gate_of_behavioural_cloning_wants_both_numbers_of_labels():
@@ -213,6 +234,23 @@ def test_the_table():
 def test_nothing_that_is_counted_was_demonstrated():
     seeds = sorted([audit_cells.TEST_SEED, audit_cells.DEMONSTRATION_SEED, audit_cells.PICTURE_SEED])
     assert min(b - a for a, b in zip(seeds, seeds[1:], strict=False)) >= 10_000  # more episodes than anybody plays
+
+
+@pytest.mark.parametrize("kind", [COMPASS, PLANNER])
+def test_the_new_players_play_a_cell(kind, rom_path):
+    settings = Settings(episodes=3, demonstrations=1, noise=0.0, rom_path=rom_path, policy_dir=rom_path.parent)
+    record = play_cell(Cell("STARTER_CHOSEN", "T2", kind), settings, GAME, 100, 10.0, never)
+    assert record["episodes"] == 3 and record["successes"] == 3 and max(record["lengths"]) <= 40
+
+
+def test_the_planner_plays_by_the_games_own_policies(rom_path, tmp_path):
+    """A user's policy, which may read what is not on the screen, makes no other result of it."""
+    own = Settings(episodes=3, demonstrations=1, noise=0.0, rom_path=rom_path, policy_dir=GAME.policy_dir)
+    (tmp_path / "STARTER_CHOSEN.py").write_text("def run(state):\n    return 'select'\n")
+    others = replace(own, policy_dir=tmp_path)
+    for kind, is_same in ((PLANNER, True), (EXPERT, False)):
+        cell = Cell("STARTER_CHOSEN", "T2", kind)
+        assert (cell_key(cell, own, GAME, 100, 10.0) == cell_key(cell, others, GAME, 100, 10.0)) == is_same
 
 
 def run_audit(folder: Path, *flags: str) -> subprocess.CompletedProcess:

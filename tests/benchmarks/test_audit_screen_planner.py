@@ -167,7 +167,7 @@ def test_without_a_compass_or_a_way_out_it_does_not_know():
 
 
 def test_it_does_not_always_choose_the_same():
-    assert len(headed(WALL, "NW")) > 1
+    assert len(headed(OPEN, "N")) > 1  # though one tile at the edge is nearer than all others
 
 
 def test_it_goes_straight_to_what_it_sees():

@@ -40,7 +40,7 @@ def test_a_means_interval_is_over_milestones_and_episodes():
     alike = rng.random((10, 200)) < 0.5
     value, low, high = bootstrap_mean(alike, np.random.default_rng(1), resamples=300)
     assert low < value < high and value == alike.mean() and high - low < 0.1
-    differing = np.repeat([[0.0], [1.0]], 5, axis=0)
+    differing = np.repeat([[0.0] * 50, [1.0] * 50], 5, axis=0)
     value, low, high = bootstrap_mean(differing, np.random.default_rng(1), resamples=300)
     assert (value, low, high) == (0.5, pytest.approx(0.2, abs=0.1), pytest.approx(0.8, abs=0.1))
     one = np.array([[1.0, 0.0] * 50])
