@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A student for every milestone, unattended: the expert is evaluated, DAgger learns from it, the student is tested, and the next.
+"""Train a student for every milestone, unattended: evaluate the expert, run DAgger, test the student.
 
-    python auto_dagger_pipeline.py                                      # all milestones; the same command goes on after a stop
+    python auto_dagger_pipeline.py                                      # all milestones; the same command resumes after a stop
     python auto_dagger_pipeline.py --milestone RIVAL_HOUSE              # that one alone
     python auto_dagger_pipeline.py --resume-from ROUTE_1 --skip-milestones HEALED LEADER_BEATEN
     python auto_dagger_pipeline.py --parallel-milestones 2 --no-record-video
 
 Writes `{output_dir}/pipeline_results.csv` and `.json` (a record per milestone), `report.html`, the students in
 `models/{ID}/dagger_{ID}_best.pth` and `_final.pth`, films in `expert_eval_videos/` and `dagger_videos/`, and DAgger's output in
-`logs/`. DAgger runs in a process of its own for each milestone: if one breaks, its record says why, and the others go on.
+`logs/`. DAgger runs in a process of its own for each milestone: if one fails, its record says why, and the others continue.
 """
 # ruff: noqa: E402 - the flags are parsed before torch and the emulator are imported, so that --help answers at once
 
@@ -29,17 +29,17 @@ class Args:
     eval_episodes: Count = 5
     """Episodes in which the expert is evaluated."""
     step_multiplier: AtLeastOne = 2.0
-    """A student's episode may take so many times the expert's mean steps."""
+    """Step limit of a student's episodes, as a multiple of the expert's mean steps."""
     min_success_rate: Share = 0.6
-    """An expert who succeeds less often has nobody to teach: the milestone has failed."""
+    """Minimum success rate of the expert. Below it the milestone is recorded as failed, and no student is trained."""
     dagger_iterations: Count = 10
-    """Times to roll out, label and train."""
+    """Iterations of DAgger: roll out, label, train."""
     episodes_per_iter: Count = 10
     """Episodes of a rollout."""
     train_steps_per_iter: Count = 2000
     """Training steps of an iteration."""
     batch_size: Count = 64
-    """Pictures per batch."""
+    """Observations per batch."""
     learning_rate: Amount = 3e-4
     """Adam's learning rate."""
     hidden_dim: Count = 256
@@ -47,16 +47,16 @@ class Args:
     milestone_config: str = "milestone_config.json"
     """The milestones in their order, with their limits."""
     state_dir: str = ".milestone_trainer_cache/milestone_states"
-    """Folder of {PREV}_completed.state, for --recorded-starts and games without worlds; what is missing is made by playing the
-    experts up to it."""
+    """Folder of the start states {PREV}_completed.state, for --recorded-starts and games without worlds. Missing states are made by
+    playing the experts up to them."""
     policy_dir: str = ".milestone_trainer_cache/successful_policies"
-    """Folder of the experts' policies, {MILESTONE_ID}.py; a milestone without a file there is taught by the game's own."""
+    """Folder of policies, {MILESTONE_ID}.py. For a milestone without a file there, the game's own policy is the expert."""
     output_dir: str = "dagger_pipeline_results"
-    """Folder for records, report, students and films; one pipeline at a time."""
+    """Folder for records, report, students and films. Only one pipeline at a time may use it."""
     milestone: str | None = None
-    """That one alone; --resume-from and --skip-milestones are then ignored."""
+    """Work on this milestone alone; --resume-from and --skip-milestones are then ignored. None works on all."""
     resume_from: str | None = None
-    """The milestone to begin at: those before it stay as they are."""
+    """The milestone to begin at. Those before it stay as they are. None begins at the first."""
     skip_milestones: tuple[str, ...] = ()
     """Milestones to leave out."""
     track: bool = False
@@ -70,61 +70,62 @@ class Args:
     cuda: bool = True
     """Train on a GPU if there is one."""
 
-    # Beside the plan's
+    # Further flags
     seed: Seed = 1
     """Seed of the students' weights, rollouts and batches."""
     network: Literal["impala", "tiles", "tiles-small"] = "tiles"
-    """tiles: convolutions over whole tiles of the grey screen, which are three times as fast; impala: 84x84 RGB pictures;
-    tiles-small: half as many channels, for students that are to be passed on."""
+    """The students' network. impala: 84x84 RGB observations. tiles: convolutions over whole tiles of the grey screen, three times
+    as fast. tiles-small: half as many channels, for students that are to be passed on."""
     lr_schedule: Literal["constant", "cosine"] = "cosine"
-    """Keep the learning rate, or let it fall to 0 along a cosine in each iteration."""
+    """Keep the learning rate constant, or let it fall to 0 along a cosine in each iteration."""
     label_set: bool = True
-    """Learn that any button is right that is on a shortest way, where the expert says so."""
+    """Accept every button that the expert says is on a shortest path, instead of only the one that it would press."""
     label_share: Share = 0.1
-    """Of that loss, the share of the button that the expert himself would press; see dagger_pokemon.py."""
+    """With --label-set, the share in the loss of the button that the expert would press; see dagger_pokemon.py."""
     query_rate: Share = 1.0
-    """Share of the visited states that the expert is asked about."""
+    """Share of the visited states that are queried."""
     query_by: Literal["random", "novelty", "disagreement"] = "random"
-    """Which, when that is less than all."""
+    """Which states are queried if --query-rate is less than 1; see dagger_pokemon.py."""
     stochastic_students: bool = True
-    """Students draw their buttons from their probabilities, in rollouts and tests, instead of pressing the likeliest: they get
-    stuck less often."""
+    """In rollouts and tests, draw the students' buttons from their probabilities instead of pressing the likeliest: they get stuck
+    less often."""
     handover_share: Share = 0.25
-    """Share of a rollout's episodes that begin where the expert of the milestone before has just reached his goal, as in the
-    whole game, instead of where the game draws a start; for games with worlds."""
+    """Share of a rollout's episodes that begin as in the whole game: where the previous milestone's expert has just reached its
+    goal, not where the game draws a start. For games with worlds."""
     cutoff_share: Share = 0.25
-    """Share of a rollout's episodes that go on where an episode of the rollout before was cut off, after a defeat or a wrong turn;
-    as far as there are any."""
+    """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, if there are any: after a
+    defeat or a wrong turn."""
     target_success_rate: Share | None = None
     """End a milestone's training when the lower bound of the student's success on 50 fixed seeds passes this share of the
-    expert's; None never."""
+    expert's. None never ends it early."""
     best_eval_episodes: Count = 20
     """Episodes by which the best network of a milestone is chosen."""
     test_episodes: Count = 50
-    """Episodes in which the student that was kept, and the expert beside it, are tested; no training or choice saw them."""
+    """Episodes that test the best student, and the expert on the same seeds. Neither training nor the choice of the best used
+    them."""
     tier: TierName | None = None
-    """How hard the bundled game is; None is T1."""
+    """Difficulty tier of the bundled game. None is T1."""
     worlds: str | None = None
-    """Worlds to learn and test in; None: the tier's."""
+    """Worlds to train and test in. None takes the tier's."""
     recorded_starts: bool = False
-    """Begin every episode at {PREV}_completed.state of --state-dir, instead of where the game draws it."""
+    """Begin every episode at {PREV}_completed.state of --state-dir, instead of where the game draws a start."""
     rom_path: str = "tallgrass/tallgrass.gb"
-    """The game; default is the bundled one."""
+    """The game's ROM; the default is the bundled game."""
     num_envs: Few = 8
-    """Environments that play side by side."""
+    """Environments that play in parallel."""
     parallel_milestones: Count = 1
-    """Milestones that are worked on at once; each gets its share of the cores."""
+    """Milestones that are worked on in parallel. Each gets its share of the cores."""
     num_threads: Few | None = None
-    """CPU threads for torch of each; None: the cores that nobody uses divided by --parallel-milestones, and for a milestone that
-    goes on as many as it began with."""
+    """CPU threads for torch, for each milestone. None: the free cores divided by --parallel-milestones, and for a resumed milestone
+    as many as it began with."""
     unsafe_policies: bool = False
-    """Run policies without a sandbox, where the platform has none: only for files that you trust as your own."""
+    """Run policies without a sandbox, for platforms that have none. Only for files that you trust as your own."""
     overwrite: bool = False
-    """Throw away what the output folder holds of a pipeline, and begin anew; with --milestone, of that one."""
+    """Delete what the output folder holds of a pipeline, and begin again. With --milestone, only what it holds of that one."""
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as bc_pokemon.py says
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see bc_pokemon.py
     args = parse_command_line(Args, __doc__)
 
 import threading
@@ -179,24 +180,24 @@ from tasks.episode_starts import choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game
 
 TEST_SEED = TEST.first
-"""First seed of the test episodes. DAgger chooses by others."""
+"""First seed of the test episodes. DAgger chooses the best network by others."""
 MAY_CHANGE = (
     "milestone", "resume_from", "skip_milestones", "track", "wandb_project", "wandb_entity", "record_video", "cuda",
     "min_success_rate", "num_envs", "parallel_milestones", "num_threads", "unsafe_policies", "overwrite", "output_dir",
 )  # fmt: skip
-"""Flags that a further start may give another value; with others a folder's students would not be one pipeline's."""
+"""Flags that a resumed pipeline may change. If any other changed, the students in a folder would not be from one pipeline."""
 
 
 def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> None:
-    """Raise PipelineError for flags that can't be used, before anything is written."""
+    """Raise PipelineError for flags that cannot be used, before anything is written."""
     ids = list(entries)
     check_bounds(args)
-    if args.handover_share + args.cutoff_share > 1:  # DAgger's complaint, but once and not in each milestone's record
-        raise PipelineError("--handover-share and --cutoff-share are more than 1 together")
+    if args.handover_share + args.cutoff_share > 1:  # DAgger refuses it, too, but would do so for each milestone
+        raise PipelineError("--handover-share and --cutoff-share are more than 1 together; lower one of them")
     check_names(ids, args.milestone_config, args.milestone, args.resume_from, args.skip_milestones)
     if args.recorded_starts and (args.worlds or args.tier):
         raise PipelineError("--recorded-starts: a recorded state holds its own world and tier; leave out --worlds and --tier")
-    try:  # worlds that are none, or that the tier is not played in
+    try:  # invalid worlds, and worlds that the tier is not played in
         if game.has_worlds or args.worlds or args.tier:
             starts = choose_starts(game, ids[0], args.rom_path, purpose="test", kind="worlds", tier=args.tier, worlds=args.worlds)
             PokemonEnv(args.rom_path, target_milestone=ids[0], state_in_info=False, **starts.settings).close()
@@ -207,9 +208,9 @@ def check_flags(args: Args, entries: dict[str, MilestoneEntry], game: Game) -> N
 
 
 def dagger_flags(args: Args, work: Work, entry: MilestoneEntry, limit: int, last: Path) -> dict[str, Any]:
-    """Return DAgger's flags for one milestone; with the checkpoint `last` it resumes.
+    """Return DAgger's flags for one milestone. If the checkpoint `last` exists, DAgger resumes from it.
 
-    What may change from start to start is always said, or a resumed run would take it from its checkpoint.
+    Flags that may change between starts are always given: a resumed run would otherwise take them from its checkpoint.
     """
     videos = str(work.output / "dagger_videos" / entry.id) if args.record_video else None
     flags: dict[str, Any] = dict(
@@ -225,18 +226,22 @@ def dagger_flags(args: Args, work: Work, entry: MilestoneEntry, limit: int, last
         num_envs=args.num_envs, cuda=args.cuda, save_iterations=False, video=False, json_events=True, rollout_videos=videos,
         track=args.track, wandb_project_name=args.wandb_project, wandb_entity=args.wandb_entity,
     )  # fmt: skip
-    if args.num_threads or not last.is_file():  # else as many as it began with, so that it goes on to the bit
+    if args.num_threads or not last.is_file():  # otherwise as many as it began with, so that it continues bit for bit
         flags["num_threads"] = work.threads
     if work.game.has_worlds and not args.recorded_starts:
         flags |= {"tier": args.tier or "T1", "handover_share": args.handover_share}
         flags |= {"worlds": args.worlds} if args.worlds else {}
-    elif entry.starting_state is not None:  # else DAgger, too, begins at power-on
+    elif entry.starting_state is not None:  # otherwise DAgger, too, begins at power-on
         flags["start_states"] = str(starts_of(work, entry, "train").files[0])
     return flags | ({"resume_from": str(last)} if last.is_file() else {"overwrite": True})
 
 
 def train_student(args: Args, work: Work, entry: MilestoneEntry, limit: int) -> Path:
-    """DAgger for one milestone, in a process of its own; goes on where one was cut off. Returns the best checkpoint."""
+    """Run DAgger for one milestone in a process of its own, or resume it. Returns the best checkpoint.
+
+    Raises MilestoneFailed if DAgger fails, CheckpointError if the milestone's checkpoints do not fit, and Stopped.
+    PipelineError means that a killed pipeline's DAgger still works there.
+    """
     models = work.output / "models" / entry.id
     best, last, final = (models / f"dagger_{entry.id}_{which}.pth" for which in ("best", "last", "final"))
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models), work.should_stop) as lock:
@@ -259,12 +264,12 @@ def train_student(args: Args, work: Work, entry: MilestoneEntry, limit: int) -> 
                 raise Stopped from error
             said = last_lines(log, 1)
             raise MilestoneFailed(f"{error}: {said[0].strip()}" if said else str(error)) from error
-        last.unlink(missing_ok=True)  # three times as large as the network, and of no use any more
+        last.unlink(missing_ok=True)  # not needed any more, and three times as large as the network
     return best
 
 
 def learn(args: Args, work: Work, entry: MilestoneEntry, index: int) -> Record:
-    """All of one milestone: expert, DAgger, test. Returns its record; raises Stopped only."""
+    """Work on one milestone: evaluate the expert, run DAgger, test the student. Returns its record. Raises only Stopped."""
     began, known, output = time.monotonic(), {}, work.output
     try:
         work.progress.at(entry.id, "the expert plays")
@@ -301,7 +306,7 @@ def learn(args: Args, work: Work, entry: MilestoneEntry, index: int) -> Record:
         status, reason = "failed", str(error) or type(error).__name__
     except Stopped:
         raise
-    except Exception as error:  # one milestone's mishap is not the others': its record says what, its log where
+    except Exception as error:  # an error in one milestone does not stop the others: its record says what, its log where
         status, reason = "failed", f"{type(error).__name__}: {error}"
         with log_of(output / "logs" / f"{entry.id}.log") as file:
             traceback.print_exc(file=file)
@@ -333,7 +338,7 @@ def main(args: Args) -> int:
 
 
 def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, output: Path, opened: ExitStack) -> int:
-    """`main`, of the folder's one pipeline; what is to be closed goes into `opened`."""
+    """Run the pipeline, once `main` has locked its folder. What must be closed at the end goes into `opened`."""
     ids = list(entries)
     flags = plain_flags(args)
     settings = {key: value for key, value in flags.items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
@@ -343,7 +348,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     else:
         name = opened.enter_context(resumed_run(before))
     os.environ["WANDB_RUN_GROUP"] = name
-    resumed_at = None if before is None else len(ids)  # of its logs nothing is replaced
+    resumed_at = None if before is None else len(ids)  # nothing in its logs is replaced
     writer = start_run(name, args, track=args.track, project=args.wandb_project, entity=args.wandb_entity, resumed_at=resumed_at)
     opened.callback(finish_run, writer, args.track)
     if before is None:
@@ -358,7 +363,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     threads = args.num_threads or max(1, free_cores() // args.parallel_milestones)
     torch.set_num_threads(threads)
     stop, stopped = StopRequest(), threading.Event()
-    records.rewrite()  # a killed pipeline may have written one file, and not the other
+    records.rewrite()  # a killed pipeline may have written only one of the two files
     for milestone, reason in skipped.items():
         records.put(Record(milestone, ids.index(milestone), now(), "skipped", reason=reason))
     started = time.monotonic()
@@ -368,14 +373,14 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
         print(line)
 
     def report() -> None:
-        """The page, for people; what keeps it from being written costs no milestone."""
+        """Write the report. An error in it costs no milestone."""
         try:
             write_report(output, name, args, records, {key: entry.description for key, entry in entries.items()})
         except Exception as error:
-            print(f"report.html can't be written ({type(error).__name__}: {error}); the records are whole", file=sys.stderr)
+            print(f"report.html cannot be written ({type(error).__name__}: {error}); the records are complete", file=sys.stderr)
 
     def finish(record: Record) -> None:
-        """What is known of a milestone is written at once."""
+        """Write what is known of a milestone as soon as it ends."""
         records.put(record)
         for key in ("dagger_final_success_rate", "expert_test_success_rate", "student_mean_steps", "minutes", "labels"):
             if (value := getattr(record, key)) is not None:
@@ -404,7 +409,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
             finally:
                 stopped.set()
                 pool.shutdown(cancel_futures=True)
-            # What got done while the others were being stopped is not lost.
+            # Keep the records of milestones that ended while the others were being stopped.
             for future in futures:
                 if future.done() and not future.cancelled() and not future.exception():
                     record = future.result()
@@ -416,7 +421,7 @@ def run(args: Args, entries: dict[str, MilestoneEntry], game: Game, rom: Rom, ou
     print_table(progress.table(records))
     print(f"{output / 'report.html'}; {(time.monotonic() - started) / 60:.1f} minutes")
     if stop():
-        print("stopped; the same command goes on from here")
+        print("stopped; to resume, run the same command again")
         return 128 + stop.signal
     return 0 if all(record.status != "failed" for record in records if record.milestone_id in todo) else 1
 

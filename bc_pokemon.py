@@ -4,7 +4,7 @@
     python collect_expert_data.py --milestone RIVAL_HOUSE
     python bc_pokemon.py --milestone RIVAL_HOUSE --total-steps 2000 --eval-frequency 500
     python bc_pokemon.py --milestone RIVAL_HOUSE --eval-episodes 0 --patience 5   # until the validation loss rises
-    python bc_pokemon.py --resume-from models/bc_pokemon_last.pth                 # go on where it stopped
+    python bc_pokemon.py --resume-from models/bc_pokemon_last.pth                 # resume where it stopped
     python bc_pokemon.py --eval-only --resume-from models/bc_pokemon_best.pth     # evaluate on held-out starts, and film
 
 Writes `{model_dir}/{exp_name}_best.pth`, `_{step}.pth`, `_final.pth` and `_last.pth`, and logs to
@@ -31,7 +31,7 @@ class Args(PlayFlags, RunFlags, GameFlags, CloningFlags, LabelSetFlags, NetworkF
     total_steps: Free[Count] = 100000
     """Training steps, each on one batch."""
     random_shift: CountOrZero = 0
-    """Augmentation: shift each observation by up to so many pixels, at random (4 is usual). 0 for none."""
+    """Augmentation: shift each observation at random by up to this many pixels (4 is usual). 0 for none."""
     change_weight: Positive = 1.0
     """Weight in the loss of steps whose label differs from the one before; more than 1 counters repeating buttons."""
     save_frequency: Free[CountOrZero] = 10000
@@ -44,20 +44,18 @@ class Args(PlayFlags, RunFlags, GameFlags, CloningFlags, LabelSetFlags, NetworkF
 
 
 def parse_args() -> Args:
-    """Parse the command line; with --resume-from, the checkpoint's flags stand in for what was not given."""
+    """Parse the command line; with --resume-from, flags that are not given are taken from the checkpoint."""
     return parse_flags(Args, "bc_pokemon.py", __doc__, not_evaluated=NOT_EVALUATED, algorithm="bc")
 
 
 if __name__ == "__main__":
-    # Before torch is imported, which parse_args does to read a checkpoint. Threads that wait shall sleep: spinning on cores
-    # that others need made training three times slower. Large pages for tensors: a quarter faster on a CPU, which saves
-    # page faults.
+    # Before torch is imported, which parse_args does to read a checkpoint. Waiting threads sleep: spinning on cores that
+    # others need made training three times slower. Large pages for tensors save page faults: a quarter faster on a CPU.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     args = parse_args()
 
 import time
-from pathlib import Path
 from typing import Any
 
 from cloning.batches import Batches
@@ -86,15 +84,13 @@ def main(args: Args) -> dict[str, Any]:
     if args.patience and not args.eval_frequency:
         raise FlagError("--patience counts evaluations, but --eval-frequency 0 makes none: raise it, or give --patience 0")
     if args.change_weight != 1 and args.spread_labels > 1:
-        raise FlagError(
-            "--change-weight compares a label with the one before, which --spread-labels leaves out: give one of them"
-        )
+        raise FlagError("--change-weight compares a label with the one before, which --spread-labels leaves out: give one of them")
     with TrainingRun(args, "bc") as run:
         return clone(args, run)
 
 
 def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
-    """Behavioural cloning: evaluate, save, imitate the expert on one batch, log; and again."""
+    """Run the loop of behavioural cloning: evaluate, save, imitate the expert on one batch, log."""
     parts = set_up(args, run)
     learner, progress = parts.learner, parts.progress
     began, first_step = time.monotonic(), progress.step
@@ -104,7 +100,7 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
             if is_evaluated(args, progress):
                 evaluate(args, run, parts, report)
 
-            # Save what training is resumed from. After a signal during the last evaluation, that is left to the resumed run
+            # Save what training is resumed from. After a signal during the last evaluation, the resumed run evaluates again
             finished = progress.is_done(args.total_steps, args.patience) and not is_evaluated(args, progress)
             ends = finished or run.stop()
             if args.save_frequency > 0 and progress.step % args.save_frequency == 0 and progress.step > first_step:
@@ -137,12 +133,12 @@ def clone(args: Args, run: TrainingRun) -> dict[str, Any]:
         print(f"stopped at step {progress.step:,}; to resume: {resume_command('bc_pokemon.py', run.files['last'], args)}")
         return parts.results() | {"signal": run.stop.signal}
     run.write(run.files["final"], parts.finished_network())
-    print_results({"best": (progress.best, parts.best_file), "final": (progress.last, run.files["final"])})
+    print_results({"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])})
     return parts.results() | {"signal": None}
 
 
 def is_evaluated(args: Args, progress: Progress) -> bool:
-    """Whether the network as it is now is to be evaluated, and has not been; the last one is, if any are."""
+    """Return whether the current network is due for evaluation, and has not been evaluated; the last one is, if any are."""
     step = progress.step
     if args.eval_frequency == 0 or step <= progress.evaluated_at:
         return False
@@ -161,13 +157,13 @@ def evaluate(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport)
     progress.note(record)
     report.print(f"step {step:,}: {record['text']}")
     if args.save_best and is_better(record, progress.best):
-        progress.best, parts.best_file = record, run.files["best"]
+        progress.best = record
         run.write(run.files["best"], parts.finished_network())
         report.print(f"step {step:,}: the best so far, saved as {run.files['best']}")
 
 
 def set_up(args: Args, run: TrainingRun) -> Parts:
-    """Open all that the run works with: what may fail first, and what writes last."""
+    """Open everything that the run works with: first what may fail, last what writes."""
     # What is learned
     files, facts = select_episodes(args.expert_data_dir, args.milestone, args.max_expert_episodes)
     say_which_tier(facts["tiers"], args.tier or facts["tier"])
@@ -180,7 +176,7 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
     network = data.network
     learner = Learner(network, run.device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
     batches = Batches(data.train, args.batch_size, shift=args.random_shift, change_weight=args.change_weight, seed=args.seed)
-    progress, best_file = restore(args, run, data, learner, batches)
+    progress = restore(args, run, data, learner, batches)
 
     # What judges it
     evaluator, played = None, ""
@@ -190,7 +186,7 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
         )
         run.callback(evaluator.close)
         played = f"; {where}"
-    elif game is not None:  # nothing to count, and nothing to see
+    elif game is not None:  # no success to count, and no film
         played = "; a game without milestones, not played"
 
     run.begin(progress.step)
@@ -204,32 +200,29 @@ def set_up(args: Args, run: TrainingRun) -> Parts:
         **{key: facts.get(key) for key in ("buttons", "game", "rom_sha256", "milestone")}, **where_learned(args, facts),
         "max_steps": evaluator.max_steps if evaluator is not None and evaluator.has_goal else None,
     }  # fmt: skip
-    return Parts(run, data, learner, batches, progress, best_file, evaluator, about)
+    return Parts(run, data, learner, batches, progress, evaluator, about)
 
 
-def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, batches: Batches) -> tuple[Progress, Path]:
-    """Put back what the run is resumed from, and say what will not be as without the stop.
+def restore(args: Args, run: TrainingRun, data: CloningData, learner: Learner, batches: Batches) -> Progress:
+    """Restore the state of a resumed run, and print what makes it differ from an uninterrupted one.
 
-    Returns how far it has come, and where its best network so far is.
+    Returns its progress.
     """
     now = Progress.at_first(data.files, data.val_files, run.threads)
     if run.checkpoint is None:
-        return now, run.files["best"]
+        return now
     about = {key: data.facts[key] for key in ("buttons", "milestone")}
     check_fits(run.checkpoint, args.resume_from, network=network_arguments(data.network), **about)
     progress = load_state_of_training(run, learner, batches)
-    # Along a cosine the end of the run says how far each step is.
+    # With a cosine schedule, the learning rate of each step depends on --total-steps.
     changes = changed_flags(args, run.flags_before, also=("total_steps",) if args.lr_schedule == "cosine" else ())
     if changes := changes + what_changed(progress, now):
         print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
     progress.take_over(now)
     learner.check_finite(progress.step)
-    best_file = run.best_before()
-    if progress.best is not None and not best_file.is_file():
-        print(f"{best_file} is gone: the best network is looked for again from here")
-        progress.best = None
-    say_what_judged_the_best(progress.best, best_file, args, run.flags_before, run.checkpoint)
-    return progress, best_file
+    progress.best = run.best_if_there(progress.best)
+    say_what_judged_the_best(progress.best, run.best_file, args, run.flags_before, run.checkpoint)
+    return progress
 
 
 if __name__ == "__main__":

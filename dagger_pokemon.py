@@ -8,7 +8,7 @@
     python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth               # resume where it stopped
 
 Writes `{model_dir}/{exp_name}_best.pth`, `_iter{N}.pth`, `_final.pth` and `_last.pth`, the data set `{exp_name}_data.sqlite`
-beside them (`python -m tools.describe_data` says what it holds), and logs to `runs/{exp_name}_{seed}_{time}/`.
+next to them (`python -m tools.describe_data` says what it holds), and logs to `runs/{exp_name}_{seed}_{time}/`.
 
 Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011.
 """
@@ -33,7 +33,7 @@ class Args(DaggerFlags):
 
 
 def parse_args() -> Args:
-    """Parse the command line; with --resume-from, the checkpoint's flags stand in for what was not given."""
+    """Parse the command line; with --resume-from, flags that are not given are taken from the checkpoint."""
     return parse_flags(Args, "dagger_pokemon.py", __doc__, algorithm="dagger")
 
 
@@ -72,7 +72,7 @@ from pokemon_env.errors import PokemonEnvError
 
 
 def main(args: Args) -> dict[str, Any]:
-    """Train. Returns the run's name, how far it came, and the records of the best and last network."""
+    """Train. Returns the run's name, its progress, and the records of the best and last network."""
     check_flags(args)
     if args.unsafe_policies:
         print(UNSAFE_NOTICE, flush=True)
@@ -92,8 +92,8 @@ def main(args: Args) -> dict[str, Any]:
         except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
             parts.data.withdraw(oracle.identity, str(error))
             raise LabelsWithdrawn(
-                f"{error}. Its labels in {parts.data.path} are withdrawn, nothing is trained on them any more. Correct the policy, "
-                f"and go on: {resume_command('dagger_pokemon.py', last, args)}"
+                f"{error}. Its labels in {parts.data.path} are withdrawn, and no longer trained on. Correct the policy, "
+                f"and resume: {resume_command('dagger_pokemon.py', last, args)}"
             ) from error
         finally:
             run.stop.restore()
@@ -101,7 +101,7 @@ def main(args: Args) -> dict[str, Any]:
 
 
 def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -> None:
-    """DAgger: roll out, label, aggregate, train, evaluate, save; and again. Raises Stopped, and LabelsWithdrawn."""
+    """Run DAgger: in each iteration roll out, label, aggregate, train, evaluate, save. Raises Stopped, and LabelsWithdrawn."""
     progress, data, labeller = parts.progress, parts.data, parts.labeller
     if run.checkpoint is None:
         parts.save()
@@ -109,7 +109,7 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
         measure_expert(parts, run.stop, report)
     student = NetworkPolicy(parts.network, run.device, deterministic=not args.stochastic_rollouts, frame_stack=args.frame_stack)
 
-    while not progress.is_done(args):  # from the phase where it was cut off
+    while not progress.is_done(args):  # from the phase where it was interrupted
         iteration = progress.iteration
         match progress.phase:
             case "roll out":
@@ -127,7 +127,7 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
                         recorder=film_of(args.rollout_videos, parts.task.milestone, data.buttons, iteration),
                         cutoffs=parts.starts.cutoffs(iteration), should_stop=run.stop,
                     )  # fmt: skip
-                    # Label: the expert says what it would have done in the states that the student visited
+                    # Label: the expert labels the states that the student visited
                     label_rollout(args, run, parts, rollout, report)
                     # Aggregate: all of it becomes visible at once
                     data.commit(iteration)
@@ -138,7 +138,7 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
 
             case "train":
                 # Train on every label collected so far
-                parts.starts.forget(iteration - 1)  # not before: a rollout that is done again needs them
+                parts.starts.forget(iteration - 1)  # not before: a repeated rollout needs them
                 train(args, run, parts, report)
 
             case "evaluate":
@@ -151,7 +151,7 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
         progress.advance()
         parts.save()
     if progress.reached_target:
-        report.print(f"the target was reached in iteration {progress.iteration - 1}: no more is to be done")
+        report.print(f"the target was reached in iteration {progress.iteration - 1}: training ends here")
 
 
 def beta_of(args: Args, iteration: int) -> float:
@@ -168,12 +168,12 @@ def beta_of(args: Args, iteration: int) -> float:
 
 
 def budget_of(args: Args, iteration: int, labels: int) -> float:
-    """Return how many labels an iteration may ask for, those where the expert acted included.
+    """Return how many labels an iteration may query, including those where the expert acted.
 
-    What one iteration leaves is spread over those after it, and the last one may ask for all that is left.
+    What one iteration leaves is spread over those after it. The last one may use all that is left.
 
     Args:
-        labels: that were asked for before the iteration.
+        labels: the number of labels before the iteration.
     """
     if args.query_budget_per_iteration is not None:
         return args.query_budget_per_iteration
@@ -185,7 +185,7 @@ def budget_of(args: Args, iteration: int, labels: int) -> float:
 def label_rollout(args: Args, run: TrainingRun, parts: Parts, rollout: Rollout, report: ProgressReport) -> None:
     """Label what a rollout visited, within the iteration's budget, and log how the student played and what it was taught.
 
-    Nothing is committed. Raises FlagError if there is no label at all after it, Stopped, and LabelsWithdrawn.
+    Nothing is committed. Raises FlagError if there is still no label at all, Stopped, and LabelsWithdrawn.
     """
     data, labeller, training, before = parts.data, parts.labeller, parts.training, parts.labels_before
     iteration, step = parts.progress.iteration, parts.progress.step
@@ -198,7 +198,7 @@ def label_rollout(args: Args, run: TrainingRun, parts: Parts, rollout: Rollout, 
     if len(asked) and labeller.counts.answered == answered:
         tell(args, report, "no answers", iteration, f"the expert answered none of {len(asked):,} queries")
     training.refresh()
-    if not len(training):  # not committed, so that it is done again with another expert
+    if not len(training):  # the rollout is not committed, so that it is repeated with another expert
         raise FlagError(
             f"no step has a label, so there is nothing to learn ({labeller.counts}): the expert abstained everywhere (does its "
             "file in --policy-dir suit the milestone?), or --query-budget and --query-rate allow none"
@@ -206,19 +206,19 @@ def label_rollout(args: Args, run: TrainingRun, parts: Parts, rollout: Rollout, 
     text = log_rollout(run.log, data, rollout, parts.network, training, beta_of(args, iteration), step)
     if math.isfinite(budget):
         run.log.add_scalar("labels/budget_of_iteration", budget, step)
-        text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} asked for after it"
+        text += f"; budget {budget:,}: {acted:,} where the expert acted, {len(asked):,} queried after it"
     tell(args, report, "rollout", iteration, text, success_rate=rollout.result.success_rate)
 
 
 def label(args: Args, parts: Parts, ids: np.ndarray, budget: float, stop: Callable[[], bool]) -> np.ndarray:
-    """Choose the rows that are asked about, ask, and put the answers into the data set. Returns the ids of the chosen.
+    """Choose rows to query, query the expert, and put its answers into the data set. Returns the ids of the chosen rows.
 
-    What the student sees again and again in one episode is asked once, unless --ask-repeats.
+    What the student sees repeatedly in one episode is queried once, unless --ask-repeats is given.
 
     Args:
         ids: the rows of the rollout.
-        budget: labels at most; the labeller's own limit holds as well.
-        stop: when it says so, Stopped is raised.
+        budget: the most labels to query; the labeller's own limit holds as well.
+        stop: if it returns True, Stopped is raised.
     """
     data, labeller = parts.data, parts.labeller
     new = unanswered(data, ids, args.ask_repeats, args.frame_stack if parts.by_picture else None)
@@ -267,7 +267,7 @@ def train(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) ->
 
 
 def is_evaluated(args: Args, iteration: int) -> bool:
-    """Whether the network of an iteration is evaluated; the last one always is."""
+    """Return whether the network of an iteration is evaluated; the last one always is."""
     return iteration + 1 >= args.n_iterations or (args.eval_frequency > 0 and (iteration + 1) % args.eval_frequency == 0)
 
 
@@ -297,13 +297,13 @@ def finish(run: TrainingRun, parts: Parts) -> dict[str, Any]:
     """Write the last network, print how it and the best did, and return what `main` returns."""
     progress = parts.progress
     run.write(run.files["final"], parts.finished_network(progress.last or {}))
-    print_results({"best": (progress.best, run.files["best"]), "final": (progress.last, run.files["final"])})
+    print_results({"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])})
     print(f"data set: {parts.data.path}; {parts.labeller.counts}")
     return parts.results() | {"signal": None}
 
 
 def tell(args: Args, report: ProgressReport, event: str, iteration: int, text: str, **facts: float) -> None:
-    """Print what happened in an iteration; with --json-events the same as a line of JSON before it."""
+    """Print what happened in an iteration. With --json-events, print the same as a line of JSON first."""
     if args.json_events:
         report.print(json.dumps({"event": event, "iteration": iteration, **facts, "text": text}))
     report.print(f"iteration {iteration}: {text}")

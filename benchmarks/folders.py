@@ -1,4 +1,4 @@
-"""What the tables share: their rows, the folders that they may empty, and an end that leaves nothing running."""
+"""What the tables share: their rows, the folders that they may empty, and an end that leaves no process running."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass.benchmark_v1 import NotTallgrassV1
 
 PLAY_SOURCES = ("agent/**/*.py", "cloning/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
-"""What may change how an episode goes, beside the ROM and the policies."""
+"""Files that may change how an episode is played, besides the ROM and the policies."""
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
-    """What a table needs of an evaluation, in plain types; steps are those of the successes."""
+    """Return what a table needs of an evaluation, in plain types. Steps are those of the successes."""
     lengths = [episode.length for episode in result.episodes if episode.success]
     return {
         "episodes": result.n_episodes,
@@ -40,12 +40,15 @@ def summary(result: Evaluation) -> dict[str, Any]:
 
 
 def source_files(*patterns: str) -> list[Path]:
-    """The repository's files of these patterns, sorted."""
+    """Return the repository's files that match these patterns, sorted."""
     return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 
 def fingerprint(settings: Any, files: Iterable[str | os.PathLike]) -> str:
-    """Changes when the settings (plain data) or the content of a file do; results with the same one need not be made again."""
+    """Return a hash that changes with the settings (plain data) and the content of the files.
+
+    Results with the same fingerprint need not be made again.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in map(Path, files):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -64,8 +67,8 @@ def check_own_folder(folder: Path, marker: str) -> None:
 def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None:
     """Make `folder` ready for results with the fingerprint `key`, kept in its file `marker`.
 
-    What an earlier run with another key made there is deleted, or with `fresh` whatever it made. Raises ValueError, and
-    deletes nothing, where `check_own_folder` does.
+    What an earlier run with another key made there is deleted; with `fresh`, whatever an earlier run made. Raises ValueError,
+    and deletes nothing, where `check_own_folder` raises it.
     """
     check_own_folder(folder, marker)
     path = folder / marker
@@ -73,7 +76,7 @@ def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None
         return
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
-        if old.name == marker:  # stays to the last: a folder that was emptied in part is still known as the benchmark's own
+        if old.name == marker:  # deleted last: a partly emptied folder is still known as the benchmark's own
             continue
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
@@ -83,23 +86,23 @@ def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None
 
 
 def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
-    """Make a folder ready whose content took hours: what was made with another key is deleted with `fresh` only.
+    """Make a folder ready whose content took hours: what was made with another key is deleted only with `fresh`.
 
-    What was made with the same one stays even then: a command that was stopped goes on, whatever it was first given. Raises
-    ValueError where it would have to delete something, and where `check_own_folder` does.
+    What was made with the same key stays even then, so that a stopped command resumes also if it was given --fresh. Raises
+    ValueError where it would have to delete something without `fresh`, and where `check_own_folder` raises it.
     """
     check_own_folder(folder, marker)
     path = folder / marker
     if path.is_file() and path.read_text() != key and not fresh:
         raise ValueError(
-            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to throw "
-            "away what is there"
+            f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to "
+            "delete what is there"
         )
     own_folder(folder, marker, key)
 
 
 def kept_result(path: Path) -> dict[str, Any]:
-    """The result that a command has kept in a file: a JSON object; {} without a file."""
+    """Return the result that a command has kept in a file: a JSON object; {} without a file. Raises ValueError for others."""
     if not path.is_file():
         return {}
     try:
@@ -112,7 +115,10 @@ def kept_result(path: Path) -> dict[str, Any]:
 
 
 def known_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """Milestone -> row of a table's JSON file: a list of rows, or a dictionary with one as "milestones"; {} without a file."""
+    """Return milestone -> row of a table's JSON file, {} without a file. Raises ValueError if it is no table of milestones.
+
+    The file holds a list of rows, or a dictionary with such a list as "milestones".
+    """
     if not path.is_file():
         return {}
     try:
@@ -123,11 +129,11 @@ def known_rows(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def run_table(script: str, main: Callable[[], int], output: str | os.PathLike | None = None) -> NoReturn:
-    """Run a table's `main` as `run_main` does; SIGTERM and SIGHUP end it as Ctrl-C does, so that what it started is ended, too.
+    """Run a table's `main` as `run_main` does. SIGTERM and SIGHUP end it as Ctrl-C does, so that what it started is ended, too.
 
-    With `output`, a folder or what its tables begin with, another run of the script that writes there is refused: each would
-    delete the other's files, or write its rows into a table that lacks the other's. The lock lies beside it, for a benchmark may
-    only empty a folder of its own.
+    With `output` (a folder, or the beginning of its tables' names), another run of the script that writes there is refused: each
+    would delete the other's files, or write its rows into a table that lacks the other's. The lock lies next to `output`, because
+    a benchmark may only empty a folder of its own.
     """
 
     def stop(number: int, frame: Any) -> None:
@@ -141,9 +147,9 @@ def run_table(script: str, main: Callable[[], int], output: str | os.PathLike | 
             try:
                 return main()
             except ScriptFailed as error:
-                raise ScriptFailed(f"{error}; once that is fixed, the same command goes on from here") from error
+                raise ScriptFailed(f"{error}; once that is fixed, run the same command again to resume") from error
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     errors = (PokemonEnvError, NotTallgrassV1, ValueError)
-    run_main(script, alone, errors=errors, interrupted="stopped; the same command goes on from here")
+    run_main(script, alone, errors=errors, interrupted="stopped; to resume, run the same command again")

@@ -1,4 +1,4 @@
-"""The steps that `demo` and `bc_table` share (collect, clone, DAgger, play), each a command that a person could type."""
+"""The steps that `demo` and `bc_table` share (collect, clone, DAgger, play), each a command that you could type."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TEST_SEED = TEST.first
 
 MILESTONE_CONFIG = ROOT / "milestone_config.json"
 OWN_POLICIES = {"policy_dir": str(GAME.policy_dir)}
-"""The flag that has the game's own policies label, and not some of the user's."""
+"""The flag that lets the game's own policies label, not the user's."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a student gets."""
+    """How much data and training a student gets."""
 
     demonstrations: int
     noise: float
@@ -50,7 +50,7 @@ class Budget:
     best_eval_episodes: int = 20
     tier: str = "T1"
     worlds: str | None = None
-    """None takes the tier's: on T2 those to learn from, to choose by and to test in."""
+    """None takes the tier's: on T2 the worlds to train in, to choose by and to test in."""
     network: str = "impala"
     hidden_dim: int = 256
     iterations: int = 0
@@ -77,13 +77,13 @@ class Student:
     num_threads: int | None = None
     """CPU threads that it trains with. None: the script's own choice."""
     should_stop: Callable[[], bool] = never
-    """When it says so, the script that runs is ended."""
+    """If it returns True, the running script is ended."""
     on_line: Callable[[str], None] | None = None
-    """Told of each line of the logs."""
+    """Called with each line of the logs."""
 
 
 def milestones() -> dict[str, MilestoneEntry]:
-    """The bundled game's, in their order."""
+    """Return the bundled game's milestones, in their order."""
     return load_milestone_config(MILESTONE_CONFIG)
 
 
@@ -94,7 +94,7 @@ def check_milestones(names: Sequence[str]) -> None:
 
 
 def cloning_sources(milestone: str) -> list[Path]:
-    """The files that what is learned of a milestone depends on, for its fingerprint."""
+    """Return the files on which what is learned of a milestone depends, for its fingerprint."""
     scripts = source_files("*_pokemon.py", "collect_expert_data.py", "benchmarks/steps.py", *PLAY_SOURCES)
     return [BUNDLED_ROM, find_policy(milestone, GAME.policy_dir), *scripts]
 
@@ -106,7 +106,7 @@ def run_script(
     should_stop: Callable[[], bool] = never,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """`common.runtime.scripts.run_script`; if the script fails, the end of its log is shown."""
+    """Run `common.runtime.scripts.run_script`; if the script fails, print the end of its log."""
     try:
         script_runs.run_script(script, *flags, log=log, should_stop=should_stop, on_line=on_line)
     except ScriptFailed:
@@ -116,7 +116,7 @@ def run_script(
 
 
 def collect(student: Student, log: Path | None = None) -> None:
-    """Record what is missing of the budget's demonstrations."""
+    """Record the demonstrations of the budget that are still missing."""
     budget = student.budget
     have = len(episode_files(student.data)) if student.data.is_dir() else 0
     if have >= budget.demonstrations:
@@ -129,7 +129,7 @@ def collect(student: Student, log: Path | None = None) -> None:
 
 
 def game_flags() -> dict[str, Any]:
-    """Return flags, and their values, that tell scripts where the game is; none where their defaults do, as in its folder."""
+    """Return the flags, and their values, that tell scripts where the game is; none in its folder, where the defaults do."""
     if Path.cwd() == ROOT:
         return {}
     return {"rom_path": str(BUNDLED_ROM), "milestone_config": str(MILESTONE_CONFIG)}
@@ -137,22 +137,22 @@ def game_flags() -> dict[str, Any]:
 
 @cache
 def sandbox_flags() -> dict[str, Any]:
-    """Return what scripts are told where the platform has no sandbox: the policies here are the game's own, as good as code."""
+    """Return the scripts' flags for a platform without a sandbox: the policies here are the game's own, as trusted as code."""
     try:
         probe(GAME)
     except SandboxError as error:
-        print(f"{error}\nThe game's own policies are trusted so.", flush=True)
+        print(f"{error}\nThe game's own policies are trusted without one.", flush=True)
         return {"unsafe_policies": True}
     return {}
 
 
 def resuming(last: Path) -> dict[str, Any]:
-    """Return the flags by which a script resumes the training that `last` was saved in; without that file it begins."""
+    """Return the flags by which a script resumes the training that `last` was saved in; without that file it begins a new run."""
     return {"resume_from": str(last)} if last.is_file() else {"overwrite": True}
 
 
 def train(student: Student, log: Path | None = None) -> Path:
-    """Clone the demonstrations, or resume that. Returns the best checkpoint.
+    """Clone the demonstrations, or resume the cloning. Returns the best checkpoint.
 
     The best network is chosen by other episodes than those of the test.
     """
@@ -162,10 +162,9 @@ def train(student: Student, log: Path | None = None) -> Path:
 
 
 def go_on_with_dagger(student: Student, clone: Path, log: Path | None = None) -> Path:
-    """Let a clone play, and learn from what the expert would have done there; or resume that. Returns the best checkpoint, chosen
-    as `train` chooses.
+    """Train a clone further with DAgger, or resume that. Returns the best checkpoint, chosen as `train` chooses it.
 
-    As in the pipeline, any button on a shortest way is right, and the student draws its buttons from its probabilities.
+    As in the pipeline, every button on a shortest path is accepted, and the student draws its buttons from its probabilities.
     """
     budget = student.budget
     flags = dict(
@@ -178,7 +177,7 @@ def go_on_with_dagger(student: Student, clone: Path, log: Path | None = None) ->
 
 
 def _learn(student: Student, algorithm: str, kind: type, own: dict[str, Any], log: Path | None) -> Path:
-    """Run a training script to its end, with its own flags and those that all have in common. Returns the best checkpoint."""
+    """Run a training script to its end, with its own flags and those that all share. Returns the best checkpoint."""
     budget, name = student.budget, f"{algorithm}_{student.milestone}_{student.seed}"
     best, last, final = (student.models / f"{name}_{which}.pth" for which in ("best", "last", "final"))
     if final.is_file() and best.is_file():
@@ -205,16 +204,16 @@ def play(
     video: Path | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> dict[str, Any]:
-    """Test episodes of a milestone, the same seeds for each policy.
+    """Play test episodes of a milestone, with the same seeds for each policy.
 
     Args:
         policies: "random", "expert", and names of networks.
-        budget: says in which tier and worlds.
+        budget: gives the tier and the worlds.
         checkpoints: name -> the network that plays, for example as "bc".
-        video: folder for a film of the first episode of each network.
-        should_stop: when it says so, Stopped is raised.
+        video: folder for a film of the first episode of each network. None films none.
+        should_stop: if it returns True, Stopped is raised.
 
-    Returns the limit as "max_steps", and for each policy its `summary`.
+    Returns the step limit as "max_steps", and for each policy its `summary`.
     """
     max_steps = milestones()[milestone].max_steps
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", tier=budget.tier, worlds=budget.worlds)
@@ -236,8 +235,11 @@ def play(
 
 
 def make_policy(name: str, milestone: str, checkpoint: Path | None, deterministic: bool | None = None) -> Policy:
-    """The policy "random" or "expert" of a milestone, or else the network in `checkpoint`; `deterministic` says whether it
-    presses its likeliest button, or draws one from its probabilities; None leaves that to the checkpoint.
+    """Return the policy "random" or "expert" of a milestone, or else the network in `checkpoint`.
+
+    Args:
+        deterministic: whether a network presses its likeliest button, or draws one from its probabilities. None leaves that to
+            the checkpoint.
     """
     n_actions = len(GAME.buttons)
     if name == "random":

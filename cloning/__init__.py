@@ -1,1 +1,1 @@
-"""Cloning's own parts: flags of its evaluations, its data and batches, how far a run has come, its checkpoints."""
+"""Cloning's own parts: flags of its evaluations, its data and batches, a run's progress, its checkpoints."""

@@ -30,7 +30,7 @@ class Batches:
     Args:
         data: the demonstrations.
         batch_size: observations per batch.
-        shift: pixels at most that an observation is shifted by.
+        shift: the most pixels by which an observation is shifted.
         change_weight: weight in the loss of steps whose label differs from the one before; that of others is 1.
         seed: of the shifts. The buffer draws with its own.
     """

@@ -1,4 +1,4 @@
-"""Demonstrations as cloning learns from them: what is held out, and the buffers."""
+"""Demonstrations for cloning: which are held out, and the buffers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from common.runtime.progress import print_table
 
 
 def network_for(flags: NetworkFlags, file: Path, n_actions: int) -> PolicyNetwork:
-    """The untrained network, for screens such as this demonstration's. Raises DemonstrationError if it can't see them."""
+    """Return the untrained network for screens such as this demonstration's. Raises DemonstrationError if it cannot see them."""
     screen_shape = load_episode(file).observations.shape[1:]
     try:
         return make_network(flags.network, n_actions, flags.hidden_dim, screen_shape, flags.frame_stack)
     except ValueError as error:
-        raise DemonstrationError(f"{file}: --network {flags.network} can't see its screens: {error}; take another") from error
+        raise DemonstrationError(f"{file}: --network {flags.network} cannot see its screens: {error}; take another") from error
 
 
 def load_buffer(
@@ -51,7 +51,7 @@ def load_buffer(
     seed: int,
     device: torch.device,
 ) -> ReplayBuffer:
-    """Return all steps of the files (of some only so many), as the network's observations, on the device that trains.
+    """Return all steps of the files as the network's observations, on the device that trains; `steps_of` limits some files.
 
     Steps that are not `kept` (file -> steps; None keeps all) have no label.
     """
@@ -80,22 +80,22 @@ def load_buffer(
 def split_as_before(
     files: list[Path], val_files: list[Path], known: Container[str], held_out: Container[str]
 ) -> tuple[list[Path], list[Path]]:
-    """A split in which no episode that a run has learned from validates it, though there may be others now than when it began.
+    """Return a resumed run's episodes to train on, and those for validation. None that it has trained on is among the latter.
 
     Args:
-        files: the episodes.
-        val_files: those for validation as they are split now, which holds for new ones. Without any nothing validates.
+        files: the episodes as they are now; others may have been there when the run began.
+        val_files: those for validation in a split of today, which holds for new episodes. If empty, there is no validation.
         known: names of the episodes that the run had.
         held_out: names of those of them for validation.
     """
     held = [path for path in files if (path.name in held_out if path.name in known else path in val_files)]
-    if not val_files or len(held) == len(files):  # all that it learned from is gone
+    if not val_files or len(held) == len(files):  # all that it trained on is gone
         held = val_files
     return [path for path in files if path not in held], held
 
 
 def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_files: list[Path]) -> None:
-    """Print which episodes are for validation; of several milestones, how many of each: a line, or a table if they are many."""
+    """Print which episodes are held out; for several milestones, how many of each, as a line or, if they are many, a table."""
     episodes = Counter(milestones)
     held_out = Counter(milestone for path, milestone in zip(files, milestones, strict=True) if path in val_files)
     if len(episodes) == 1:
@@ -109,26 +109,26 @@ def say_what_is_held_out(files: list[Path], milestones: list[str | None], val_fi
             table.add_row(milestone or "the whole game", str(count), str(held_out[milestone]))
         print_table(table)
     if single := [milestone or "the whole game" for milestone, count in episodes.items() if count == 1]:
-        print(f"the only episode is for training, so that nothing validates: {some(single)}")
+        print(f"only one episode, which is for training, so no validation: {some(single)}")
 
 
 @dataclass
 class CloningData:
-    """What is learned from, and what is held out."""
+    """What is trained on, and what is held out."""
 
     files: list[Path]
     """All episodes that are used."""
     facts: dict[str, Any]
     """What the episodes have in common (`common.demonstrations.select_episodes`)."""
     milestones: list[str | None]
-    """Of each of the files."""
+    """The milestone of each file."""
     train_files: list[Path]
     val_files: list[Path]
     network: PolicyNetwork
     """Untrained, for these screens."""
     train: ReplayBuffer
     val: ReplayBuffer | None
-    """None where nothing validates."""
+    """None if there is no validation."""
     spread: int = 1
     """One in so many of the labels is learned from."""
 
@@ -160,24 +160,22 @@ def load_cloning_data(
         label_set: whether sets are wanted.
         seed: of the split, the network and the batches.
         device: that trains.
-        before: the progress of the run that is resumed, whose split stands; None for a new run.
+        before: the progress of the run that is resumed, whose split is kept; None for a new run.
 
-    Raises DemonstrationError or FlagError where there is nothing to learn from, or to be patient for.
+    Raises DemonstrationError if there is nothing to train on, and FlagError if --patience has no validation loss to wait for.
     """
     files, steps_of, kept = choose_labels(files, flags.max_labels, flags.spread_labels, seed)
     if label_set and not any(map(holds_sets, files)):
-        print(
-            f"--label-set changes nothing: no file in {flags.expert_data_dir} has label sets; record it again"
-        )
+        print(f"--label-set changes nothing: no file in {flags.expert_data_dir} has label sets; record it again")
     milestones = facts["milestones"][: len(files)]
     held_out = None if before is None else before.get("held_out")
-    # A checkpoint from before the split was by milestone doesn't name what was held out: it keeps its own split.
+    # A checkpoint from before the split was by milestone does not name what was held out: it keeps its own split.
     old = before is not None and held_out is None
     train_files, val_files = split_episodes(files, flags.val_fraction, seed, None if old else milestones)
     if before is not None and held_out is not None:
         train_files, val_files = split_as_before(files, val_files, before.get("demonstrations", {}), held_out)
     if not old and (copies := copies_held_out(train_files, val_files)):
-        print(f"for training, as each is a copy of an episode that is: {some([path.name for path in copies])}")
+        print(f"not held out, because each is a copy of an episode for training: {some([path.name for path in copies])}")
         val_files = [path for path in val_files if path not in copies]
         train_files = [path for path in files if path not in val_files]
     n_actions = len(facts["buttons"])
@@ -187,7 +185,7 @@ def load_cloning_data(
     if not len(train.labelled_slots()):
         raise DemonstrationError(
             f"{flags.expert_data_dir}: no step of the {len(train_files)} episode(s) to train on ({train_files[0].name}, ...) has "
-            f"a label, the expert abstained in all; record others"
+            f"a label: the expert abstained in all; record others"
         )
     if flags.patience and not val_files:
         raise FlagError(

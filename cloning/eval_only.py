@@ -24,15 +24,15 @@ from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import Rom
 
 EVAL_ONLY_SEEDS = EVAL_ONLY.first - EVALUATION.first
-"""From --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
+"""Offset from --eval-seed to the first seed of --eval-only, so that no network was chosen by those episodes."""
 
 
 def evaluate_checkpoint(flags: PlayFlags, run_flags: RunFlags, *, max_steps: int | None) -> dict[str, Any]:
-    """Play --eval-episodes episodes with the checkpoint of --resume-from; film the first.
+    """Play --eval-episodes episodes with the checkpoint of --resume-from, and film the first.
 
     Args:
         flags: where it plays.
-        run_flags: which checkpoint it is, and what it computes with.
+        run_flags: which checkpoint it is, and how it computes.
         max_steps: the limit of an episode; None takes the milestone's.
 
     Returns the name of the checkpoint's run, and the record of the evaluation.
@@ -47,7 +47,7 @@ def evaluate_checkpoint(flags: PlayFlags, run_flags: RunFlags, *, max_steps: int
     game = find_game(rom := Rom.read(flags.rom_path))
     check_fits(checkpoint, path, rom_sha256=same_builds(rom.header.sha256), buttons=list(game.buttons))
     if not game.milestones and not flags.video:
-        raise FlagError(f"--eval-only: {game.name} has no milestones, so there is only a film to be made: leave out --no-video")
+        raise FlagError(f"--eval-only: {game.name} has no milestones, so it can only be filmed: leave out --no-video")
     frame_stack = checkpoint.get("frame_stack", 1)
     network = build_network(checkpoint, path)
     with PokemonEnv(flags.rom_path) as env:

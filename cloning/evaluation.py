@@ -1,4 +1,4 @@
-"""How clones are judged while they learn: on demonstrations that were held out, and by play."""
+"""How clones are evaluated while they train: on held-out demonstrations, and by play."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_game(rom_path: str, folder: str, files: Sequence[Path], facts: Mapping
     """
     buttons = facts.get("buttons")
     if buttons is None:
-        raise DemonstrationError(f"{files[0]}: its metadata doesn't name the buttons; record it again")
+        raise DemonstrationError(f"{files[0]}: its metadata does not name the buttons; record it again")
     if not plays:
         return None
     rom = Rom.read(rom_path)
@@ -45,7 +45,7 @@ def check_game(rom_path: str, folder: str, files: Sequence[Path], facts: Mapping
             f"record again, give the right one with --rom-path, or train without play: --eval-episodes 0"
         )
     game = find_game(rom)
-    if list(buttons) != list(game.buttons):  # else it would press others than it learned, without a word
+    if list(buttons) != list(game.buttons):  # otherwise it would silently press other buttons than it learned
         raise DemonstrationError(
             f"{folder}: its buttons are {shown(buttons)}, but those of {rom_path} {', '.join(game.buttons)}; "
             "record again, give the right ROM with --rom-path, or train without play: --eval-episodes 0"
@@ -70,11 +70,11 @@ def open_evaluator(
     device: torch.device,
     videos: Path | None = None,
 ) -> tuple[Evaluator, str]:
-    """Open the environments of evaluations. Returns what plays in them, and says where.
+    """Open the environments for evaluations. Returns the evaluator, and a text that says where it plays.
 
     Args:
         flags: where, and for how long.
-        game: what is played.
+        game: the game that is played.
         facts: milestone, tier, worlds and buttons of what was learned.
         max_steps: the limit of an episode; None takes the milestone's.
         frame_stack, device: of the networks.
@@ -91,13 +91,13 @@ def open_evaluator(
 
 
 def evaluate_network(flags: PlayFlags, label_flags: LabelSetFlags, parts: Parts, *, save_best: bool, last: bool) -> dict[str, Any]:
-    """Validate, play, and log both. What may be the best, and the last network, play the longer evaluation too.
+    """Validate, play, and log both. The last network, and each that may be the best, also play the longer evaluation.
 
     Args:
         flags: of the play.
         label_flags: which buttons are right.
         parts: with the network.
-        save_best: whether the best network is looked for.
+        save_best: whether the best network is kept.
         last: whether this is the last network.
 
     Returns a record in plain types (`thorough`: whether its results are the longer evaluation's). Raises Stopped.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cloning.batches import Batches
@@ -24,15 +23,13 @@ class Parts:
     learner: Learner
     batches: Batches
     progress: Progress
-    best_file: Path
-    """Where the best network so far is."""
     evaluator: Evaluator | None
-    """None where nothing is played."""
+    """None if nothing is played."""
     about: dict[str, Any]
-    """What checkpoints say of the network, and of what it learns."""
+    """What checkpoints say about the network, and about what it learns."""
 
     def finished_network(self, learned: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what a checkpoint of a network to play with holds. Raises DivergedError if it is not finite.
+        """Return the content of a checkpoint of a network to play with. Raises DivergedError if the network is not finite.
 
         Args:
             learned: the learner's state, if it has been taken already.
@@ -43,7 +40,7 @@ class Parts:
         return {"model_state_dict": weights, "global_step": progress.step, "metrics": progress.last or {}} | self.about
 
     def state_of_training(self) -> dict[str, Any]:
-        """Return what a checkpoint holds that training is resumed from. Raises DivergedError if the network is not finite."""
+        """Return the content of a checkpoint to resume training from. Raises DivergedError if the network is not finite."""
         learned = self.learner.state_dict()
         content = self.finished_network(learned) | {"optimizer_state_dict": learned.pop("optimizer_state_dict")}
         del learned["model_state_dict"]
@@ -56,9 +53,9 @@ class Parts:
 
 
 def load_state_of_training(run: TrainingRun, learner: Learner, batches: Batches) -> Progress:
-    """Put back what `Parts.state_of_training` put into the checkpoint of a resumed run, and return how far it had come.
+    """Restore what `Parts.state_of_training` put into the checkpoint of a resumed run, and return the run's progress.
 
-    Raises CheckpointError for what no such checkpoint can hold.
+    Raises CheckpointError for content that no such checkpoint can have.
     """
     checkpoint, path = run.checkpoint or {}, run.flags.resume_from or ""
     with restoring(path):

@@ -1,4 +1,4 @@
-"""How far a run of cloning has come, and what a resumed run will not do as it would have without the stop."""
+"""The progress of a cloning run, and what makes a resumed run differ from an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 from common.runtime.files import sha256_of
 from common.runtime.plain_text import some
-from common.selection import check_counts, check_records
+from common.selection import check_counts, check_numbers, check_records
 
 
 @dataclass
 class Progress:
-    """How far a run has come; checkpoints hold it."""
+    """The progress of a run; checkpoints hold it."""
 
     demonstrations: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of each."""
@@ -52,18 +52,19 @@ class Progress:
         return asdict(self)
 
     def check(self) -> None:
-        """Raise ValueError for numbers and records that no run comes to: they are from a checkpoint."""
+        """Raise ValueError for numbers and records that no run can have: they come from a checkpoint."""
         check_records(self.best, self.last)
-        check_counts(step=self.step, evaluated_at=self.evaluated_at, n_summed=self.n_summed)
+        check_counts(step=self.step, evaluated_at=self.evaluated_at, n_summed=self.n_summed, without_gain=self.without_gain)
+        check_numbers(*self.sums.values(), self.lowest_val_loss)
 
     def take_over(self, now: Progress) -> None:
         """Take the demonstrations and threads of a resumed run in place of those before the stop."""
         self.demonstrations, self.threads = now.demonstrations, now.threads
-        if self.held_out is not None:  # else it keeps the split of before it was by milestone
+        if self.held_out is not None:  # otherwise it keeps its split, which was not by milestone
             self.held_out = now.held_out
 
     def is_done(self, total_steps: int, patience: int) -> bool:
-        """Return whether there is no further step: at the last one, or with `patience` (0: never) used up."""
+        """Return whether training is done: at the last step, or with `patience` used up (0: never)."""
         return (patience > 0 and self.without_gain >= patience) or self.step >= total_steps
 
     def note(self, record: dict[str, Any]) -> None:
@@ -83,14 +84,14 @@ class Progress:
         self.n_summed += 1
 
     def take_means(self) -> dict[str, float]:
-        """Return the means of what was added, as numbers, and forget it."""
+        """Return the means of what was added, as numbers, and clear the sums."""
         means = {name: value.item() / self.n_summed for name, value in self.sums.items()}
         self.sums, self.n_summed = {}, 0
         return means
 
 
 def what_changed(before: Progress, now: Progress) -> list[str]:
-    """Say what keeps a resumed run from being the one that it was, beside its flags."""
+    """Return in words what, besides its flags, keeps a resumed run from being bit-identical to an uninterrupted one."""
     changes = []
     if before.threads != now.threads:
         changes.append(f"the number of threads was {before.threads} and is {now.threads}")

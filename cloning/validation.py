@@ -1,4 +1,4 @@
-"""How well a network predicts labels that it has not learned from."""
+"""How well a network predicts labels that it was not trained on."""
 
 from __future__ import annotations
 

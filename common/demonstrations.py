@@ -21,12 +21,14 @@ missing.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
 import os
 import random
 import re
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from common.runtime.archives import told_damage
-from common.runtime.files import is_running, link_complaint, make_folder, named_errors
+from common.runtime.files import is_running, link_complaint, make_folder, named_errors, open_no_link
 from common.runtime.flag_types import FlagError
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
@@ -143,6 +145,10 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
         raise DemonstrationError(f"{complaint}; mount it, or name another folder of demonstrations")
     if not folder.is_dir():
         raise DemonstrationError(f"{folder}: no such folder of demonstrations; record some with collect_expert_data.py")
+    try:
+        os.listdir(folder)  # where it is not ours to read, glob finds nothing
+    except OSError as error:
+        raise DemonstrationError(f"{folder}: can't be read ({error.strerror}); is it yours to read?") from error
     files = sorted(folder.glob("episode_*.npz"), key=lambda path: (_number(path), path.name))
     if not files:
         under_way = sorted(path.name for path in folder.glob("under_way.*.jsonl"))
@@ -156,11 +162,16 @@ def episode_files(expert_data_dir: str | os.PathLike) -> list[Path]:
 
 
 def clear_unfinished(expert_data_dir: str | os.PathLike) -> None:
-    """Delete the files that killed recorders left half written."""
+    """Delete the files that killed recorders left half written.
+
+    In another container, or on another machine, a process number says nothing: a recorder that still writes holds a lock.
+    """
     for path in Path(expert_data_dir).glob(".recording.*.tmp"):
         pid = path.name.split(".")[2]
         if pid.isdecimal() and not is_running(int(pid)):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), open_no_link(path, "r") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
 
 
 def next_episode_number(expert_data_dir: str | os.PathLike) -> int:
@@ -192,21 +203,23 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
     if episode.optimal is not None:
         arrays["optimal"] = np.asarray(episode.optimal, dtype=np.uint16)
 
-    temporary = folder / f".recording.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)  # a link, in a stranger's folder, leads elsewhere
+    # The number of a process is not enough of a name: containers that share the folder all begin to count at 1.
+    temporary = folder / f".recording.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     try:
-        with named_errors(folder / f"episode_{next_episode_number(folder):04d}.npz"), open(temporary, "wb") as file:
+        with named_errors(folder / f"episode_{next_episode_number(folder):04d}.npz"), open(temporary, "xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             np.savez_compressed(file, **arrays)
-        while True:
-            path = folder / f"episode_{next_episode_number(folder):04d}.npz"
-            try:
-                os.link(temporary, path)  # fails if the name is taken, which os.replace would not
-                return path
-            except FileExistsError:
-                continue
-            except OSError:  # a file system without hard links
-                os.replace(temporary, path)
-                return path
+            file.flush()
+            while True:
+                path = folder / f"episode_{next_episode_number(folder):04d}.npz"
+                try:
+                    os.link(temporary, path)  # fails if the name is taken, which os.replace would not
+                    return path
+                except FileExistsError:
+                    continue
+                except OSError:  # a file system without hard links
+                    os.replace(temporary, path)
+                    return path
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -475,7 +488,10 @@ def _opened(path: Path) -> Iterator[NpzReader]:
         raise DemonstrationError(
             f"{path}: holds pickled Python objects, which are never loaded because they could run code; {broken}"
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:  # of opening it: what is not ours to read is not to be deleted
+        reason = error.strerror or error
+        raise DemonstrationError(f"{path}: can't be read ({reason}); is it yours to read, and its disk there?") from error
+    except ValueError as error:
         raise DemonstrationError(f"{path}: broken or cut short ({error}); {broken}") from error
 
 

@@ -91,11 +91,11 @@ class LabelSetFlags:
     """Which buttons are right."""
 
     label_set: bool = False
-    """Learn that every button is right that lies on a shortest path, where that is known, instead of the one that the expert
-    would press."""
+    """Accept every button that lies on a shortest path, where that is known, instead of only the one that the expert would
+    press."""
     label_share: Share = 0.0
-    """With --label-set, the share in the loss of the button that the expert would press: 0 leaves it to the student which one of
-    the right ones it is, 1 is as without --label-set. A little keeps it from circles where an expert is not on a shortest path."""
+    """With --label-set, the share in the loss of the button that the expert would press. 0 lets the student choose among the
+    accepted buttons; 1 is as without --label-set. A small share prevents cycles if the expert does not follow a shortest path."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One step of imitation after the other: a network, its optimiser, and the loss between it and the expert."""
+"""Imitation learning, step by step: a network, its optimiser, and the loss between the network and the expert."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from common.runtime.main import UserError
 
 
 class DivergedError(UserError, ValueError):
-    """The loss or a weight is no finite number; the text says at which step, and where to go on from."""
+    """The loss or a weight is not finite; the text says at which step, and where to resume from."""
 
 
 def check_finite(
     network: torch.nn.Module, step: int, loss: float, learning_rate: float, last_good: str | os.PathLike | None = None
 ) -> None:
-    """Refuse to go on with a network that has diverged. To be called once in a while, and before a network is saved or plays.
+    """Refuse to continue with a network that has diverged. Call it now and then, and before a network is saved or plays.
 
     Args:
-        network: looked at whole.
-        step: how many steps it has learned.
-        loss: of the last one, or a mean.
+        network: all of its weights are checked.
+        step: how many steps it was trained.
+        loss: of the last step, or a mean.
         learning_rate: for the message.
-        last_good: the last checkpoint that training can go on from, if there is one.
+        last_good: the last checkpoint that training can resume from, if there is one.
 
     Raises DivergedError if the loss or a weight is nan or infinite.
     """
     weights = torch.stack([torch.isfinite(weight).all() for weight in network.state_dict().values()]).all().item()
     if weights and math.isfinite(loss):
         return
-    way = "begin again" if last_good is None else f"go on from {last_good}, which was saved before that, with --resume-from and"
+    way = "begin again" if last_good is None else f"resume from {last_good}, which was saved before that, with --resume-from and"
     raise DivergedError(
         f"step {step:,}: training has diverged (loss {loss:.4g}, weights {'' if weights else 'not '}finite); {way} with a lower "
         f"learning rate than {learning_rate:g}"
@@ -52,11 +52,11 @@ def imitation_loss(
     Args:
         logits: (B, n_actions).
         actions: (B,) int64, the labels.
-        optimal: (B, n_actions) bool, all buttons that are right. The loss is then -log of the probability that the network
-            presses any of them, and does not ask which. None: the cross-entropy with the label.
-        label_share: with `optimal`, the share in the loss of the cross-entropy with the label. Where an expert is not on a
-            shortest path, its single label may lead back to where another of the right buttons was pressed: a network without
-            a preference for the label can go in circles of which no step is wrong.
+        optimal: (B, n_actions) bool, all optimal buttons. The loss is then -log of the probability that the network presses any
+            of them, no matter which. None takes the cross-entropy with the label.
+        label_share: with `optimal`, the share in the loss of the cross-entropy with the label. If the expert does not follow a
+            shortest path, its label can lead back to a state where another optimal button was pressed. Without a preference
+            for the expert's own label the network can then cycle, although every step is optimal.
     """
     if optimal is None:
         losses = F.cross_entropy(logits, actions, reduction="none")
@@ -68,8 +68,9 @@ def imitation_loss(
 
 
 class Learner:
-    """All that trains but the data. `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with
-    the same number of threads.
+    """Everything that trains, except the data: network, optimiser and random numbers.
+
+    `state_dict` and `load_state_dict` continue it bit for bit, on the same machine with the same number of threads.
 
     Args:
         network: moved to the device.
@@ -104,12 +105,14 @@ class Learner:
         label_share: float = 0.0,
         weight: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """One step of gradient descent on the cross-entropy between the network and the expert.
+        """Do one gradient step on the cross-entropy between the network and the expert.
 
         Args:
             observations: (B, C, h, w) uint8.
             actions, optimal, label_share: see `imitation_loss`.
-            weight: (B,) float, of each row in the loss; all alike by default.
+            weight: (B,) float, of each row in the loss; all equal by default.
+
+        Returns the mean loss as "bc_loss" and the accuracy, as scalar tensors on the device.
         """
         with self.half_precision():
             logits = self.network(observations)
@@ -122,7 +125,11 @@ class Learner:
         return {"bc_loss": self.last_loss, "accuracy": hits.float().mean()}
 
     def set_learning_rate(self, share_done: float | None) -> float:
-        """Set and return the rate: constant (None), or along a cosine from 1 at a share of 0 of the steps to 0 at 1."""
+        """Set and return the learning rate: constant (None), or along a cosine that falls from the full rate to 0.
+
+        Args:
+            share_done: the share of the steps that are done, from 0 to 1.
+        """
         rate = self.learning_rate
         if share_done is not None:
             rate *= 0.5 * (1 + math.cos(math.pi * min(share_done, 1)))
@@ -131,7 +138,7 @@ class Learner:
         return rate
 
     def check_finite(self, step: int, last_good: str | os.PathLike | None = None) -> None:
-        """`check_finite` of the network and the last batch's loss. Waits for the device, so not at every step."""
+        """Call `check_finite` for the network and the last batch's loss. It waits for the device: do not call it at each step."""
         check_finite(self.network, step, self.last_loss.item(), self.learning_rate, last_good)
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,23 +149,23 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError, or what else goes wrong with values of other kinds, for a state that is none of this network's."""
+        """Restore a state. Raises ValueError, or another error for values of other kinds, if it is not of this network."""
         self.network.load_state_dict(state["model_state_dict"])
         moments = _moments(state["optimizer_state_dict"], list(self.network.parameters()))
-        # Its own groups: how it trains is said by the flags, and a file could have it climb where it should descend.
+        # Keep its own groups: the flags decide how it trains, and a file could make it ascend the gradient.
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         set_rng_state(state["rng"])
 
 
 def _moments(optimizer_state: Mapping[str, Any], weights: Sequence[torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
-    """What Adam remembers of each weight, in new tensors laid out as the weights are.
+    """Return Adam's state of each weight, in new tensors laid out as the weights are.
 
-    The fused kernel takes its sizes from the weights alone: whatever lies behind a tensor that is shorter would be overwritten.
-    Raises ValueError unless each has just what belongs to it.
+    The fused kernel takes its sizes from the weights alone: it would overwrite the memory behind a shorter tensor.
+    Raises ValueError unless each weight has exactly what belongs to it.
     """
     found = optimizer_state["state"]
     if not found:
-        return {}  # of before the first step
+        return {}  # saved before the first step
     if found.keys() != set(range(len(weights))):
         raise ValueError(f"Adam's state is of {len(found)} weights, the network has {len(weights)}")
     moments = {}
@@ -169,9 +176,9 @@ def _moments(optimizer_state: Mapping[str, Any], weights: Sequence[torch.Tensor]
         for value, shape in ((step, torch.Size()), (mean, weight.shape), (square, weight.shape)):
             if value.shape != shape or not value.is_floating_point():
                 raise ValueError(f"Adam's state of weight {number} has other shapes than the weight, or other kinds of numbers")
-        # Steep losses may make a mean of squares infinite; then that weight stands still.
+        # Steep losses may make a mean of squares infinite; that weight then stays as it is.
         if not (torch.isfinite(mean).all() and 0 <= step < math.inf and (square >= 0).all()):
-            raise ValueError(f"Adam's state of weight {number} has numbers that it can't have")
+            raise ValueError(f"Adam's state of weight {number} has numbers that it cannot have")
         means = {"exp_avg": torch.empty_like(weight).copy_(mean), "exp_avg_sq": torch.empty_like(weight).copy_(square)}
         moments[number] = {"step": step.to(torch.float32), **means}
     return moments

@@ -1,4 +1,4 @@
-"""Which network is the best: played on seeds that never change, and more closely where it may be."""
+"""How the best network is chosen: by play on seeds that never change, in more episodes for each candidate."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _IN_A_RECORD: dict[str, Any] = {
 }  # fmt: skip
 
 CANDIDATE_SEEDS = CANDIDATES.first - EVALUATION.first
-"""From --eval-seed to the first seed of the episodes that candidates for the best play."""
+"""Offset from --eval-seed to the first seed of the episodes that candidates for the best play."""
 
 JUDGING_FLAGS = ("tier", "worlds", "start_states", "max_steps", "eval_max_steps", "stochastic_eval")
-"""What decides how hard evaluations are."""
+"""Flags that decide how hard evaluations are."""
 
 
 def play_candidate(
@@ -43,11 +43,12 @@ def play_candidate(
     last: bool,
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Play some episodes; and those of the longer evaluation if this is the `last` network, or (with `save_best`) if it may
-    be better than the best, as far as the few tell.
+    """Play some episodes, and for a candidate those of the longer evaluation.
+
+    Candidates are the `last` network and, with `save_best`, each that according to the few episodes may be better than the best.
 
     Returns a record in plain types (`thorough`: whether its results are the longer evaluation's), and texts. Raises
-    Stopped when `should_stop()` says so.
+    Stopped if `should_stop()` is true.
     """
     result = evaluator.play(network, eval_episodes, eval_seed, should_stop=should_stop)
     for name, value in result.scalars().items():
@@ -65,12 +66,13 @@ def play_candidate(
 def say_what_judged_the_best(
     best: dict[str, Any] | None, file: str | os.PathLike, args: Any, before: Mapping[str, Any], checkpoint: Mapping[str, Any]
 ) -> None:
-    """Print that a resumed run's best network was played elsewhere, or for longer, than those that now come after it.
+    """Print it if a resumed run's best network was evaluated elsewhere, or for longer, than the networks that follow.
 
     Args:
         best: its record, None if there is none.
+        file: its checkpoint.
         args, before: the flags as they are now, and as they were.
-        checkpoint: the run's; it knows what flags that were not given came to.
+        checkpoint: the run's; it holds the values of flags that were not given.
     """
     before = {**before, "tier": checkpoint.get("tier")}
     before["max_steps"] = before["eval_max_steps"] = checkpoint.get("max_steps")
@@ -82,9 +84,10 @@ def say_what_judged_the_best(
 
 
 def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """More successes on the fixed seeds; then a higher return; then a lower validation loss (or shorter episodes).
+    """Return whether a network is better than the best so far.
 
-    Success is compared as a rate: a run may go on with another number of episodes.
+    More successes on the fixed seeds decide, then a higher return, then a lower validation loss (or shorter episodes).
+    Success is compared as a rate: a resumed run may play another number of episodes.
     """
     if not record["thorough"] and ("successes" in record or "val_loss" not in record):
         return False
@@ -98,14 +101,22 @@ def is_better(record: dict[str, Any], best: dict[str, Any] | None) -> bool:
 
 
 def check_counts(**counts: int) -> None:
-    """Raise ValueError for a number of steps, rows, ... that is none: from a checkpoint, to be counted on and logged."""
+    """Raise ValueError for an impossible number of steps, rows, ... of a checkpoint, before it is counted on and logged."""
     for name, value in counts.items():
         if not 0 <= value < 1 << 53:
             raise ValueError(f"{name} is {shown(value)}")
 
 
+def check_numbers(*numbers: Any) -> None:
+    """Raise ValueError for what is neither None nor a single finite number, in a tensor or not: from a checkpoint, to be logged."""
+    for number in numbers:
+        value = number.item() if isinstance(number, torch.Tensor) and number.shape == () else number
+        if value is not None and not (is_of_type(value, float) and math.isfinite(value)):
+            raise ValueError(f"a sum or a loss is {shown(number)}")
+
+
 def check_records(*records: dict[str, Any] | None) -> None:
-    """Raise ValueError for a record of a network that can be none: from a checkpoint, to be compared with others and shown."""
+    """Raise ValueError for an impossible record of a network in a checkpoint, before it is compared with others and shown."""
     for record in records:
         if record is None:
             continue
@@ -118,4 +129,4 @@ def check_records(*records: dict[str, Any] | None) -> None:
         if record["step"] < 0 or not 0 <= record.get("successes", 0) <= played or not 0 <= record.get("success_rate", 0) <= 1:
             raise ValueError(f"a network's record has {record.get('successes')} successes in {played} episodes")
         if not all(math.isfinite(record.get(name, 0)) for name in ("val_loss", "mean_return", "mean_length")):
-            raise ValueError("a network's record has a number that is none")
+            raise ValueError("a network's record has a number that is not finite")

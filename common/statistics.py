@@ -75,6 +75,24 @@ def bootstrap_iqm(
     return _bootstrap(np.asarray(successes, bool), lambda drawn: interquartile_mean(drawn.mean(axis=-1)), rng, resamples, level)
 
 
+def bootstrap_mean(
+    values: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the mean of what was measured, and its bootstrap interval over milestones and episodes.
+
+    Where no milestone and no episode differs from another, the interval is a point.
+
+    Args:
+        values: (M, E), of each milestone and episode: its success, or a share.
+        rng: draws the resamples: of the milestones, and for each milestone of its episodes.
+        resamples: how many.
+        level: the share of the resamples that the interval holds.
+
+    Returns the mean, and the lower and upper end.
+    """
+    return _bootstrap(np.asarray(values, float)[:, None], lambda drawn: float(drawn.mean()), rng, resamples, level)
+
+
 def bootstrap_difference(
     ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:

@@ -173,7 +173,8 @@ def restore_progress(
         changes.append(f"{gone} states of --cutoff-share are gone from {starts.folder}")
     if changes:
         print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
-    say_what_judged_the_best(progress.best, run.files["best"], args, run.flags_before, run.checkpoint)
+    progress.best = run.best_if_there(progress.best)
+    say_what_judged_the_best(progress.best, run.best_file, args, run.flags_before, run.checkpoint)
     if progress.rows > 0 and args.expert_data_dir not in (None, run.flags_before.get("expert_data_dir")):
         print(f"{args.expert_data_dir}: not read, a run takes demonstrations in when it begins; begin another for these")
     progress.threads = run.threads

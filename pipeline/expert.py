@@ -1,4 +1,4 @@
-"""A milestone's expert: how it plays, which is measured once and kept, so that DAgger's limit of steps stays the same."""
+"""A milestone's expert: its play is measured once and kept, so that DAgger's step limit stays the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pokemon_env.bounded_files import read_file
 from tasks.milestone_config import MilestoneEntry
 
 EXPERT_SEED = PIPELINE_EXPERT.first
-"""First seed of the episodes of the expert's evaluation. DAgger chooses by others, and tests have others."""
+"""First seed of the episodes that evaluate the expert. DAgger chooses the best network by others, and tests use others."""
 _MOST_BYTES = 1 << 24
 EXPERT_FACTS = {
     "expert_success_rate": float, "expert_mean_steps": float | None, "expert_std_steps": float | None, "expert_episodes": int,
@@ -29,15 +29,15 @@ EXPERT_FACTS = {
 def expert_result(
     work: Work, entry: MilestoneEntry, eval_episodes: int, step_multiplier: float, keep_from: float
 ) -> dict[str, Any]:
-    """Return how a milestone's expert does (`EXPERT_FACTS`): from the file of an earlier start, or else it plays.
+    """Return how a milestone's expert performs (`EXPERT_FACTS`): from the file of an earlier start, or by letting it play.
 
     Args:
         work, entry: the pipeline, and the milestone.
         eval_episodes: how many episodes it plays.
-        step_multiplier: a student's limit is so many times the expert's mean steps.
-        keep_from: the success rate from which on the evaluation is kept in a file.
+        step_multiplier: a student's step limit, as a multiple of the expert's mean steps.
+        keep_from: the lowest success rate at which the evaluation is kept in a file.
 
-    Raises MilestoneFailed where DAgger has begun with another expert, and for a file that can't be used.
+    Raises MilestoneFailed if DAgger has begun with another expert, and for a file that cannot be used.
     """
     path = work.output / "expert_evaluations" / f"{entry.id}.json"
     with work.open_expert(entry.id) as oracle:
@@ -51,24 +51,24 @@ def expert_result(
                 raise TypeError(f"its {wrong[0]} is {repr(facts[wrong[0]])[:40]}")
             check_evaluation(facts, entry, eval_episodes, step_multiplier)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            raise MilestoneFailed(f"{path} can't be read ({error}); delete it, and the expert plays again") from error
+            raise MilestoneFailed(f"{path} cannot be read ({error}); delete it to evaluate the expert again") from error
         if expert == identity:
             return facts
         if (work.output / "models" / entry.id / f"dagger_{entry.id}_last.pth").is_file():
             raise MilestoneFailed(
-                "its policy, or --unsafe-policies, is another than when DAgger began; "
-                f"--milestone {entry.id} --overwrite begins anew with it"
+                "its policy, or --unsafe-policies, is another than when DAgger began; to begin again with it, give "
+                f"--milestone {entry.id} --overwrite"
             )
     film = ("expert_eval_videos", "expert_eval")
     result = play_expert(work, entry, eval_episodes, EXPERT_SEED, entry.max_steps, purpose="choose", film=film)
     facts = facts_of(result, step_multiplier)
-    if result.success_rate >= keep_from:  # one that failed plays again: its file may have been corrected
+    if result.success_rate >= keep_from:  # an expert that failed is evaluated again: its file may have been corrected
         save_json(path, {"expert": identity, "facts": facts})
     return facts
 
 
 def facts_of(result: Evaluation, step_multiplier: float) -> dict[str, Any]:
-    """Return what is kept of an expert's evaluation. Steps are those of its successes."""
+    """Return what is kept of an expert's evaluation. Its steps are those of the successful episodes."""
     lengths = [episode.length for episode in result.episodes if episode.success]
     mean = float(np.mean(lengths)) if lengths else None
     return {
@@ -81,12 +81,12 @@ def facts_of(result: Evaluation, step_multiplier: float) -> dict[str, Any]:
 
 
 def step_limit(mean_steps: float, step_multiplier: float) -> int:
-    """Return the steps that a student's episode may take."""
+    """Return the step limit of a student's episodes."""
     return max(1, round(mean_steps * step_multiplier))
 
 
 def check_evaluation(facts: dict[str, Any], entry: MilestoneEntry, eval_episodes: int, step_multiplier: float) -> None:
-    """Raise ValueError unless an expert can have played so, and a student's limit is what follows from it."""
+    """Raise ValueError for results that no expert can have, and for a student's limit that does not follow from them."""
     rate, mean, std = (facts[f"expert_{name}"] for name in ("success_rate", "mean_steps", "std_steps"))
     if facts["expert_episodes"] != eval_episodes or not 0 <= rate <= 1:
         raise ValueError(f"its expert_success_rate is {rate!r} of {facts['expert_episodes']} episodes")

@@ -1,4 +1,4 @@
-"""What makes one milestone of a pipeline fail, while the others continue."""
+"""Errors that make one milestone of a pipeline fail, while the others continue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.recorded_starts import StartStateError
 
 
 class MilestoneFailed(Exception):  # noqa: N818 - an outcome, which a record keeps
-    """This milestone can't be learned; the text is the record's reason."""
+    """This milestone cannot be learned; the text is the record's reason."""
 
 
 REASONS = (

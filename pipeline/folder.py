@@ -1,4 +1,4 @@
-"""A pipeline's folder: whose it is, who may work in it, and what may be deleted there."""
+"""A pipeline's folder: which pipeline it belongs to, which process may work in it, and what may be deleted there."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from common.runtime.scripts import never
 from pokemon_env.bounded_files import read_file
 
 FILMS = ("student_videos", "expert_eval_videos", "dagger_videos")
-"""Folders of films; each milestone has one of its own in them."""
+"""Folders of films, each with a folder for every milestone."""
 SECONDS_FOR_ORPHANS = 90
-"""So long is waited for what a killed pipeline left running to save and end."""
+"""How long to wait until processes that a killed pipeline left running have saved and ended."""
 
 
 class PipelineError(UserError, ValueError):
-    """The pipeline can't start; the text says why, and what to do."""
+    """The pipeline cannot start; the text says why, and what to do."""
 
 
 @contextmanager
 def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Callable[[], bool] = never) -> Iterator[IO[str]]:
-    """Hold a lock file, which stays for child processes that have it open, too; waits for it for so long.
+    """Hold a lock file, waiting up to `seconds` for it. Child processes that have it open may keep the lock for longer.
 
-    Raises PipelineError with `refusal`, and who it is, if somebody else keeps it, and Stopped when `should_stop()` says
-    so.
+    Raises PipelineError with `refusal` and the holder if another process keeps it, and Stopped if `should_stop()` is true.
     """
 
     def stop() -> None:
@@ -47,20 +46,20 @@ def locked(path: Path, seconds: float = 0.0, refusal: str = "", should_stop: Cal
 
 
 SETTINGS = "pipeline_settings.json"
-"""Says whose a folder is."""
+"""The file that says which pipeline a folder belongs to."""
 _MOST_SETTINGS = 1 << 24  # bytes
 SCRIPT = "auto_dagger_pipeline"
-"""What the names of all pipelines begin with."""
+"""The beginning of every pipeline's name."""
 _NAME = re.compile(rf"{SCRIPT}_\d+_\d+")
 
 
 def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: bool) -> str | None:
-    """The name of the pipeline that goes on in the folder; None if a new one begins there. Changes nothing.
+    """Return the name of the pipeline to resume in the folder; None if a new one begins there. Changes nothing.
 
     Args:
         output: the folder.
-        settings: plain data that a pipeline which goes on must have been started with, too; flags by their fields' names.
-        overwrite: whatever an earlier pipeline made here is to be thrown away (`claim`).
+        settings: plain data with which the pipeline to resume must have been started, too; flags by their fields' names.
+        overwrite: whether everything that an earlier pipeline made here is to be deleted (`claim`).
 
     Raises PipelineError for a folder with other settings, and for one with a models/ that no pipeline made.
     """
@@ -73,11 +72,11 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
             if not is_plain_name(name) or not _NAME.fullmatch(name):  # it names a folder in runs/, which may be another run's
                 raise ValueError(f"its name is {repr(name)[:40]}, which is no pipeline's")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise PipelineError(f"{path} can't be read ({error}); give another --output-dir, or --overwrite") from error
+            raise PipelineError(f"{path} cannot be read ({error}); give another --output-dir, or --overwrite") from error
         if newer := [f"--{key.replace('_', '-')}" for key in settings if key not in before]:
             raise PipelineError(
-                f"{output} belongs to a pipeline of an older version, which did not have {', '.join(newer)} yet: go on with that "
-                "version, or give another --output-dir, or --overwrite without --milestone to throw away all that is there"
+                f"{output} belongs to a pipeline of an older version, which did not have {', '.join(newer)} yet: continue "
+                "with that version, give another --output-dir, or delete all that is there by --overwrite without --milestone"
             )
         changes = [
             f"--{key.replace('_', '-')} was {before[key]} and is {value}"
@@ -86,8 +85,8 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
         ]
         if changes:
             raise PipelineError(
-                f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, another "
-                "--output-dir, or --overwrite without --milestone to throw away all that is there"
+                f"{output} belongs to a pipeline with other settings: {'; '.join(changes)}. Give them as they were, give "
+                "another --output-dir, or delete all that is there by --overwrite without --milestone"
             )
         return name
     if not path.is_file() and (output / "models").exists():
@@ -96,14 +95,14 @@ def pipeline_to_continue(output: Path, settings: Mapping[str, Any], overwrite: b
 
 
 def claim(output: Path, name: str, settings: Mapping[str, Any]) -> None:
-    """Make the folder a new pipeline's, and throw away what an earlier one made here."""
+    """Assign the folder to a new pipeline, and delete what an earlier one made here."""
     if (output / SETTINGS).is_file():
         clear(output)
     save_json(output / SETTINGS, {"name": name, "settings": settings})
 
 
 def clear(output: Path) -> None:
-    """Delete what a pipeline made in its folder, and nothing else; the records first, so that none is without its student."""
+    """Delete what a pipeline made in its folder, and nothing else. Records go first, so that none remains without its student."""
     _check_links(output)
     for name in ("pipeline_results.csv", "pipeline_results.json", "report.html"):
         (output / name).unlink(missing_ok=True)
@@ -113,18 +112,18 @@ def clear(output: Path) -> None:
         shutil.rmtree(output / name, ignore_errors=True)
     for path in output.glob("answers.sqlite*"):
         path.unlink()
-    (output / SETTINGS).unlink()  # the last, or the rest would be nobody's
+    (output / SETTINGS).unlink()  # last: without it the rest would belong to no pipeline
 
 
 def forget(output: Path, milestone: str) -> None:
-    """Delete what was made for a milestone, but for its record and its log."""
+    """Delete what was made for a milestone, except its record and its log."""
     models = output / "models" / milestone
     _check_links(output, milestone)
     with locked(models / ".lock", SECONDS_FOR_ORPHANS, orphans_work(models)):
         for path in models.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != ".lock":  # whoever waits for it shall find the same one
+            elif path.name != ".lock":  # a process that waits for the lock must find the same file
                 path.unlink()
         for name in FILMS:
             shutil.rmtree(output / name / milestone, ignore_errors=True)
@@ -132,7 +131,7 @@ def forget(output: Path, milestone: str) -> None:
 
 
 def _check_links(output: Path, milestone: str = "*") -> None:
-    """Raise PipelineError for a link where something is to be deleted: the folder may be a stranger's, and lead anywhere."""
+    """Raise PipelineError for a link where something is to be deleted: in a stranger's folder it may lead anywhere."""
     for name in ("models", "logs", *FILMS, "expert_evaluations"):
         for path in (output / name, *(output / name).glob(milestone)):
             if path.is_symlink() and path.is_dir():
@@ -142,16 +141,16 @@ def _check_links(output: Path, milestone: str = "*") -> None:
 
 
 def orphans_work(models: Path) -> str:
-    """What is said where a killed pipeline's DAgger does not end."""
-    return f"{models}: what a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
+    """Return the message for a killed pipeline's DAgger that does not end."""
+    return f"{models}: a process that a killed pipeline left running still works there after {SECONDS_FOR_ORPHANS} s; end it"
 
 
 def log_of(path: Path) -> IO[str]:
-    """Open a milestone's log, to write on."""
+    """Open a milestone's log, to append to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return open_no_link(path, "a")
 
 
 def films(folder: Path) -> list[Path]:
-    """The folder's films, without those that are being written."""
+    """Return the folder's films, without those that are still being written."""
     return sorted(path for path in folder.glob("*.mp4") if not path.name.startswith("."))

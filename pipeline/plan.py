@@ -31,7 +31,7 @@ def plan(
 
     Args:
         ids: all milestones, in the story's order.
-        records: what became of them so far. What is completed is not done again.
+        records: their results so far. Completed milestones are not repeated.
         milestone, resume_from, skip_milestones: the flags.
     """
     if milestone is not None:
@@ -44,7 +44,7 @@ def plan(
         if record is not None and record.status == "completed":
             continue
         if name in skip_milestones:
-            if record is None or record.status == "skipped":  # why it failed stays known
+            if record is None or record.status == "skipped":  # the reason of a failure is kept
                 skipped[name] = "--skip-milestones"
         elif place >= first:
             todo.append(name)

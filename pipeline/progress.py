@@ -1,4 +1,4 @@
-"""How far a pipeline is, in the terminal: a bar of all milestones' iterations, and a line for whatever one of them says."""
+"""A pipeline's progress in the terminal: a bar over all milestones' iterations, and a line for each of their messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PipelineProgress:
 
     Args:
         milestones: those that are worked on.
-        iterations: of DAgger, each one unit of the bar; the expert's evaluation and the test are one each, too.
+        iterations: of DAgger. Each is one unit of the bar, as are the expert's evaluation and the test.
     """
 
     def __init__(self, milestones: Sequence[str], iterations: int):
@@ -41,14 +41,14 @@ class PipelineProgress:
         self._report.__exit__(kind, error, trace)
 
     def at(self, milestone: str, text: str) -> None:
-        """A milestone has come to something new."""
+        """Print what a milestone does next."""
         with self._lock:
             self._report.print(f"{milestone}: {text}")
             self._texts[milestone] = milestone
             self._update()
 
     def heard(self, milestone: str, line: str) -> None:
-        """Heed a line of DAgger's output if it is an event (`dagger_pokemon.py --json-events`)."""
+        """Show a line of DAgger's output if it is an event (`dagger_pokemon.py --json-events`)."""
         if not line.startswith('{"event": '):
             return
         event = json.loads(line)
@@ -60,7 +60,7 @@ class PipelineProgress:
             self._update()
 
     def done(self, record: Record) -> None:
-        """A milestone has ended, one way or another."""
+        """Count a milestone that has ended, whatever its outcome, and print its record."""
         with self._lock:
             self._finished += 1
             self._done[record.milestone_id] = self._units
@@ -78,7 +78,7 @@ class PipelineProgress:
 
     @staticmethod
     def table(records: Iterable[Record]) -> Table:
-        """All records."""
+        """Return all records as a table."""
         table = Table("", "milestone", "status", "expert", "steps", "limit", "student [95 % interval]", "expert there", "min")
         for record in records:
             success = "-"
@@ -99,7 +99,7 @@ class PipelineProgress:
 
 
 def outcome(record: Record) -> str:
-    """A record in one line."""
+    """Return a record in one line."""
     if record.status != "completed":
         return f"{record.status}: {record.reason}"
     return (

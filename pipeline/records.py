@@ -1,4 +1,4 @@
-"""What became of each milestone of a pipeline: `pipeline_results.json` and `.csv`, whole after every change."""
+"""The result of each milestone of a pipeline: `pipeline_results.json` and `.csv`, each rewritten atomically after every change."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MOST_NUMBER = 1 << 53
 
 
 class PipelineRecordsError(UserError, ValueError):
-    """The records can't be read; the text names the file, and says what to do."""
+    """The records cannot be read; the text names the file, and says what to do."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One milestone. The fields are the CSV's columns, in their order; None is an empty cell there and null in the JSON file."""
+    """One milestone. The fields are the CSV's columns, in their order. None is an empty cell there, and null in the JSON file."""
 
     milestone_id: str
     index: int
@@ -41,7 +41,7 @@ class Record:
     expert_mean_steps: float | None = None
     """Of its successes."""
     max_episode_steps: int | None = None
-    """Of the student's episodes: the expert's mean times --step-multiplier."""
+    """Step limit of the student's episodes: the expert's mean steps times --step-multiplier."""
     dagger_final_success_rate: float | None = None
     """Of the student that DAgger kept, over --test-episodes episodes that it never saw."""
     expert_std_steps: float | None = None
@@ -54,13 +54,13 @@ class Record:
     student_mean_steps: float | None = None
     """Of its successes."""
     expert_test_success_rate: float | None = None
-    """The expert's on the student's episodes and within the student's limit."""
+    """The expert's success rate on the student's test episodes, within the student's limit."""
     test_episodes: int | None = None
     labels: int | None = None
-    """The expert was asked for, the cache's answers included."""
+    """Labels that DAgger queried, including answers from the cache."""
     training_steps: int | None = None
     minutes: float | None = None
-    """From the expert's evaluation to the student's; of the last start only, where the pipeline was stopped in between."""
+    """From the expert's evaluation to the student's. If the pipeline was stopped in between, only those of the last start."""
     student: str | None = None
     """The student's checkpoint, relative to the output folder."""
     run_name: str | None = None
@@ -79,17 +79,17 @@ _MEASURED = (
 
 
 def now() -> str:
-    """This moment, as a record holds it."""
+    """Return the current time, as a record holds it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class PipelineRecords:
-    """The records in one folder. Every change rewrites both files, each whole or not at all, before it returns.
+    """The records in one folder. Every change rewrites both files, each atomically, before it returns.
 
     Args:
         folder: where `pipeline_results.json` and `pipeline_results.csv` lie, or will.
 
-    Raises PipelineRecordsError for a JSON file that is no list of records. (The CSV file is only written.)
+    Raises PipelineRecordsError for a JSON file that is not a list of records. The CSV file is never read.
     """
 
     def __init__(self, folder: Path):
@@ -99,14 +99,14 @@ class PipelineRecords:
             self._records = {record.milestone_id: record for record in _read(self.json_path)}
 
     def __iter__(self):
-        """In the milestones' order."""
+        """Iterate over the records in the milestones' order."""
         return iter(sorted(self._records.values(), key=lambda record: (record.index, record.milestone_id)))
 
     def __len__(self) -> int:
         return len(self._records)
 
     def get(self, milestone: str) -> Record | None:
-        """The milestone's record, if there is one."""
+        """Return the milestone's record; None if it has none."""
         return self._records.get(milestone)
 
     def put(self, record: Record) -> None:
@@ -115,13 +115,13 @@ class PipelineRecords:
         self.rewrite()
 
     def drop(self, milestones: Iterable[str]) -> None:
-        """Forget these milestones' records, where they have any."""
+        """Remove the records of these milestones, if they have any."""
         for milestone in milestones:
             self._records.pop(milestone, None)
         self.rewrite()
 
     def rewrite(self) -> None:
-        """Write both files as the records are."""
+        """Write both files from the current records."""
         rows = [asdict(record) for record in self]
         save_json(self.json_path, rows)
         with (
@@ -140,11 +140,11 @@ def _read(path: Path) -> list[Record]:
         rows = json.loads(read_file(path, _MOST_BYTES))
         return [_record(row) for row in rows]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise PipelineRecordsError(f"{path} can't be read ({error}); move it away, or choose another --output-dir") from error
+        raise PipelineRecordsError(f"{path} cannot be read ({error}); move it away, or choose another --output-dir") from error
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    known = {field.name for field in fields(Record)}  # a later version's further columns are left out
+    known = {field.name for field in fields(Record)}  # further columns of a later version are left out
     record = Record(**{name: value for name, value in row.items() if name in known})
     if isinstance(record.videos, list):  # JSON has no tuples
         record = replace(record, videos=tuple(record.videos))
@@ -158,16 +158,16 @@ def _record(row: Mapping[str, Any]) -> Record:
     for path in (record.student, *record.videos):
         if path is not None and not all(is_plain_name(part) for part in path.split("/")):
             raise ValueError(f"{record.milestone_id} names {path!r}, which is no file below this folder")
-    # Words may be a policy's; half a letter can't be written to the other file.
+    # The words may be a policy's. A lone surrogate cannot be written to the other file.
     reason = None if record.reason is None else printable(record.reason)
     return replace(record, reason=reason, timestamp=printable(record.timestamp))
 
 
 def _complaint(record: Record) -> str | None:
-    """Which of a record's numbers can't be, in words."""
+    """Return in words which of a record's numbers is impossible; None if all are possible."""
     for name in ("index", *_MEASURED):
         value = getattr(record, name)
-        if value is not None and not 0 <= value <= (1 if name in _SHARES else _MOST_NUMBER):  # nor is nan
+        if value is not None and not 0 <= value <= (1 if name in _SHARES else _MOST_NUMBER):  # nan is not, either
             return f"the {name} {repr(value)[:40]}"
     if record.dagger_final_success_rate is not None and not record.test_episodes:
         return f"the test_episodes {record.test_episodes}, but a dagger_final_success_rate"

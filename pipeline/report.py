@@ -1,4 +1,4 @@
-"""`report.html`: what a pipeline has made, in one file that needs nothing but the films beside it."""
+"""`report.html`: what a pipeline has made, in one file that needs only the films next to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from common.statistics import percent
 from pipeline.records import Record, now
 
 CURVES = {"rollout/success_rate": "rollouts", "eval/success_rate": "evaluations", "candidate/success_rate": "closer evaluations"}
-"""What is drawn of a run's logs, and what it is called."""
+"""The scalars of a run's logs that are drawn, and their names in the report."""
 WIDTH, HEIGHT = 320, 120
-"""Of a curve, in pixels."""
+"""Size of a curve, in pixels."""
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent),
     autoescape=True,
@@ -34,15 +34,15 @@ _ENVIRONMENT.filters["one_decimal"] = lambda value: "" if value is None else f"{
 def write_report(
     output: Path, name: str, args: Any, records: Iterable[Record], descriptions: Mapping[str, str], runs_dir: Path = Path("runs")
 ) -> Path:
-    """Write the report, whole or not at all.
+    """Write the report atomically.
 
     Args:
         output: the pipeline's folder.
         name: the pipeline's.
         args: its flags, a dataclass.
-        records: what became of the milestones that are done.
+        records: the results of the milestones that are done.
         descriptions: of all milestones, in their order.
-        runs_dir: where the learning curves are read from.
+        runs_dir: the folder from which the learning curves are read.
 
     Returns its path.
     """
@@ -80,15 +80,15 @@ def write_report(
 
 
 def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Name -> (training step, value) of what a run logged; {} if it logged nothing, or what stands there is no
-    file. Of two values at one step, as a run that was
-    stopped and went on may hold, the later one counts.
+    """Return name -> (training step, value) pairs of what a run logged; {} if it logged nothing, or if a log is not a file.
+
+    A run that was stopped and resumed may have two values at one step. The later one counts.
     """
-    if not run.is_dir() or not all(path.is_file() for path in run.glob("*tfevents*")):  # a pipe would be waited for
+    if not run.is_dir() or not all(path.is_file() for path in run.glob("*tfevents*")):  # reading a pipe would block
         return {}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
 
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it complains of steps that come twice
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of steps that occur twice
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
     there = events.Tags()["scalars"]
@@ -101,7 +101,7 @@ def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def svg_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
-    """The curves in a picture's coordinates: for each its name, and its points as (x, y, step, share)."""
+    """Return the curves in a picture's coordinates: for each its name, and its points as (x, y, step, share)."""
     longest = max((step for points in curves.values() for step, _ in points), default=0) or 1
     return [
         {"name": name, "points": [(WIDTH * step / longest, HEIGHT * (1 - value), step, value) for step, value in points]}

@@ -1,4 +1,4 @@
-"""The students that a pipeline has made: whether they are there, and its own."""
+"""The students that a pipeline has made: whether they exist, and belong to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pokemon_env.games.base import Game
 
 
 def check_student(best: Path, final: Path, milestone: str, game: Game, rom_sha256: str) -> None:
-    """Raise CheckpointError unless the checkpoints that DAgger leaves are of one run, and of this game and milestone."""
+    """Raise CheckpointError unless DAgger's two checkpoints are of one run, and of this game and milestone."""
     wanted = {"algorithm": "dagger", "milestone": milestone, "game": game.id, "buttons": list(game.buttons)}
     contents = {path: load_checkpoint(path) for path in (best, final)}
     for path, content in contents.items():
@@ -26,7 +26,7 @@ def check_student(best: Path, final: Path, milestone: str, game: Game, rom_sha25
 
 
 def run_name_of(checkpoint: Path) -> str | None:
-    """Return the run that a checkpoint is of, where there is one, for the learning curve of a milestone that failed."""
+    """Return the run of a checkpoint, for the learning curve of a failed milestone; None without a usable checkpoint."""
     try:
         return saved_run_name(load_checkpoint(checkpoint), checkpoint)
     except CheckpointError:
@@ -34,7 +34,7 @@ def run_name_of(checkpoint: Path) -> str | None:
 
 
 def students_gone(records: Iterable[Record], output: Path) -> list[str]:
-    """Return a line for each milestone whose record has a student that is not there any more."""
+    """Return a line for each milestone whose record names a student that does not exist any more."""
     kept = [(one.milestone_id, output / one.student) for one in records if one.status == "completed" and one.student]
     return [
         f"{milestone}: completed, but its student is gone ({student}): put it back, or make it again with "

@@ -47,19 +47,19 @@ class Work:
     should_stop: Callable[[], bool]
 
     def open_expert(self, milestone: str) -> ExpertOracle:
-        """Open a milestone's policy. Raises PolicyError and SandboxError where it can't be used."""
+        """Open a milestone's policy. Raises PolicyError or SandboxError if it cannot be used."""
         return open_policy_oracle((self.policy_dir, milestone), self.game, unsafe=self.unsafe_policies)
 
 
 def starts_of(work: Work, entry: MilestoneEntry, purpose: Purpose) -> EpisodeStarts:
-    """Return where a milestone's episodes begin. Recorded states that are missing are made by playing the experts."""
+    """Return where a milestone's episodes begin. Missing recorded states are made by playing the experts."""
     game = work.game
     if game.has_worlds and (not work.recorded_starts or entry.starting_state is None):
         return choose_starts(game, entry.id, work.rom_path, purpose=purpose, tier=work.tier, worlds=work.worlds)
     if entry.starting_state is None:
         return EpisodeStarts()
     states = Path(work.state_dir)
-    refusal = f"{states}: another pipeline makes states there since an hour; wait for its end, or name another --state-dir"
+    refusal = f"{states}: another pipeline has been making states there for an hour; wait for its end, or name another --state-dir"
     with locked(states / ".lock", 3600, refusal, work.should_stop):
         return choose_starts(
             game, entry.id, work.rom_path, purpose=purpose, kind="first", n_train=0, n_heldout=0, state_dir=states,
@@ -80,7 +80,7 @@ def play_expert(
 ) -> Evaluation:
     """Play seeded episodes with a milestone's expert. `film` names the folder of its films, and what their names begin with.
 
-    Raises MilestoneAlreadyCompleted where a start is behind the milestone, and what the expert's file may raise.
+    Raises MilestoneAlreadyCompleted if a start is behind the milestone, and whatever the expert's file may raise.
     """
     with _seeded_play(work, entry, purpose, n_episodes, seed, max_steps) as episodes:
         recorder = None if film is None else _recorder(work, entry, *film)
@@ -92,13 +92,13 @@ def play_expert(
 def play_student(work: Work, entry: MilestoneEntry, checkpoint: Path, n_episodes: int, seed: int, max_steps: int) -> Evaluation:
     """Play seeded episodes with the student in `checkpoint`, and film the first.
 
-    Raises MilestoneAlreadyCompleted as `play_expert` does, and CheckpointError for a file that can't be used.
+    Raises MilestoneAlreadyCompleted as `play_expert` does, and CheckpointError for a file that cannot be used.
     """
     with _seeded_play(work, entry, "test", n_episodes, seed, max_steps) as episodes:
         recorder = _recorder(work, entry, "student_videos", "student")
         content, screen = load_checkpoint(checkpoint), episodes.envs.single_observation_space.shape
         assert screen is not None  # of a box
-        # On the CPU, whatever it is to play on.
+        # Checked on the CPU, whichever device it will play on.
         network, frame_stack = build_network(content, checkpoint), content.get("frame_stack", 1)
         check_plays(network, checkpoint, screen, len(work.game.buttons), frame_stack)
         policy = load_policy(checkpoint, select_device(work.cuda))
@@ -111,7 +111,7 @@ def _seeded_play(work: Work, entry: MilestoneEntry, purpose: Purpose, n_episodes
 
 
 def _recorder(work: Work, entry: MilestoneEntry, folder: str, prefix: str) -> EpisodeRecorder | None:
-    """Throw away a milestone's films of an earlier start, and return what makes new ones; None without --record-video."""
+    """Delete a milestone's films of an earlier start, and return the recorder of new ones; None without --record-video."""
     if not work.record_video:
         return None
     place = work.output / folder / entry.id

@@ -20,11 +20,11 @@ from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
 
 FILM_STEPS = 400
-"""Length of the film of a game without milestones, which says how its network plays; --max-steps names another."""
+"""Steps in the film of a game without milestones, which shows how its network plays. --max-steps gives another number."""
 
 
 def step_limit(milestone_config: str, game: Game, milestone: str | None) -> int:
-    """Return the steps that an episode of the milestone may take; without one, of the whole game."""
+    """Return the step limit of an episode of the milestone; without one, of the whole game."""
     if not game.milestones:
         return FILM_STEPS
     limits = limits_of_game(milestone_config, game, "--max-steps")
@@ -36,7 +36,7 @@ def step_limit(milestone_config: str, game: Game, milestone: str | None) -> int:
 def evaluation_starts(
     flags: GameFlags, game: Game, milestone: str | None, tier: str | None, worlds: str | None, purpose: Literal["choose", "test"]
 ) -> EpisodeStarts:
-    """Return where an evaluation's episodes start; those of a test are in worlds or on start states that training does not see.
+    """Return where an evaluation's episodes start; a test uses worlds or start states that training does not see.
 
     `tier` and `worlds` are the demonstrations', for what no flag says. Where a tier has splits (T2, T4), the worlds to learn from
     are never taken: there are others to choose the best network by, and to test it in.
@@ -48,7 +48,7 @@ def evaluation_starts(
                 f"{flags.rom_path} ({game.name}) has no milestone {milestone}; choose another with --milestone, or another game "
                 f"with --rom-path. It has {', '.join(ids) or 'none at all'}"
             )
-    if flags.start_states is not None:  # they hold their own: only what a flag says contradicts them
+    if flags.start_states is not None:  # they hold their own tier and worlds: only a flag can contradict them
         tier, worlds = flags.tier, flags.worlds
     elif flags.worlds is not None or (tier is not None and find_tier(tier).has_splits):
         worlds = flags.worlds
@@ -70,14 +70,14 @@ def evaluation_starts(
 
 
 def how_played(evaluator: Evaluator, starts: EpisodeStarts) -> str:
-    """Say what an evaluation plays, and where, in words."""
+    """Return in words what an evaluation plays, and where."""
     if evaluator.has_goal:
         return f"evaluated {where_played(starts)}"
     return f"a game without milestones, of which {evaluator.max_steps} steps are filmed {where_played(starts)}"
 
 
 def where_played(starts: EpisodeStarts) -> str:
-    """Say where an evaluation is played, in words."""
+    """Return in words where an evaluation is played."""
     if not starts.settings:
         return "from power-on" if starts.files == (None,) else f"from {len(starts.files)} recorded state(s)"
     worlds = parse_worlds(starts.settings["worlds"])
@@ -111,7 +111,7 @@ def make_evaluator(
     settings = {"rom_path": flags.rom_path, "target_milestone": milestone, "state_in_info": False, **starts.settings}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the game is unknown has been said
+            warnings.simplefilter("ignore")  # the warning of an unknown game was already given
             envs = make_vector_env(n_envs, **settings)
     except ValueError as error:  # worlds that the tier is not played in
         raise FlagError(str(error)) from error

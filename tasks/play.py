@@ -23,10 +23,10 @@ class SeededPlay:
         rom_path, milestone: what is played.
         starts: where the episodes begin.
         n_episodes: how many there are.
-        seed: the first one's. The others follow by ones.
+        seed: of the first episode. Each further episode's is higher by one.
         max_steps: an episode that has not ended by then is cut off, and counts as failed.
-        n_envs: play at most so many at once.
-        num_threads: step the environments in so many threads. None: one for each core.
+        n_envs: the most episodes to play at once.
+        num_threads: threads that step the environments. None: one for each core.
         state_in_info: decode the state at each step, for policies that read it.
 
     Raises what PokemonEnv raises: ValueError for worlds that the tier is not played in, MilestoneAlreadyCompleted, RomError, ...

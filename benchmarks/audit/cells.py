@@ -14,7 +14,9 @@ import torch
 from agent.demonstrate import play_episode
 from agent.open_expert import SandboxedExpert, open_policy
 from agent.policy_expert import PolicyExpert, find_policy
+from benchmarks.audit.compass import CompassFollower
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay, WatchedExpert
+from benchmarks.audit.screen_planner import ScreenPlanner
 from benchmarks.folders import fingerprint, source_files
 from common.demonstrations import Episode
 from common.episodes import Evaluation
@@ -29,8 +31,9 @@ from tasks.play import SeededPlay
 
 EXPERT = "expert"
 TRIVIAL = ("random", "mash_a", "replay", "nearest")
+COMPASS, PLANNER = "compass", "planner"
 IDENTICAL = "identical"
-AUDITS = (EXPERT, *TRIVIAL, IDENTICAL)
+AUDITS = (EXPERT, *TRIVIAL, COMPASS, PLANNER, IDENTICAL)
 
 TEST_SEED, DEMONSTRATION_SEED, PICTURE_SEED = AUDIT_TEST.first, AUDIT_DEMONSTRATIONS.first, AUDIT_PICTURES.first
 """First seeds of what is counted, of the demonstrations, and of the episodes whose pictures are compared."""
@@ -42,12 +45,16 @@ SIDE_BY_SIDE = 8
 
 CELL_SOURCES = (
     "benchmarks/audit/cells.py",
+    "benchmarks/audit/compass.py",
     "benchmarks/audit/policies.py",
+    "benchmarks/audit/screen_planner.py",
     "agent/demonstrate.py",
     "pokemon_env/games/tallgrass/*.py",
     "pokemon_env/path_finding.py",
     "pokemon_env/tiers.py",
     "pokemon_env/games/tallgrass/worlds/*.py",
+    "tallgrass/art/compass.txt",
+    "tallgrass/art/ui.txt",
 )
 """What may change a cell's result, beside the ROM, the policy and the settings."""
 
@@ -80,7 +87,8 @@ class Settings:
 def cell_key(cell: Cell, settings: Settings, game: Game, max_steps: int, expert_steps: float | None) -> str:
     """The fingerprint of what a cell's result depends on."""
     values = [str(cell), settings.episodes, settings.demonstrations, settings.noise, max_steps, expert_steps]
-    policy = find_policy(cell.milestone, settings.policy_dir, game.policy_dir)
+    folder = game.policy_dir if cell.audit == PLANNER else settings.policy_dir
+    policy = find_policy(cell.milestone, folder, game.policy_dir)
     return fingerprint(values, [settings.rom_path, policy, *source_files(*CELL_SOURCES)])
 
 
@@ -119,10 +127,10 @@ def play_cell(
         return _compare_pictures(cell, settings, game, max_steps, should_stop)
     if expert_steps is None:
         return {"skipped": "the expert never got there, so that there is no limit to play to"}
-    policy = _trivial_policy(cell, settings, game, max_steps, should_stop)
+    policy = _player(cell, settings, game, max_steps, should_stop)
     limit = math.ceil(4 * expert_steps)
     lanes = SIDE_BY_SIDE if cell.audit == "nearest" else 1
-    with _episodes(cell, settings, starts, TEST_SEED, limit, n_envs=lanes) as episodes:
+    with _episodes(cell, settings, starts, TEST_SEED, limit, n_envs=lanes, state_in_info=cell.audit == PLANNER) as episodes:
         return success_record(episodes.play(policy, should_stop=should_stop), expert_steps)
 
 
@@ -164,11 +172,15 @@ def _compare_pictures(
     }
 
 
-def _trivial_policy(cell: Cell, settings: Settings, game: Game, max_steps: int, should_stop: Callable[[], bool]) -> Policy:
+def _player(cell: Cell, settings: Settings, game: Game, max_steps: int, should_stop: Callable[[], bool]) -> Policy:
     if cell.audit == "random":
         return RandomPolicy(len(game.buttons))
     if cell.audit == "mash_a":
         return OneButton(game.buttons.index("A"))
+    if cell.audit == COMPASS:
+        return CompassFollower(game.buttons)
+    if cell.audit == PLANNER:
+        return ScreenPlanner(cell.milestone, game)
     demonstrations = _demonstrate(cell, settings, game, max_steps, should_stop)
     return Replay(demonstrations) if cell.audit == "replay" else NearestNeighbour(demonstrations)
 

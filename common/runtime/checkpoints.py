@@ -373,6 +373,12 @@ def package_versions(
     return versions
 
 
+def changed_versions(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Say which packages have another version than when a checkpoint was written; those that it does not name have not changed."""
+    before, now = checkpoint.get("versions") or {}, package_versions()
+    return [f"{name} was {shown(before[name])} and is {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+
+
 def to_plain(value: Any) -> Any:
     """Return `value` in types that `torch.load(weights_only=True)` accepts: tensors, numbers, text, None, and containers of
     them.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from common.runtime.threads import free_cores
+from common.runtime.threads import free_cores, usable_cores
 
 
 def seed_everything(seed: int, torch_deterministic: bool = True) -> None:
@@ -34,17 +34,19 @@ def set_threads(n_threads: int | None, begun_with: int | None = None) -> int:
     """Limit torch to this many CPU threads. Return the number in use.
 
     Args:
-        n_threads: None gives a resumed run the threads it began with, so that it repeats bit for bit. A new run gets one for
-            each free core (`common.runtime.threads.free_cores`), at most torch's own choice.
+        n_threads: None gives a resumed run the threads it began with, so that it repeats bit for bit, if there are cores for
+            them. A new run gets one for each free core (`common.runtime.threads.free_cores`), at most torch's own choice.
         begun_with: the threads of the run that is resumed; None for a new one.
 
     Raises ValueError for less than 1.
     """
     if n_threads is None:
         most = torch.get_num_threads()
-        n_threads = min(begun_with, os.cpu_count() or 1) if begun_with else min(most, free_cores() if most > 1 else 1)
+        n_threads = min(begun_with, usable_cores()) if begun_with else min(most, free_cores() if most > 1 else 1)
     if n_threads < 1:
         raise ValueError(f"{n_threads} threads: choose at least 1")
+    if n_threads > (cores := usable_cores()):
+        print(f"{n_threads} threads have {cores} core(s) here: they wait for each other, which can be hundreds of times slower")
     torch.set_num_threads(n_threads)
     return n_threads
 

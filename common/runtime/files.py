@@ -182,13 +182,18 @@ def exclusive_lock(
 
 def _try_lock(path: Path) -> IO[str] | None:
     """Return the file, open, empty and locked; None if another process holds it."""
+    refused = False
     while True:
         make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder is deleting it
             try:
                 file = opened.enter_context(open_no_link(path, "a"))  # "a" does not erase what its holder wrote
             except PermissionError:  # another user's: a killed run's is removed, if the folder allows it
-                if not _remove_if_free(path):
+                if not os.path.lexists(path):  # it was deleted meanwhile, or the folder cannot be written
+                    if refused:
+                        raise
+                    refused = True
+                elif not _remove_if_free(path):
                     return None
                 continue
             try:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from common.runtime.memory import memory_ran_out
 from common.runtime.plain_text import in_one_line
 
 
@@ -71,7 +72,7 @@ def run_main(
     Args:
         script: its name, in front of the line.
         main: takes nothing.
-        errors: further errors that the user can fix, in addition to `UserError`, `OSError` and `MemoryError`.
+        errors: further errors that the user can fix, in addition to `UserError`, `OSError`, `MemoryError` and torch's own.
         interrupted: what is printed after Ctrl-C.
     """
     mendable: tuple[type[Exception], ...] = (UserError, OSError, MemoryError, *errors)
@@ -79,6 +80,13 @@ def run_main(
         sys.exit(main())
     except mendable as error:
         sys.exit(f"{script}: {in_one_line(error)}")
+    except RuntimeError as error:
+        if not memory_ran_out(error):
+            raise
+        sys.exit(
+            f"{script}: there is not enough memory ({in_one_line(error)[:200]}); take a smaller --batch-size, network or data set, "
+            "or end what else uses it"
+        )
     except KeyboardInterrupt:
         print(f"{script}: {interrupted}", file=sys.stderr)
         sys.exit(130)

@@ -33,3 +33,9 @@ def available_memory(device: Any = "cpu") -> int | None:
             statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
             limits.append(max(int(limit) - used + int(statistics[cached]), 0))  # cached files are freed on demand
     return min(limits, default=None)
+
+
+def memory_ran_out(error: Exception) -> bool:
+    """Whether an exception of torch's says that there was no memory for a tensor: a GPU's, or the machine's own, which is a plain
+    RuntimeError there."""
+    return type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

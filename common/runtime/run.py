@@ -22,6 +22,7 @@ import torch
 
 from common.runtime.checkpoints import (
     CheckpointError,
+    changed_versions,
     check_fits,
     check_not_behind,
     check_not_of_another_run,
@@ -81,6 +82,7 @@ class TrainingRun:
         log: its TensorBoard logs, once it has begun.
         stop: call it to ask whether to stop, once it has begun.
         last_good: the newest checkpoint that it can be resumed from.
+        best_file: where the best network so far is, or will be.
     """
 
     name: str
@@ -97,6 +99,7 @@ class TrainingRun:
         self.origin = flags.resume_from or ""
         self.files = {name: Path(flags.model_dir) / f"{flags.exp_name}_{name}.pth" for name in ("best", "last", "final")}
         self.last_good: str | os.PathLike | None = flags.resume_from
+        self.best_file = self.files["best"]
         self.flags_before: dict[str, Any] = {}
         self._resumed_name: str | None = None
         self._last_written = time.monotonic()
@@ -111,6 +114,8 @@ class TrainingRun:
             self.checkpoint = None if flags.resume_from is None else load_checkpoint(flags.resume_from)
             self.threads = set_threads(flags.num_threads, saved_threads(self.checkpoint))
             self._check_files()
+            if self.checkpoint is not None and (changes := changed_versions(self.checkpoint)):
+                print(f"not bit-identical to an uninterrupted run: {'; '.join(changes)}")
             self._opened = opened.pop_all()
         return self
 
@@ -143,13 +148,21 @@ class TrainingRun:
         """Return the fields of a dataclass that the checkpoint holds, by name; {} for a new run."""
         return {} if self.checkpoint is None else saved_fields(self.checkpoint, self.origin, key, kind)
 
-    def best_before(self) -> Path:
-        """Return the path of the resumed run's best network so far, also if the run was renamed or moved."""
+    def best_if_there(self, record: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the record of the resumed run's best network so far; print and return None if its checkpoint is missing.
+
+        From here on `best_file` is that checkpoint, also if the run was renamed or moved.
+        """
         best, origin = self.files["best"], Path(self.origin)
         if self._resumed_name is None:  # under a new name: the best network so far keeps the old one
             theirs = self.flags_before.get("exp_name")
-            return origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
-        return best if best.is_file() else origin.with_name(best.name)
+            self.best_file = origin.with_name(f"{theirs if is_plain_name(theirs) else 'its'}_best.pth")
+        elif not best.is_file():
+            self.best_file = origin.with_name(best.name)
+        if record is not None and not self.best_file.is_file():
+            print(f"{self.best_file} is missing: the best network is chosen from the evaluations after this")
+            return None
+        return record
 
     def begin(self, step: int, numbered: str = "_") -> None:
         """Claim the run's folder, open its logs and handle signals. From here on the run writes.
@@ -182,6 +195,8 @@ class TrainingRun:
             self.last_good = path
         if path == self.files["last"]:
             self._last_written = time.monotonic()
+        if path == self.files["best"]:
+            self.best_file = path
 
     def last_is_due(self, interval: float) -> bool:
         """Return whether this many seconds have passed since the run began, or has written `files["last"]`."""

@@ -22,14 +22,22 @@ def free_cores(seconds: float = 0.25) -> int:
     Args:
         seconds: how long to watch. Without the kernel's counts (not on Linux) all cores count as free.
     """
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    most = min(len(cores), _quota())
+    cores, most = _cores(), usable_cores()
     before = _times(cores)
     if not before:
-        return max(1, int(most))
+        return most
     time.sleep(seconds)
     idle = sum(_idle_share(before[core], after) for core, after in _times(cores).items() if core in before)
     return max(1, int(min(idle + _ROUNDING, most)))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, idle or not: what a scheduler or a container leaves it of the machine's."""
+    return max(1, int(min(len(_cores()), _quota())))
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _times(cores: set[int]) -> dict[int, tuple[int, int]]:

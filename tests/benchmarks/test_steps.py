@@ -294,7 +294,7 @@ def test_a_script_that_fails(tmp_path, monkeypatch, capfd):
         (CheckpointError("a.pth: broken"), "table.py: a.pth: broken"),
         (EmulatorError("no ROM"), "table.py: no ROM"),
         (FileNotFoundError(2, "gone", "x"), "table.py: [Errno 2] gone: 'x'"),
-        (ScriptFailed("train exited with 1"), "table.py: train exited with 1; once that is fixed, the same command goes on"),
+        (ScriptFailed("train exited with 1"), "table.py: train exited with 1; once that is fixed, run the same command again"),
     ],
 )
 def test_expected_errors_are_one_line(monkeypatch, error, told):
@@ -368,7 +368,7 @@ def test_a_stopped_table_leaves_no_process_and_says_how_to_go_on(tmp_path, from_
         finally:
             table.kill()
     lines = (tmp_path / "err").read_text().splitlines()
-    assert lines[-1] == "bc_table.py: stopped; the same command goes on from here" and "Traceback" not in "".join(lines)
+    assert lines[-1] == "bc_table.py: stopped; to resume, run the same command again" and "Traceback" not in "".join(lines)
     assert not processes(str(output))
 
 

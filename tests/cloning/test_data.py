@@ -51,5 +51,5 @@ def test_what_is_held_out_is_said(capsys):
     say_what_is_held_out([A, B, C], ["CAVE", "CAVE", None], [B])
     assert capsys.readouterr().out == (
         "held out for validation: 1 of 2 of CAVE, 0 of 1 of the whole game\n"
-        "the only episode is for training, so that nothing validates: the whole game\n"
+        "only one episode, which is for training, so no validation: the whole game\n"
     )

@@ -39,7 +39,7 @@ def test_the_demonstrations_are_of_the_game(rom_path):
     assert check_game(str(rom_path), "shown", [], facts, plays=True).id == GAME.id
     assert check_game("nowhere.gb", "shown", [], facts | {"rom_sha256": "00"}, plays=False) is None
     for wrong, message in (
-        ({"buttons": None}, "^a.npz: its metadata doesn't name the buttons"),
+        ({"buttons": None}, "^a.npz: its metadata does not name the buttons"),
         ({"rom_sha256": "00"}, "^shown: recorded with another ROM"),
         ({"buttons": ["RIGHT"]}, "^shown: its buttons are .*RIGHT.*, but those of .* A, B, START"),
     ):

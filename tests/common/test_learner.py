@@ -145,7 +145,7 @@ def test_what_is_not_finite_is_refused():
         before = weight.clone()
         for wrong in (math.nan, math.inf, -math.inf):
             weight.fill_(wrong)
-            told = r"^step 1: .*\(loss \d\S*, weights not finite\); go on from x_last.pth, .* than 0.001$"
+            told = r"^step 1: .*\(loss \d\S*, weights not finite\); resume from x_last.pth, .* than 0.001$"
             with pytest.raises(DivergedError, match=told):
                 one.check_finite(1, "x_last.pth")
         weight.copy_(before)

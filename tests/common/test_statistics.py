@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.statistics import bootstrap_iqm, interquartile_mean
+from common.statistics import bootstrap_iqm, bootstrap_mean, interquartile_mean
 
 
 def test_the_middle_half_counts():
@@ -33,3 +33,17 @@ def test_without_any_spread_the_interval_is_a_point():
     successes[:2] = False
     value, low, high = bootstrap_iqm(successes, np.random.default_rng(0), resamples=200)
     assert value == 0.5 and low < 0.2 and high > 0.8
+
+
+def test_a_means_interval_is_over_milestones_and_episodes():
+    rng = np.random.default_rng(0)
+    alike = rng.random((10, 200)) < 0.5
+    value, low, high = bootstrap_mean(alike, np.random.default_rng(1), resamples=300)
+    assert low < value < high and value == alike.mean() and high - low < 0.1
+    differing = np.repeat([[0.0] * 50, [1.0] * 50], 5, axis=0)
+    value, low, high = bootstrap_mean(differing, np.random.default_rng(1), resamples=300)
+    assert (value, low, high) == (0.5, pytest.approx(0.2, abs=0.1), pytest.approx(0.8, abs=0.1))
+    one = np.array([[1.0, 0.0] * 50])
+    value, low, high = bootstrap_mean(one, np.random.default_rng(1), resamples=300)
+    assert value == 0.5 and 0.35 < low < 0.45 and 0.55 < high < 0.65
+    assert bootstrap_mean(np.ones((4, 10)), np.random.default_rng(0), resamples=20) == (1.0, 1.0, 1.0)

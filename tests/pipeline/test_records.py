@@ -67,7 +67,7 @@ def test_names_in_records_lead_nowhere_else(tmp_path, forged):
     PipelineRecords(tmp_path).put(Record("A", 0, now(), "completed", **COMPLETED))
     path = tmp_path / "pipeline_results.json"
     path.write_text(json.dumps([row | forged for row in json.loads(path.read_text())]))
-    with pytest.raises(PipelineRecordsError, match=r"pipeline_results.json can't be read \("):
+    with pytest.raises(PipelineRecordsError, match=r"pipeline_results.json cannot be read \("):
         PipelineRecords(tmp_path)
 
 

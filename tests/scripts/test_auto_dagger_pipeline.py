@@ -216,7 +216,7 @@ def test_one_interrupt_saves_and_ends_and_a_broken_student_costs_only_itself():
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=90)
-    assert process.returncode == 130 and "the same command goes on from here" in output
+    assert process.returncode == 130 and "stopped; to resume, run the same command again" in output
     assert statuses() == {} and torch.load(last)["global_step"] > 0
     # The checkpoint is broken: DAgger refuses it, the record says why, and the rest goes on.
     last.write_bytes(b"no checkpoint")
@@ -242,7 +242,7 @@ def test_begun_anew_only_what_is_named_is_forgotten():
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline_folder, "SECONDS_FOR_ORPHANS", 0)
-            with pytest.raises(PipelineError, match="what a killed pipeline left running still works there"):
+            with pytest.raises(PipelineError, match="a process that a killed pipeline left running still works there"):
                 pipeline_folder.forget(OUTPUT, IDS[0])
         assert (OUTPUT / "models" / IDS[0] / "x.pth").exists()
     pipeline_folder.forget(OUTPUT, IDS[0])
@@ -262,7 +262,8 @@ def test_another_policy_is_noticed():
     write_policy("GAME_RUNNING", "def run(state):\n    return 'start'\n")
     assert pipeline.main(Args(**(QUICK | more))) == 1
     record = PipelineRecords(OUTPUT).get("GAME_RUNNING")
-    assert "its policy, or --unsafe-policies, is another than when DAgger began; --milestone GAME_RUNNING" in record.reason
+    assert "its policy, or --unsafe-policies, is another than when DAgger began; to begin again with it, give " in record.reason
+    assert "--milestone GAME_RUNNING --overwrite" in record.reason
     assert pipeline.main(Args(**(QUICK | more | dict(overwrite=True)))) == 0
 
 
@@ -273,7 +274,7 @@ def test_a_report_that_fails_costs_no_milestone(monkeypatch, capsys):
     records_of(*IDS)
     monkeypatch.setattr(pipeline, "write_report", broken)
     assert pipeline.main(Args(**QUICK)) == 0
-    assert "report.html can't be written (RuntimeError: no room); the records are whole" in capsys.readouterr().err
+    assert "report.html cannot be written (RuntimeError: no room); the records are complete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -326,11 +327,11 @@ def test_other_settings_are_refused_and_overwritten_only_when_told():
     assert goes_on(OUTPUT, settings | {"batch_size": 16}, False) == "auto_dagger_pipeline_1_2"
     assert not (OUTPUT / "models").exists() and (OUTPUT / "mine.txt").exists()
     (OUTPUT / "pipeline_settings.json").write_text("{")
-    with pytest.raises(PipelineError, match="can't be read"):
+    with pytest.raises(PipelineError, match="cannot be read"):
         goes_on(OUTPUT, settings, False)
     for name in ("../x", "/x", "", None):  # it names a folder in runs/
         (OUTPUT / "pipeline_settings.json").write_text(json.dumps({"name": name, "settings": settings}))
-        with pytest.raises(PipelineError, match="can't be read .*which is no pipeline's"):
+        with pytest.raises(PipelineError, match="cannot be read .*which is no pipeline's"):
             goes_on(OUTPUT, settings, False)
     (OUTPUT / "pipeline_settings.json").unlink()
     (OUTPUT / "models").mkdir()

@@ -212,7 +212,7 @@ def test_a_wrong_call_ends_with_one_line(tmp_path):
 WRONG = {
     "a name with a folder": (dict(exp_name="a/b"), "--exp-name: 'a/b' has a /, but is a part of file names"),
     "no milestone": (dict(milestone=None), "which milestone\\? Name one with --milestone; it has GAME_RUNNING"),
-    "code-agent": (dict(expert="code-agent"), "--expert code-agent is not there yet"),
+    "code-agent": (dict(expert="code-agent"), "--expert code-agent is not available yet"),
     "no ROM": (dict(rom_path="none.gb"), "none.gb"),
     "no checkpoint": (dict(init_from="none.pth"), "none.pth: no such checkpoint"),
     "no demonstrations": (dict(expert_data_dir="nowhere"), "nowhere: no such folder"),
@@ -317,7 +317,7 @@ def test_a_run_that_diverges_keeps_what_was_good_and_asks_for_no_more_labels(lea
     learn(n_iterations=1)
     best = Path("models/dagger_pokemon_best.pth").read_bytes()
     last = "models/dagger_pokemon_last.pth"
-    told = rf"training has diverged \(loss \S+, weights (not )?finite\); go on from {last}, which .* learning rate than 10000$"
+    told = rf"training has diverged \(loss \S+, weights (not )?finite\); resume from {last}, which .* learning rate than 10000$"
     with pytest.raises(DivergedError, match=f"^step [0-9]+: {told}") as ending:
         learn(last, learning_rate=1e4, n_iterations=5, train_steps_per_iter=300, last_interval=0.05)
     assert "\n" not in str(ending.value) and all(weight.isfinite().all() for weight in weights("dagger_pokemon", "last").values())
@@ -688,12 +688,12 @@ def test_what_changes_a_run_that_goes_on_is_said(learn, capsys):
     learn(n_iterations=1)
     capsys.readouterr()
     learn("models/dagger_pokemon_last.pth", n_iterations=2)
-    assert "bit for bit" not in capsys.readouterr().out
+    assert "bit-identical" not in capsys.readouterr().out
     learn("models/dagger_pokemon_last.pth", n_iterations=3, query_budget=50, batch_size=4, eval_episodes=2)
     said = capsys.readouterr().out
     changes = said.split("not bit-identical to an uninterrupted run: ")[1].split("\n")[0].split("; ")
     assert {"--n-iterations was 2 and is 3", "--query-budget was None and is 50", "--batch-size was 8 and is 4"} == set(changes)
-    assert "eval-episodes" not in said.split("bit for bit")[1].split("\n")[0]
+    assert "eval-episodes" not in said.split("bit-identical")[1].split("\n")[0]
     write_policy((ROOT / "tallgrass" / "policies" / f"{MILESTONE}.py").read_text() + "\n# another\n")
     learn("models/dagger_pokemon_last.pth", n_iterations=4, policy_dir="policies")
     assert "the expert was policy:PLAYER_NAME_SET:" in capsys.readouterr().out
@@ -964,7 +964,7 @@ def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, c
     learn(last, n_iterations=2, **flags)
     assert digest() == digest("whole") and same_weights("dagger_pokemon", "whole")
     said = capsys.readouterr().out
-    assert "never taken from a file" not in said and "bit for bit" not in said
+    assert "never taken from a file" not in said and "bit-identical" not in said
     assert ("--unsafe-policies: policy files run in this process" in said) == ("unsafe_policies" in flags)
     assert (f"labels by policies/{MILESTONE}.py, in a sandbox\n" in said) == ("policy_dir" in flags)
     defaults = vars(dagger_pokemon.Args())
@@ -1045,7 +1045,7 @@ def test_the_budget_lasts_until_the_last_iteration(learn, capsys, by):
     result = learn(**WANDERS, query_budget=34, query_by=by, beta_schedule="none")
     assert asked_by_iteration() == [9, 9, 8, 8] and result["labels"]["labels"] == 34
     assert scalars(result["run_name"])["labels/budget_of_iteration"] == [9, 9, 8, 8]
-    assert "; budget 8: 0 where the expert acted, 8 asked for after it\n" in capsys.readouterr().out
+    assert "; budget 8: 0 where the expert acted, 8 queried after it\n" in capsys.readouterr().out
     columns = rows("status", "iteration", "step")
     asked = columns["status"] != Status.NOT_ASKED
     for iteration in range(4):  # not the first ones of a rollout
@@ -1245,7 +1245,9 @@ def test_bc_pokemon_plays_its_checkpoint(learn, monkeypatch, capsys, part):
     assert "PLAYER_NAME_SET, evaluated on tier T0 in world 0" in capsys.readouterr().out
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["bc_pokemon.py", "--resume-from", f"models/dagger_pokemon_{part}.pth"])
-        with pytest.raises(SystemExit, match="has algorithm dagger, here it is bc: another script made it, which must go on"):
+        with pytest.raises(
+            SystemExit, match="has algorithm dagger, here it is bc: another script made it, and only that one can resume it"
+        ):
             bc_pokemon.parse_args()
 
 
@@ -1341,7 +1343,7 @@ def test_an_expert_that_is_found_out_ends_the_run_with_one_line(tmp_path):
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1 and last.startswith("dagger_pokemon.py: ") and "Traceback" not in ended.stderr
     assert "depend on more than the state" in last and "draw lots by random.random()" in last
-    assert last.endswith(f"go on: python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth --policy-dir {policies}")
+    assert last.endswith(f"resume: python dagger_pokemon.py --resume-from models/dagger_pokemon_last.pth --policy-dir {policies}")
     with DaggerData(tmp_path / "models" / "dagger_pokemon_data.sqlite", "read") as data:
         (expert,) = data.withdrawn
         assert len(data) == 0

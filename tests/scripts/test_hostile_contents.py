@@ -40,7 +40,7 @@ from common.policies import NetworkPolicy
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, restoring, rng_state, save_checkpoint, set_rng_state
 from common.runtime.plain_text import in_one_line
 from common.runtime.progress import ProgressReport, print_table
-from common.selection import check_records
+from common.selection import check_numbers, check_records
 from dagger.data import DaggerData, DaggerDataError, Row
 from dagger.run_data import open_data
 from dagger.starts import RolloutStarts
@@ -517,6 +517,31 @@ def test_the_best_so_far_is_one_that_can_be(record):
     check_records(None, {"step": 1}, real)
     with pytest.raises(ValueError, match="a network's record"):
         check_records(real, record)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(3), torch.tensor(math.nan), torch.tensor(1j), math.inf, "1", [1.0]], ids=str)
+def test_a_sum_is_a_number(value):
+    """The mean of a hundred steps' losses was a traceback, or nan in the logs; and no validation loss is lower than nan."""
+    check_numbers(torch.tensor(1.5), torch.tensor(2), 0.25, 1, None)
+    with pytest.raises(ValueError, match="a sum or a loss is"):
+        check_numbers(torch.tensor(1.5), value)
+
+
+@pytest.mark.parametrize("change", [
+    {"sums": {"bc_loss": torch.zeros(3)}, "n_summed": 1}, {"lowest_val_loss": math.nan}, {"without_gain": -1},
+])  # fmt: skip
+def test_progress_of_a_clone_that_no_run_can_have_made(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    demonstrations(Path("d"))
+    args = bc_pokemon.Args(
+        expert_data_dir="d", network="tiles-small", hidden_dim=16, batch_size=4, num_threads=1, total_steps=1, eval_frequency=0,
+        save_frequency=0, exp_name="x",
+    )  # fmt: skip
+    bc_pokemon.main(args)
+    content = load_checkpoint("models/x_last.pth")
+    save_checkpoint("models/x_last.pth", content | {"progress": content["progress"] | change})
+    with pytest.raises(CheckpointError, match="training can't go on from what it holds"):
+        bc_pokemon.main(replace(args, resume_from="models/x_last.pth", total_steps=2))
 
 
 @pytest.mark.parametrize("change", [

@@ -295,7 +295,6 @@ def test_a_router_is_trained_and_shipped_with_the_students(students, capsys):
     )
     assert play.main(play.Args(rom_path=ROM, students="shipped", max_steps=5, tier="T0", record_video=False)) == 0
 
-
     before = (students / "router.pth").read_bytes()
     with pytest.raises(DivergedError, match=r"^step 60: training has diverged .*; begin again with a lower learning rate than"):
         train_router.main(replace(args, learning_rate=1e12))

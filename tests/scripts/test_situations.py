@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 import bc_pokemon
 import collect_expert_data
@@ -23,10 +24,22 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.oracle import PolicyError
 from agent.sandbox.oracle import SandboxError
 from benchmarks import realisability
-from common.demonstrations import DemonstrationError, Episode, copies_held_out, episode_files, save_episode, split_episodes
-from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint
+from common import demonstrations
+from common.demonstrations import (
+    DemonstrationError,
+    Episode,
+    clear_unfinished,
+    copies_held_out,
+    episode_files,
+    load_episode,
+    load_metadata,
+    save_episode,
+    split_episodes,
+)
+from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, save_checkpoint
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
+from common.runtime.main import run_main
 from common.runtime.run_names import RunError, only_trainer
 from common.selection import is_better
 from common.video import write_video
@@ -169,7 +182,7 @@ def test_the_best_of_a_moved_clone_is_found_beside_its_checkpoint(here, capsys):
     (here / "models").rename(here / "elsewhere")
     assert clone(total_steps=3, eval_frequency=0, resume_from="elsewhere/bc_pokemon_last.pth")["best"] == best
     said = capsys.readouterr().out
-    assert "gone" not in said and "elsewhere/bc_pokemon_best.pth" in said
+    assert "is missing" not in said and "elsewhere/bc_pokemon_best.pth" in said
 
 
 @pytest.mark.parametrize("what", ["expert_data_dir", "model_dir"])
@@ -287,6 +300,122 @@ def test_a_lock_that_another_user_left(here, request):
     with pytest.raises(RunError, match=r"--model-dir models: cannot be written \(.x.lock there is another user's, who may have to"):
         with only_trainer("models", "x"):
             raise AssertionError
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_folder_that_can_t_be_written(here, request, mode):
+    """Your own, but read-only: its lock was tried for again and again, without an end and without a word."""
+    here.chmod(0o755)
+    Path("models").mkdir(mode=mode)
+
+    def waited_for(number, frame):
+        raise AssertionError("it is waited for")
+
+    before = signal.signal(signal.SIGALRM, waited_for)
+    signal.alarm(5)
+    request.getfixturevalue("another_user")
+    try:
+        with pytest.raises(RunError, match=r"--model-dir models: can't be written \(Permission denied\); name another"):
+            with only_trainer("models", "x"):
+                raise AssertionError
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_demonstrations_that_are_not_ours_to_read(here, request):
+    """They were "broken or cut short; delete it and record it again", and a folder of them held none."""
+    here.chmod(0o755)
+    record("expert_data", 2)
+    record("hidden", 2)
+    file = here / "expert_data" / "episode_0002.npz"
+    file.chmod(0o000)
+    Path("hidden").chmod(0o000)
+    request.getfixturevalue("another_user")
+    with pytest.raises(DemonstrationError, match=r"episode_0002.npz: can't be read \(Permission denied\); is it yours to read"):
+        load_metadata(file)
+    with pytest.raises(DemonstrationError, match=r"hidden: can't be read \(Permission denied\); is it yours to read"):
+        episode_files("hidden")
+
+
+def test_containers_that_record_into_one_folder(here, monkeypatch):
+    """All processes have the number 1 there: one took the other's half-written file away, and it was gone, or got its name."""
+    write, screens = np.savez_compressed, np.zeros((3, 8, 8, 3), np.uint8)
+
+    def episode(label):
+        return Episode(screens, np.full(2, label), np.zeros(2), np.zeros(2, bool))
+
+    def as_another_begins(file, **arrays):
+        monkeypatch.setattr(np, "savez_compressed", write)
+        monkeypatch.setattr(demonstrations, "is_running", lambda pid: False)  # so it is to the other one
+        clear_unfinished("expert_data")
+        save_episode("expert_data", episode(2))
+        write(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", as_another_begins)
+    save_episode("expert_data", episode(1))
+    assert [load_episode(path).actions[0] for path in episode_files("expert_data")] == [2, 1]
+    assert not list(Path("expert_data").glob(".recording*"))
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_the_best_of_a_dagger_run_that_is_gone_is_said(here, capsys, moved):
+    """The table at its end named a file that was not there, and no later network was kept unless it was better than that one."""
+    flags = dict(exp_name="x", model_dir="models")
+    learn(**flags)
+    if moved:  # all that the message asks for
+        Path("new").mkdir()
+        for name in ("x_last.pth", "x_data.sqlite"):
+            shutil.copy(f"models/{name}", "new")
+        shutil.rmtree("models")
+        flags["model_dir"] = "new"
+    best = Path(flags["model_dir"], "x_best.pth")
+    best.unlink(missing_ok=True)
+    result = learn(**flags, n_iterations=2, resume_from=best.with_name("x_last.pth").as_posix())
+    assert f"{best} is missing: the best network is chosen from the evaluations after this" in capsys.readouterr().out
+    assert result["best"]["iteration"] == 1 and best.is_file()
+
+
+def test_the_best_of_a_dagger_run_under_a_new_name_is_named_where_it_is(here, capsys):
+    learn(exp_name="x")
+    shutil.copy("models/x_data.sqlite", "models/y_data.sqlite")
+    flags = dict(exp_name="y", n_iterations=2, resume_from="models/x_last.pth", save_best=False)
+    assert learn(**flags)["best"]["iteration"] == 0
+    said = capsys.readouterr().out
+    assert "gone" not in said and said.count("models/x_best.pth") == 2  # in the first run's table, and in this one's
+
+
+@pytest.mark.parametrize("script", [bc_pokemon, dagger_pokemon])
+def test_a_run_that_goes_on_with_other_packages(here, capsys, script):
+    """Checkpoints name their versions, and nobody looked: the pictures of another PyBoy, the sums of another torch."""
+    record("expert_data")
+    run = partial(clone if script is bc_pokemon else learn, exp_name="x")
+    run()
+    last = Path("models/x_last.pth")
+    content = load_checkpoint(last)
+    again = dict(resume_from=str(last), overwrite=True)
+    run(**again)
+    assert "bit for bit" not in capsys.readouterr().out
+    now = content["versions"]["torch"]
+    content["versions"] = {"torch": "1.0", "numpy": content["versions"]["numpy"], "extinct": "1"}
+    save_checkpoint(last, content)
+    run(**again)
+    assert f"not bit-identical to an uninterrupted run: torch was 1.0 and is {now}\n" in capsys.readouterr().out
+
+
+def test_a_batch_that_does_not_fit_into_memory():
+    """torch says so by a RuntimeError, which was a traceback of thirty lines."""
+
+    def train(error=None):
+        if error is not None:
+            raise error
+        torch.empty(1 << 50, dtype=torch.uint8)
+
+    for main in (train, partial(train, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"))):
+        with pytest.raises(SystemExit, match=r"^x.py: there is not enough memory \(.*allocate.*\); take a smaller --batch-size"):
+            run_main("x.py", main)
+    with pytest.raises(RuntimeError, match="another"):  # which nobody can mend by a flag
+        run_main("x.py", partial(train, RuntimeError("another")))
 
 
 def test_states_that_are_gone_before_the_next_rollout_are_said(here, capsys):
@@ -423,7 +552,7 @@ def test_copies_of_an_episode_are_never_on_both_sides_of_the_split(here, capsys)
     copies = copies_held_out(train_files, val_files)
     assert len(files) == 8 and copies and all(copy.read_bytes() == first.read_bytes() for copy, first in copies.items())
     assert held_out == [path.name for path in val_files if path not in copies]
-    assert f"for training, as each is a copy of an episode that is: {next(iter(copies)).name}" in said
+    assert f"not held out, because each is a copy of an episode for training: {next(iter(copies)).name}" in said
     kept = [path for path in val_files if path not in copies]
     assert copies_held_out([path for path in files if path not in kept], kept) == {} == copies_held_out([], [])
 
@@ -461,7 +590,9 @@ def test_all_that_a_run_learned_from_is_gone(here, capsys):
 def test_a_folder_with_nothing_but_a_recording_that_is_under_way(here):
     (here / "expert_data").mkdir()
     (here / "expert_data" / "under_way.CLOCK_SET.seed1.jsonl").touch()
-    with pytest.raises(DemonstrationError, match=r"no episode_\*.npz; .* \(under_way.CLOCK_SET.seed1.jsonl is a recording"):
+    with pytest.raises(
+        DemonstrationError, match=r"no episode_\*.npz; .* \(under_way.CLOCK_SET.seed1.jsonl is an unfinished recording"
+    ):
         clone()
 
 

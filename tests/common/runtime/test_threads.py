@@ -80,9 +80,22 @@ def test_a_new_run_takes_free_cores_and_a_resumed_one_what_it_had(monkeypatch):
     torch.set_num_threads(2)
     monkeypatch.setattr(device, "free_cores", lambda: 1)
     assert set_threads(None) == 1 == torch.get_num_threads()
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(device, "usable_cores", lambda: 2)
     assert set_threads(None, begun_with=2) == 2 == torch.get_num_threads()
     assert set_threads(None, begun_with=16) == 2  # on a smaller machine
     assert set_threads(1, begun_with=2) == 1 == torch.get_num_threads()
     with pytest.raises(ValueError, match="at least 1"):
         set_threads(0)
+
+
+def test_a_resumed_run_takes_no_more_threads_than_its_container_or_scheduler_has_cores(monkeypatch, tmp_path, capsys):
+    """Begun on 16 of a machine's 64 cores and resumed on 2: a step took 700 times as long, without a word."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {7, 9}, raising=False)
+    monkeypatch.setattr(threads, "_QUOTA", tmp_path / "cpu.max")
+    assert set_threads(None, begun_with=16) == 2
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert set_threads(None, begun_with=16) == 1
+    assert not capsys.readouterr().out
+    assert set_threads(3) == 3  # as it was said
+    assert "3 threads have 1 core(s) here" in capsys.readouterr().out
