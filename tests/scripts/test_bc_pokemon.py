@@ -663,9 +663,9 @@ def test_only_the_newest_numbered_checkpoints_stay(train, folder):
 
 
 def test_a_signal_during_the_last_evaluation(train, folder, monkeypatch):
-    def stopped(flags, parts, **more):
+    def stopped(flags, label_flags, parts, **more):
         if parts.progress.step < 2:
-            return evaluate_network(flags, parts, **more)
+            return evaluate_network(flags, label_flags, parts, **more)
         os.kill(os.getpid(), signal.SIGINT)
         raise Stopped
 
