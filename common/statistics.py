@@ -134,7 +134,7 @@ def bootstrap_iqm_difference(
 def _bootstrap(
     values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int, level: float
 ) -> tuple[float, float, float]:
-    """Return a statistic of (M, S, E, ...) values, and its interval over milestones, seeds, and the episodes that all seeds share."""
+    """Return a statistic of (M, S, E, ...) values, and its interval over milestones, seeds, and the episodes that seeds share."""
     n_milestones, n_seeds, n_episodes = values.shape[:3]
     drawn = np.empty(resamples)
     for i in range(resamples):
