@@ -128,7 +128,7 @@ def _play_expert(cell: Cell, settings: Settings, should_stop: Callable[[], bool]
         return record | {"abstentions": expert.abstentions, "agrees": agrees(record)}
 
 
-def _score(cell: Cell, episodes: FrozenPlay, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:
+def _score(cell: Cell, episodes: SeededPlay, policy: Policy, should_stop: Callable[[], bool]) -> dict[str, Any]:
     result = episodes.play(policy, should_stop=should_stop, optimal_steps=partial(optimal_steps, milestone=cell.milestone))
     return score(result, cell.milestone, cell.tier, "test")
 
