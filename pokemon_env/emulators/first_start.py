@@ -31,7 +31,7 @@ def _bundled() -> str:
 
 
 def check_starts(rom: Rom) -> None:
-    """Raise EmulatorError for a ROM whose first frames never end, or end the process. Each ROM but the bundled one is tried once."""
+    """Raise EmulatorError for a ROM whose first frames never end, or end the process. Each but the bundled one is tried once."""
     sha256 = rom.header.sha256
     if sha256 in _started or sha256 == _bundled() or not sys.executable:
         return
