@@ -33,7 +33,7 @@ from tasks.task import Task, find_task
 
 MOST_HANDOVERS = 64
 """Hand-overs that are made for the rollouts of a run; later ones begin there again, with other seeds."""
-CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
+CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert", "expert_model")
 """Flags that say who labels, and are never taken from a checkpoint."""
 
 
