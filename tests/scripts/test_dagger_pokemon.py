@@ -709,7 +709,7 @@ def test_a_run_from_before_the_budget_was_spread_goes_on(learn, capsys):
         learn(f"models/{name}_last.pth", n_iterations=2)
         said = capsys.readouterr().out.partition("an uninterrupted run: ")[2].split("\n")[0]
         spread = "--query-budget was used up as rollouts came and is spread over the iterations left"
-        once = "the same picture could be asked about again in its episode and no longer is"
+        once = "the same picture could be queried again in its episode and no longer is"
         assert said == {"new": "--n-iterations was 1 and is 2", "old": f"{once}; {spread}", "all": spread}[name]
     columns = rows("iteration", name="old")
     assert set(columns["iteration"]) == {0, 1}
