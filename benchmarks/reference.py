@@ -10,8 +10,8 @@ For each scored milestone and seed: records demonstrations in the training world
 labels of them, and plays test episodes in worlds that nobody has seen (tier T2) with the network as it is in the end, drawing
 its buttons from its probabilities (a clone that always presses the likeliest one goes round in circles more often). Success
 means within twice the expert's mean steps; within four times is reported as well, and the SPL where the shortest way is
-defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a run that was stopped
-goes on, and a part that is done is not done again.
+defined. Writes `{output_dir}/reference.md` and `.json`. Each network's result is a file of its own, so a stopped run is
+resumed by the same command, and repeats no part that is done.
 """
 # ruff: noqa: E402 - the flags are parsed before anything slow is imported, so that --help answers at once
 
