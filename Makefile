@@ -63,4 +63,5 @@ compare: $(VENV)/.installed ## DAgger against cloning at equal labels: tables an
 	$(PY) -m benchmarks.compare
 
 clean: ## remove build products and results, not the virtual environment
-	rm -rf tallgrass/build demo results
+	rm -rf tallgrass/build demo
+	! test -d results || find results -type f ! -path 'results/v1/*.json' ! -path 'results/v1/*.md' -delete
