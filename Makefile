@@ -20,7 +20,7 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-minar
 demo: $(VENV)/.installed ## collect, clone and DAgger on three milestones; prints a table, writes films
 	$(PY) -m benchmarks.demo
 
-pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with the settings of the README (47 minutes; goes on after a stop)
+pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with the settings of the README (47 minutes; the same command resumes it)
 	$(PY) auto_dagger_pipeline.py --network tiles-small --hidden-dim 64 --batch-size 32 --learning-rate 1e-3 \
 	    --dagger-iterations 6 --episodes-per-iter 100 --train-steps-per-iter 2000 --eval-episodes 50 \
 	    --best-eval-episodes 50 --parallel-milestones 2
@@ -56,11 +56,12 @@ bc-table: $(VENV)/.installed ## behavioural cloning on every milestone, for the 
 audit: $(VENV)/.installed ## is Tallgrass-v1 hard enough, and fair? trivial policies against its gates
 	$(PY) -m benchmarks.audit
 
-reference: $(VENV)/.installed ## the reference scores of Tallgrass-v1 (hours; can be stopped and goes on)
+reference: $(VENV)/.installed ## the reference scores of Tallgrass-v1 (hours; the same command resumes it)
 	$(PY) -m benchmarks.reference
 
-compare: $(VENV)/.installed ## DAgger against cloning at equal labels: tables and a picture (hours; can be stopped and goes on)
+compare: $(VENV)/.installed ## DAgger against cloning at equal labels: tables and a picture (hours; the same command resumes it)
 	$(PY) -m benchmarks.compare
 
 clean: ## remove build products and results, not the virtual environment
-	rm -rf tallgrass/build demo results
+	rm -rf tallgrass/build demo
+	! test -d results || find results -type f ! -path 'results/v1/*.json' ! -path 'results/v1/*.md' -delete

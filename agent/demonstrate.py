@@ -1,4 +1,4 @@
-"""Playing an episode with an expert, and recording it."""
+"""Play an episode with an expert, and record it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def play_episode(
     """Play until the environment terminates, or for max_steps, and record the expert's label at each step.
 
     With `noise`, the pressed button is a random one with that probability, but the label stays the expert's. So the expert
-    shows how to recover from states that it would not visit itself (DART: Laskey et al., "DART: Noise Injection for Robust
+    shows how to recover from states that it would not visit (DART: Laskey et al., "DART: Noise Injection for Robust
     Imitation Learning", 2017). Where the expert abstains there is no label (`NO_LABEL`), and a random button is pressed so
     that play continues. The label set is recorded where the game knows it and the label is in it.
 
@@ -52,7 +52,7 @@ def play_episode(
         answer = with_set(expert.label(info), optimal)
         if answer.action is None and on_abstention is not None:
             on_abstention(step, answer)
-        # Always drawn, so that an episode's noise doesn't depend on the expert's answers.
+        # Always drawn, so that an episode's noise does not depend on the expert's answers.
         random_action, is_random = int(rng.integers(n_actions)), rng.random() < noise
         action = random_action if is_random or answer.action is None else answer.action
         observation, reward, terminated, _, info = env.step(action)

@@ -78,19 +78,21 @@ def bootstrap_iqm(
 def bootstrap_mean(
     values: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """Return the mean of what was measured, and its bootstrap interval over milestones and episodes.
+    """Return the mean of what was measured, and its bootstrap interval over milestones, seeds and episodes.
 
-    Where no milestone and no episode differs from another, the interval is a point.
+    Where no milestone, seed and episode differs from another, the interval is a point.
 
     Args:
-        values: (M, E), of each milestone and episode: its success, or a share.
-        rng: draws the resamples: of the milestones, and for each milestone of its episodes.
+        values: (M, E), of each milestone and episode: its success, or a share; or (M, S, E) with training seeds.
+        rng: draws the resamples: of the milestones, and for each milestone of its seeds and of its episodes.
         resamples: how many.
         level: the share of the resamples that the interval holds.
 
     Returns the mean, and the lower and upper end.
     """
-    return _bootstrap(np.asarray(values, float)[:, None], lambda drawn: float(drawn.mean()), rng, resamples, level)
+    values = np.asarray(values, float)
+    values = values[:, None] if values.ndim == 2 else values
+    return _bootstrap(values, lambda drawn: float(drawn.mean()), rng, resamples, level)
 
 
 def bootstrap_difference(
@@ -110,11 +112,30 @@ def bootstrap_difference(
     return _bootstrap(differences, lambda drawn: float(drawn.mean()), rng, resamples, level)
 
 
+def bootstrap_iqm_difference(
+    ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the difference of two methods' interquartile means, and its paired bootstrap interval.
+
+    Args:
+        ours, theirs: (M, S, E) bool of the same milestones, seeds and test episodes, as for `bootstrap_iqm`.
+        rng: draws the resamples, the same milestones, seeds and episodes for both.
+
+    Returns ours - theirs, and the lower and upper end.
+    """
+
+    def difference(drawn: np.ndarray) -> float:
+        scores = drawn.mean(axis=2)
+        return interquartile_mean(scores[..., 0]) - interquartile_mean(scores[..., 1])
+
+    return _bootstrap(np.stack([ours, theirs], axis=-1).astype(bool), difference, rng, resamples, level)
+
+
 def _bootstrap(
     values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int, level: float
 ) -> tuple[float, float, float]:
-    """Return a statistic of (M, S, E) values, and its interval over milestones, seeds, and the episodes that all seeds share."""
-    n_milestones, n_seeds, n_episodes = values.shape
+    """Return a statistic of (M, S, E, ...) values, and its interval over milestones, seeds, and the episodes that seeds share."""
+    n_milestones, n_seeds, n_episodes = values.shape[:3]
     drawn = np.empty(resamples)
     for i in range(resamples):
         milestones = rng.integers(n_milestones, size=(n_milestones,))[:, None, None]

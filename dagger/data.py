@@ -406,7 +406,7 @@ class DaggerData:
                 return
         raise DaggerDataError(
             f"{self.path}: was moved, deleted or replaced while this run writes it; put it back where it was, with the checkpoints "
-            "beside it, and go on from there with --resume-from"
+            "next to it, and resume with --resume-from"
         )
 
     def discard(self) -> None:

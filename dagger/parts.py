@@ -49,16 +49,16 @@ class Parts:
     data: DaggerData
     training: TrainingSet
     began: float
-    """The moment at which the run went to work, of the monotonic clock."""
+    """When the run was set up, on the monotonic clock."""
     labels_before: dict[str, Any] = field(init=False)
-    """What labelling had cost before the rollout that is under way (`LabelCounts`)."""
+    """What labelling had cost before the current rollout (`LabelCounts`)."""
 
     def __post_init__(self) -> None:
         self.labels_before = self.labeller.state_dict()
 
     @property
     def by_picture(self) -> bool:
-        """Whether what the student sees decides the label: then it is asked about once in an episode."""
+        """Whether an observation alone decides the label: then it is queried once in an episode."""
         return pictures_tell_all(self.task.game, self.task.starts.settings.get("tier"), self.network)
 
     def episodes(self, iteration: int) -> list[EpisodeSpec]:
@@ -95,7 +95,7 @@ class Parts:
         self.run.write(self.run.files["last"], content)
 
     def undo_rollout(self) -> None:
-        """Forget what was not committed; the labels asked for in a rollout that is done again are counted then."""
+        """Drop what was not committed. The labels of a rollout that is repeated are counted when it is."""
         self.data.discard()
         if self.progress.phase == "roll out":
             self.labeller.load_state_dict(self.labels_before)

@@ -1,4 +1,4 @@
-"""How far a run of DAgger has come, and what a resumed run will not do as it would have without the stop."""
+"""The progress of a DAgger run, and what makes a resumed run differ from an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Phase = Literal["roll out", "train", "evaluate"]
 
 @dataclass
 class Progress:
-    """How far a run has come; checkpoints hold it."""
+    """The progress of a run; checkpoints hold it."""
 
     iteration: int = 0
     """The current iteration."""
     phase: Phase = "roll out"
-    """The phase of it that comes next."""
+    """Its next phase."""
     step: int = 0
     """Training steps, of all iterations."""
     first_step: int = 0
@@ -38,7 +38,7 @@ class Progress:
     """Record of the last evaluation."""
     threads: int = 0
     cutoffs: int = 0
-    """States of episodes that were cut off, at which the next rollout may begin."""
+    """States of episodes that were cut off, which the next rollout may begin in."""
 
     def steps_in_all(self, args: DaggerFlags) -> int:
         """Return the training steps of the whole run, those done and those to come."""
@@ -56,7 +56,7 @@ class Progress:
         return self.iteration >= args.n_iterations or self.reached_target
 
     def advance(self) -> None:
-        """Leave the phase that was just finished behind. Only then save: a checkpoint names the phase to begin with."""
+        """Move on from the finished phase. Save only after this: a checkpoint names the phase to begin with."""
         match self.phase:
             case "roll out":
                 self.phase, self.first_step = "train", self.step
@@ -72,7 +72,7 @@ def what_changed(
     """Return what makes a resumed run differ from an uninterrupted one, in words.
 
     Args:
-        before: the flags that it had before.
+        before: the flags that the run had.
         expert, threads: now and before.
         by_picture: whether an observation is queried once in an episode.
     """
@@ -81,7 +81,7 @@ def what_changed(
     changes = changed_flags(args, before, also=("n_iterations",) if args.beta_schedule == "linear" or spread else ())
     if "query_budget_per_iteration" not in before:  # the checkpoint is older than the flag
         if by_picture:
-            changes.append("the same picture could be asked about again in its episode and no longer is")
+            changes.append("the same picture could be queried again in its episode and no longer is")
         if spread:
             changes.append("--query-budget was used up as rollouts came and is spread over the iterations left")
     for what, (now, then) in {"the expert": expert, "the number of threads": threads}.items():

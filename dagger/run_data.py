@@ -78,7 +78,7 @@ def open_data(
         if len(later) > 1 and not overwrite:  # of one, the checkpoint is written just after it
             raise DaggerDataError(
                 f"{path}: has {len(later)} iterations that {resume_from} does not know of, and {len(data) - n_rows:,} rows in them "
-                "would be thrown away; go on from the newest checkpoint of its run, or say --overwrite"
+                "would be thrown away; resume from the newest checkpoint of its run, or give --overwrite"
             )
     except BaseException:
         data.close()

@@ -1,4 +1,4 @@
-"""Opening what a run of DAgger works with: what may fail first, and what writes last."""
+"""How a run of DAgger is set up, or restored from its checkpoint: what may fail first, what writes last."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from dagger.training_set import TrainingSet
 from tasks.task import Task, find_task
 
 MOST_HANDOVERS = 64
-"""Hand-overs that are made for the rollouts of a run; later ones begin there again, with other seeds."""
-CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
+"""The most hand-overs that are made for a run's rollouts; later episodes begin there again, with other seeds."""
+CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert", "expert_model")
 """Flags that say who labels, and are never taken from a checkpoint."""
 
 
 def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
-    """Open all that the run works with: what may fail first, and what writes last."""
+    """Open everything that the run works with: first what may fail, last what writes."""
     data_file = Path(args.model_dir) / f"{args.exp_name}_data.sqlite"
     if run.checkpoint is None:
         check_not_of_another_data_set(data_file, run.files["last"], args.overwrite)
@@ -138,7 +138,7 @@ def new_network(args: DaggerFlags, task: Task, screen_shape: tuple[int, ...], in
     except ValueError as error:  # screens that the network can't see
         raise FlagError(str(error)) from error
     if args.query_by == "disagreement" and chooses(args):
-        queries.dropouts_of(network)  # complains now, and not after the first rollout
+        queries.dropouts_of(network)  # raises now, not after the first rollout
     if init is not None:
         origin = args.init_from or ""
         check_fits(init, origin, network=network_arguments(network), **task.wanted)
@@ -155,7 +155,7 @@ def restore_progress(
     starts: RolloutStarts,
     by_picture: bool,
 ) -> Progress:
-    """Return how far the run has come, and say what will not be as without the stop."""
+    """Return the progress of a new or resumed run, and print what makes it differ from an uninterrupted one."""
     if run.checkpoint is None:
         return Progress(threads=run.threads)
     check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
@@ -164,8 +164,8 @@ def restore_progress(
     missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
     if experts[1] not in (None, experts[0]) and missing:
         raise FlagError(
-            f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; say "
-            "it again, or say --policy-dir and --no-unsafe-policies as they are meant now"
+            f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; give "
+            "it again, or give --policy-dir and --no-unsafe-policies as they are meant now"
         )
     threads = run.threads, progress.threads
     changes = what_changed(args, run.flags_before, experts, threads, by_picture and not args.ask_repeats)
@@ -187,7 +187,7 @@ def restore_progress(
 
 
 def heed_withdrawals(data: DaggerData, labeller: Labeller, progress: Progress) -> None:
-    """Let labels that were withdrawn neither use up the budget, nor a network that has learned from them be the best so far."""
+    """Count withdrawn labels out of the budget, and forget the best network if it has learned from them."""
     columns = data.columns(["status", "iteration"])
     withdrawn = columns["status"] == Status.WITHDRAWN
     labeller.counts.withdrawn = int(withdrawn.sum())

@@ -42,7 +42,7 @@ def ensure_handovers(
     rom_path: str | os.PathLike,
     num_envs: int = 8,
 ) -> tuple[Path, ...]:
-    """Return the states in which the previous milestone's expert has just reached its goal, and `milestone`'s student takes over.
+    """Return the states in which the previous milestone's expert has just reached its goal and `milestone`'s student takes over.
 
     Those that are missing, damaged, of another ROM or of other arguments are made first: each is played by the game's own
     expert, in this process, from a start that the game draws. The same arguments make the same states.
@@ -50,7 +50,7 @@ def ensure_handovers(
     Args:
         folder: where they lie, 000.state, 001.state, ...
         game: one with worlds, and with experts of its own.
-        milestone: whose student takes over. The first one has no hand-overs.
+        milestone: the one whose student takes over. The first one has no hand-overs.
         settings: `tier` and `worlds` of PokemonEnv; whatever else is in it is not used.
         n_states: how many to return.
         seed: of the starts.
@@ -102,12 +102,12 @@ def ensure_handovers(
 
 
 def handover_seed(seed: int, milestone: str, number: int, attempt: int) -> int:
-    """The seed of a hand-over's start: another one for each milestone, each number and each attempt."""
+    """Return the seed of a hand-over's start: another one for each milestone, each number and each attempt."""
     return derived_seed(seed, "hand-overs", milestone, number, attempt)
 
 
 def is_current(path: Path, identity: StateIdentity, about: Mapping[str, Any]) -> bool:
-    """Whether the state is there, can be used, and was made for what `about` says."""
+    """Return whether the state is there, can be used, and was made for what `about` says."""
     try:
         details = read_state(path, identity).details
     except StateFileError:
@@ -116,7 +116,7 @@ def is_current(path: Path, identity: StateIdentity, about: Mapping[str, Any]) ->
 
 
 def share_of(count: int, share: float) -> int:
-    """How many of the first `count` are that share, rounded down."""
+    """Return how many of the first `count` are that share, rounded down."""
     return int(count * share + 1e-9)  # 100 * 0.29 is a little less than 29
 
 
@@ -128,13 +128,13 @@ def mix_starts(
     cutoff_share: float = 0.0,
     first: int = 0,
 ) -> list[Path | None]:
-    """The starts of some episodes, with hand-overs and cut-offs evenly spread among them.
+    """Return the starts of some episodes, with hand-overs and cut-offs evenly spread among them.
 
     Args:
         drawn: those of all the episodes without any, in order; None leaves one to the environment.
-        handovers: gone round in order.
+        handovers: taken in order, again and again.
         handover_share: of the episodes.
-        cutoffs: each is gone on from once.
+        cutoffs: an episode continues from each once.
         cutoff_share: of the episodes, as far as there are cut-offs. Both shares together are at most 1.
         first: number of the first episode, over all rollouts: the hand-overs continue where the last rollout ended.
     """
@@ -198,7 +198,7 @@ class RolloutStarts:
 
         Args:
             iteration: its number.
-            files: start states, gone round in order; None leaves the start to the game.
+            files: start states, taken in order, again and again; None leaves the start to the game.
             handovers: states of `make_handovers`.
         """
         seeds = derive(self.seed, "rollout", iteration).generate_state(self.per_iteration)

@@ -36,18 +36,18 @@ def expert_success_rate(
 
     Args:
         envs: where it plays.
-        oracle, cache: the expert, and answers that are not asked for again.
+        oracle, cache: the expert, and answers that are not queried again.
         files, max_steps, eval_seed: start states, limit and first seed of the student's evaluations.
-        should_stop: when it says so, Stopped is raised.
+        should_stop: if it returns True, Stopped is raised.
     """
     episodes = seeded_episodes(TARGET_EPISODES, eval_seed + CANDIDATE_SEEDS, files)
     return evaluate_expert(envs, oracle, episodes, max_steps, cache=cache, should_stop=should_stop).success_rate
 
 
 def target_complaint(share: float, expert: float) -> str | None:
-    """Say why the target can't be reached, or means nothing; None if it is sound.
+    """Return why the target cannot be reached; None if it can.
 
-    Raises FlagError for an expert that never succeeds, which a student that does nothing would equal.
+    Raises FlagError for an expert that never succeeds: a student that does nothing would equal it.
     """
     if not expert:
         raise FlagError(
@@ -74,11 +74,11 @@ def reaches_target(
     """Return whether the lower bound of the student's success on the fixed seeds is at least `target`.
 
     Args:
-        target: the wanted share of the expert's success, times that.
-        evaluator, network: who plays, and where.
-        record: of the evaluation just made; a few episodes may say that it is far from it.
+        target: the success rate that is wanted: --target-success-rate times the expert's.
+        evaluator, network: where it is played, and by what.
+        record: of the evaluation just made. If that is below the target, no more episodes are played.
         eval_seed: first seed of the student's evaluations.
-        should_stop: when it says so, Stopped is raised.
+        should_stop: if it returns True, Stopped is raised.
     """
     if record["success_rate"] < target:
         return False
@@ -87,7 +87,7 @@ def reaches_target(
 
 
 def measure_expert(parts: Parts, should_stop: Callable[[], bool], report: ProgressReport) -> None:
-    """Measure the success that --target-success-rate is a share of."""
+    """Measure the expert's success rate, which --target-success-rate is a share of."""
     args, labeller, evaluator = parts.args, parts.labeller, parts.evaluator
     rate = expert_success_rate(
         parts.eval_envs, labeller.oracle, labeller.cache, evaluator.start_states, evaluator.max_steps, args.eval_seed, should_stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _SAME_AS = {
     # Tallgrass before its image could hide the compass: three bytes of code, of the same length and time, and the checksum.
-    # Screens and memory are equal over the audit's episodes: python -m tools.compare_roms OLD tallgrass/tallgrass.gb
+    # Screens and memory are equal over the experts' episodes: python -m tools.compare_roms OLD tallgrass/tallgrass.gb
     "d94e991694def581a668869fe6d9d95404db4e63d716d7c5486fde9c7d734ee3":
         "82cc38cb3287d504b805988e36903cb67295f9dd9c11cf31462188c5f360483c",
 }  # fmt: skip

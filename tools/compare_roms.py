@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Play the audit's episodes on two builds of Tallgrass, and tell whether screens and memory are the same.
+"""Play the experts' episodes on two builds of Tallgrass, and tell whether screens and memory are the same.
 
     git show TAG:tallgrass/tallgrass.gb > old.gb
     python -m tools.compare_roms old.gb tallgrass/tallgrass.gb
 
-For each milestone on each tier, the expert plays the audit's episodes on the first ROM, half of them with random presses between,
+For each milestone on each tier, the expert plays seeded episodes on the first ROM, half of them with random presses between,
 and the same buttons are pressed on the second. After each press both screens are compared, and both memories but for the stack,
 which holds addresses of code. Exits with 1 if anything differs.
 """
@@ -53,7 +53,7 @@ from rich.table import Table
 from agent.open_expert import open_policy
 from common.runtime.main import Stopped, UserError, run_main
 from common.runtime.progress import ProgressReport, print_table
-from common.runtime.seeding import AUDIT_PICTURES, AUDIT_TEST, episode_rng
+from common.runtime.seeding import AUDIT_PICTURES, BUILDS, episode_rng
 from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass import GAME, frozen
@@ -82,7 +82,7 @@ def compare_cell(args: Args, cell: str, should_stop: Callable[[], bool]) -> int:
             opened.enter_context(PokemonEnv(path, target_milestone=milestone, **starts.settings)) for path in (args.old, args.new)
         )
         expert = opened.enter_context(closing(open_policy((None, milestone), old)))
-        for block, noise in ((AUDIT_TEST, 0.0), (AUDIT_PICTURES, args.noise)):
+        for block, noise in ((BUILDS, 0.0), (AUDIT_PICTURES, args.noise)):
             for seed in range(block.first, block.first + args.episodes):
                 rng = episode_rng(seed, "noise")
                 screen, info = old.reset(seed=seed)

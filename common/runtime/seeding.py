@@ -27,7 +27,7 @@ EVAL_ONLY = SeedBlock(21_000, 1_000, "bc_pokemon.py --eval-only: no network was 
 PIPELINE_EXPERT = SeedBlock(30_000, 1_000, "auto_dagger_pipeline.py: the expert, which sets a milestone's limit")
 AUDIT_PICTURES = SeedBlock(30_000, 1_000, "benchmarks.audit: the observations of experts")
 TEST = SeedBlock(50_000, 1_000, "the tests of the pipeline and of the benchmarks' tables")
-AUDIT_TEST = SeedBlock(70_000, 1_000, "benchmarks.audit: its test")
+BUILDS = SeedBlock(70_000, 1_000, "tools.compare_roms: experts on two builds of the game")
 PLAY = SeedBlock(70_000, 1_000, "play.py: whole games by the students, from power-on")
 LATENCY_ROLLOUT = SeedBlock(90_000, 1_000, "benchmarks.compare: the rollout that a slow expert labels")
 BENCHMARK_TEST = SeedBlock(100_000, 100, "Tallgrass-v1: its frozen test episodes")
@@ -39,7 +39,7 @@ HELDOUT_STARTS = SeedBlock(2_000_000, 1_000_000, "recorded states that are held 
 MEANT_TO_OVERLAP = (
     (CHAIN, FIRST_START),  # neither is compared with anything that learns
     (PIPELINE_EXPERT, AUDIT_PICTURES),  # experts both times; nothing is trained on them
-    (AUDIT_TEST, PLAY),  # one milestone each, and the whole game
+    (BUILDS, PLAY),  # one milestone each, and the whole game
 )
 """Blocks that share seeds, and why this does no harm."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pokemon_env.emulators.emulator import Emulator
+from pokemon_env.emulators.first_start import check_starts
 from pokemon_env.errors import EmulatorError
 from pokemon_env.rom import Rom
 
@@ -18,6 +19,7 @@ def open_emulator(rom: Rom, window: bool = False, window_speed: float = 1) -> Em
         # Imported here, because PyBoy takes a third of a second to load and scripts must answer --help at once.
         from pokemon_env.emulators.pyboy_emulator import PyBoyEmulator
 
+        check_starts(rom)
         return PyBoyEmulator(rom, window, window_speed)
     raise EmulatorError(
         f"{rom.path} is a ROM for the system {rom.header.system!r} ({rom.header.title}), and there is no emulator "

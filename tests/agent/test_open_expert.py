@@ -137,14 +137,15 @@ def run(*command: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *map(str, command)], env=variables, capture_output=True, text=True, timeout=120)
 
 
-ROM = ("--rom-path", ROOT / "tallgrass" / "tallgrass.gb", "--milestone-config", ROOT / "milestone_config.json")
+LIMITS = ("--milestone-config", ROOT / "milestone_config.json")
+ROM = ("--rom-path", ROOT / "tallgrass" / "tallgrass.gb", *LIMITS)
 PLAYERS = {
     "collect": (ROOT / "collect_expert_data.py", "--milestone", FIRST, "--n-episodes", "2", *ROM),
     "expert_table": ("-m", "benchmarks.expert_table", "--milestones", FIRST, "--episodes", "1", "--random-starts", "1", *ROM),
     "realisability": ("-m", "benchmarks.realisability", "--milestones", FIRST, "--episodes", "1", *ROM),
     "audit": (
         "-m", "benchmarks.audit", "--milestones", FIRST, "--tiers", "T1", "--audits", "replay", "identical",
-        "--episodes", "1", "--demonstrations", "1", "--parallel", "1", *ROM,
+        "--episodes", "1", "--demonstrations", "1", "--parallel", "1", *LIMITS,
     ),
 }  # fmt: skip
 

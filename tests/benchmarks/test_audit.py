@@ -23,16 +23,15 @@ from benchmarks.audit.cells import (
     PLANNER,
     Cell,
     Settings,
+    agrees,
     cell_key,
     play_cell,
-    success_record,
 )
 from benchmarks.audit.policies import NearestNeighbour, OneButton, OptimalPictures, Replay
 from common.demonstrations import Episode
-from common.episodes import EpisodeResult, Evaluation
 from common.runtime.scripts import never
 from common.statistics import bootstrap_mean
-from pokemon_env.games.tallgrass import GAME
+from pokemon_env.games.tallgrass import GAME, frozen
 
 pytestmark = pytest.mark.usefixtures("forked_scripts")
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,212 +111,260 @@ def test_pictures_are_compared_as_the_network_sees_them():
     assert pictures.contradictory == 2
 
 
-def test_success_is_counted_within_multiples_of_the_experts_mean():
-    lengths = [(10, True), (20, True), (21, True), (40, True), (41, True), (5, False)]
-    played = Evaluation([EpisodeResult(i, None, 1.0, n, success, ()) for i, (n, success) in enumerate(lengths)])
-    record = success_record(played, 9.9)  # 19.8 and 39.6, rounded up
-    assert (record["within_2x"], record["within_4x"], record["successes"], record["episodes"]) == (2, 4, 5, 6)
-    assert record["failed_seeds"] == [5]
-    never = success_record(Evaluation([EpisodeResult(0, None, 0.0, 9, False, ())]), None)
-    assert never["within_2x"] == never["within_4x"] == 0 and never["mean_steps"] is None
+def frozen_row(milestone: str, tier: str, kind: str, rate: float) -> dict:
+    """A cell's record: this share of the 100 frozen episodes succeeded, in the steps that the expert takes."""
+    steps, limits = frozen.expert_steps(milestone, tier, "test"), frozen.limits(milestone, tier, "test")
+    successes = [taken is not None and number < 100 * rate for number, taken in enumerate(steps)]
+    lengths = [taken if won else limit for won, taken, limit in zip(successes, steps, limits, strict=True)]
+    about = {"method": kind, "milestone": milestone, "tier": tier, "split": "test", "spl": None, "successes": successes}
+    return about | {"lengths": lengths, "seconds": 6.0, "machine": {"cpu": "a CPU"}} | ({"agrees": True} if kind == EXPERT else {})
 
 
 def results_of(rates: dict[str, float], milestones=("CLOCK_SET", "BADGE")) -> audit.Results:
-    """Results in which each audit has this figure everywhere, 100 episodes."""
+    """Results in which each audit has this figure everywhere, over 100 episodes."""
     results: audit.Results = {}
     for name in milestones:
-        for tier in ("T1", "T2"):
+        for tier in ("T1", "T2", "T4"):
             for kind, rate in rates.items():
-                record = (
-                    {"share": rate} if kind == IDENTICAL else {"within_2x": round(100 * rate), "within_4x": 100, "episodes": 100}
-                )
-                results[Cell(name, tier, kind)] = {**record, "seconds": 6.0, "mean_steps": 12.34, "spl": None}
+                if (kind, tier) not in NOT_AUDITED:
+                    record = frozen_row(name, tier, kind, rate)
+                    results[Cell(name, tier, kind)] = {**record, "share": rate} if kind == IDENTICAL else record
     return results
 
 
 GOOD = {
     EXPERT: 1.0, "random": 0.0, "mash_a": 0.1, "replay": 0.15, "nearest": 0.1, "compass": 0.9, "planner": 0.95, IDENTICAL: 0.01,
 }  # fmt: skip
-BC = {"CLOCK_SET": {"relative_1000": 0.5, "relative_10000": 0.97}, "BADGE": {"relative_1000": 0.9, "relative_10000": 1.0}}
+SCORED = ["CLOCK_SET", "BADGE"]
 
 
 def test_all_gates_can_pass():
-    assert {row[-1] for row in judge(results_of(GOOD), ["CLOCK_SET", "BADGE"], BC)} == {"PASS"}
+    assert [row[-1] for row in judge(results_of(GOOD), SCORED)] == ["PASS"] * len(GATES)
 
 
 @pytest.mark.parametrize("kind", sorted({gate.audit for gate in GATES}))
 def test_each_gate_can_be_missed(kind):
     worse = {**GOOD, kind: 0.9 if kind == EXPERT else GOOD[kind] + 0.41}
-    verdicts = [row[-1] for row in judge(results_of(worse), ["CLOCK_SET", "BADGE"], BC)]
+    verdicts = [row[-1] for row in judge(results_of(worse), SCORED)]
     wanted = ["FAIL" if gate.audit == kind else "PASS" for gate in GATES]
-    assert verdicts[:-1] == wanted and "FAIL" in wanted
+    assert verdicts == wanted and "FAIL" in wanted
 
 
 @pytest.mark.parametrize(("kind", "rate", "limit"), [("mash_a", 0.19, 0.2), (EXPERT, 0.96, 0.95), ("random", 0.05, 0.05)])
 def test_a_gate_is_judged_by_the_intervals_end_and_not_by_the_mean(kind, rate, limit):
-    results, scored = results_of({**GOOD, kind: rate}), ["CLOCK_SET", "BADGE"]
-    mean, low, high = interval_over(results, scored, "T1", kind)
+    results = results_of({**GOOD, kind: rate})
+    mean, low, high = interval_over(results, SCORED, "T1", kind)
     assert low < min(rate, limit) and max(rate, limit) < high and mean == pytest.approx(rate)
-    row = next(row for row, gate in zip(judge(results, scored, BC), GATES, strict=False) if (gate.audit, gate.tier) == (kind, "T1"))
+    row = next(row for row, gate in zip(judge(results, SCORED), GATES, strict=True) if (gate.audit, gate.tier) == (kind, "T1"))
     assert row[2:] == (f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]", "FAIL")
 
 
 def test_the_interval_is_over_milestones_and_their_episodes():
-    results, scored = results_of({"nearest": 0.5, IDENTICAL: 0.02}), ["CLOCK_SET", "BADGE"]
+    results = results_of({"nearest": 0.5, IDENTICAL: 0.02})
     successes = np.repeat([[1.0, 0.0]], 50, axis=1).repeat(2, axis=0)
     wanted = bootstrap_mean(successes, np.random.default_rng([2021, 2]))
-    assert interval_over(results, scored, "T2", "nearest") == wanted and wanted[2] - wanted[1] > 0.1
-    assert interval_over(results, scored, "T1", IDENTICAL) == (0.02, 0.02, 0.02)
+    assert interval_over(results, SCORED, "T2", "nearest") == wanted and wanted[2] - wanted[1] > 0.1
+    assert interval_over(results, SCORED, "T1", IDENTICAL) == (0.02, 0.02, 0.02)
     results[Cell("BADGE", "T1", IDENTICAL)]["share"] = 0.0
-    assert interval_over(results, scored, "T1", IDENTICAL) == (0.01, 0.0, 0.02)
+    assert interval_over(results, SCORED, "T1", IDENTICAL) == (0.01, 0.0, 0.02)
     del results[Cell("BADGE", "T2", "nearest")]
-    assert interval_over(results, scored, "T2", "nearest") is None
+    assert interval_over(results, SCORED, "T2", "nearest") is None
 
 
-def test_there_is_no_gate_that_cannot_fail_and_none_for_the_new_players():
+def test_there_is_no_gate_that_cannot_fail_and_none_for_the_new_players_or_without_the_compass():
     assert (IDENTICAL, "T2") in NOT_AUDITED
     assert not NOT_AUDITED & {(gate.audit, gate.tier) for gate in GATES}
-    assert {gate.audit for gate in GATES}.isdisjoint({COMPASS, PLANNER})
+    assert {gate.audit for gate in GATES}.isdisjoint({COMPASS, PLANNER}) and {gate.tier for gate in GATES} == {"T1", "T2"}
+    assert {kind for kind in AUDITS if (kind, "T4") not in NOT_AUDITED} == {EXPERT, "nearest", COMPASS, PLANNER}
 
 
 def test_a_gate_is_a_mean_over_the_scored_milestones_alone():
     results = results_of(GOOD)
-    results[Cell("BADGE", "T1", "random")]["within_2x"] = 100
+    results[Cell("BADGE", "T1", "random")] = frozen_row("BADGE", "T1", "random", 1.0)
     assert mean_over(results, ["CLOCK_SET"], "T1", "random") == 0
-    assert mean_over(results, ["CLOCK_SET", "BADGE"], "T1", "random") == pytest.approx(0.5)
-    assert judge(results, ["CLOCK_SET"], BC)[0][-1] == "PASS"
-    assert judge(results, ["CLOCK_SET", "BADGE"], BC)[0][-1] == "FAIL"
+    assert mean_over(results, SCORED, "T1", "random") == pytest.approx(0.5)
+    assert judge(results, ["CLOCK_SET"])[0][-1] == "PASS"
+    assert judge(results, SCORED)[0][-1] == "FAIL"
 
 
 def test_what_is_missing_is_not_passed():
     results = results_of(GOOD)
-    del results[Cell("BADGE", "T1", "random")]
-    results[Cell("BADGE", "T2", "random")] = {"skipped": "the expert never got there", "seconds": 0.0}
-    verdicts = [row[-1] for row in judge(results, ["CLOCK_SET", "BADGE"], {})]
-    assert verdicts[:2] == ["not measured"] * 2 and verdicts[-1] == "not measured"
-    assert {row[-1] for row in judge({}, [], {})} == {"not measured"}
+    del results[Cell("BADGE", "T1", "random")], results[Cell("BADGE", "T2", "random")]
+    assert [row[-1] for row in judge(results, SCORED)][:2] == ["not measured"] * 2
+    assert {row[-1] for row in judge({}, [])} == {"not measured"}
     titles, ends = (
-        next(line for line in markdown(Args(), results, [], ["CLOCK_SET", "BADGE"], []).splitlines() if line.startswith(start))
+        next(line for line in markdown(Args(), results, [], SCORED, []).splitlines() if line.startswith(start))
         for start in ("| milestone", "| 95 % interval")
     )
     interval = dict(zip(titles.split(" | "), ends.split(" | "), strict=True))
     assert interval["random T1"] == interval["random T2"] == "-" and interval["mash_a T1"].startswith("[")
 
 
-def test_the_gate_of_behavioural_cloning_wants_both_numbers_of_labels():
-    milestones = ["CLOCK_SET", "BADGE", "HEALED"]
-    results = results_of(GOOD, milestones)
-    for in_between, all_labels, verdict in ((0.3, 0.95, "PASS"), (0.8, 1.0, "PASS"), (0.81, 1.0, "FAIL"), (0.5, 0.94, "FAIL")):
-        bc = {name: {"relative_1000": 1.0, "relative_10000": 1.0} for name in milestones}
-        bc["HEALED"] = {"relative_1000": in_between, "relative_10000": all_labels}
-        assert judge(results, milestones, bc)[-1][-1] == verdict
+def lines_of(text: str, *starts: str) -> list[str]:
+    return [next(line for line in text.splitlines() if line.startswith(start)) for start in starts]
 
 
 def test_the_table():
-    scored = ["CLOCK_SET"]
     results = results_of(GOOD)
-    text = markdown(Args(), results, ["CLOCK_SET", "BADGE"], scored, judge(results, scored, BC))
+    text = markdown(Args(), results, SCORED, ["CLOCK_SET"], judge(results, ["CLOCK_SET"]))
+    steps = [sum(taken) / 100 for taken in (frozen.expert_steps("CLOCK_SET", tier, "test") for tier in ("T1", "T2"))]
     assert "| random presses, T1 | at most 5 % | 0 % [0, 0] | PASS |" in text
-    assert "| CLOCK_SET | 100 (100) | 100 (100) | 12.3 | 12.3 | - | - | 0 (100) |" in text
-    assert "| (BADGE) | 100 (100) |" in text and "| mean of the scored | 100 (100) |" in text
+    assert f"| CLOCK_SET | 100 | 100 | 100 | {steps[0]:.1f} | {steps[1]:.1f} | - | - | 0 | 0 | 10 |" in text
+    assert "| (BADGE) | 100 | 100 |" in text and "| mean of the scored | 100 | 100 | 100 |  |" in text
     assert "| 95 % interval of the mean | [100, 100] | [100, 100] |" in text
-    titles, row = (next(line for line in text.splitlines() if line.startswith(start)) for start in ("| milestone", "| CLOCK_SET"))
+    titles, row = lines_of(text, "| milestone", "| CLOCK_SET")
     cells = dict(zip(titles.split(" | "), row.split(" | "), strict=True))
-    assert (cells["compass T1"], cells["compass T2"], cells["planner T1"], cells["planner T2"]) == (
-        "90 (100)", "90 (100)", "95 (100)", "95 (100)",
-    )  # fmt: skip
-    assert cells.pop("identical T1 |") == "1.00 |" and "identical T2" not in titles
+    wanted = {"expert": ("100",) * 3, "nearest": ("10",) * 3, "compass": ("90",) * 3, "planner": ("95",) * 3}
+    for kind, told in wanted.items():
+        assert tuple(cells[f"{kind} {tier}"] for tier in ("T1", "T2", "T4")) == told
+    assert cells.pop("identical T1 |") == "1.00 |" and not {"identical T2", "random T4", "steps T4"} & set(cells)
     columns = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
     assert len(columns) == 1
+    (titles,) = lines_of(markdown(Args(tiers=("T4",)), results, SCORED, [], []), "| milestone")
+    assert titles == "| milestone | expert T4 | nearest T4 | compass T4 | planner T4 |"
+
+
+def test_the_table_says_whether_the_expert_plays_as_it_is_frozen():
+    results = results_of(GOOD)
+    assert "The expert's steps are the frozen ones. " in markdown(Args(), results, SCORED, SCORED, [])
+    results[Cell("BADGE", "T4", EXPERT)]["agrees"] = False
+    assert "The expert's steps are not the frozen ones in T4/BADGE/expert. " in markdown(Args(), results, SCORED, SCORED, [])
+    assert "The expert's steps were not counted. " in markdown(Args(), {}, SCORED, SCORED, [])
+
+
+def test_the_expert_agrees_if_it_takes_the_frozen_steps(monkeypatch):
+    record = frozen_row("BADGE", "T2", EXPERT, 1.0)
+    assert agrees(record) and agrees(frozen_row("BADGE", "T4", EXPERT, 1.0))
+    fewer = record | {key: record[key][:7] for key in ("successes", "lengths")}
+    assert agrees(fewer)
+    longer = record["lengths"][:1] + [record["lengths"][1] + 1] + record["lengths"][2:]
+    assert not agrees(record | {"lengths": longer})
+    late = record | {"successes": [False, *record["successes"][1:]]}
+    assert not agrees(late)
+    frozen_late = (None, *frozen.expert_steps("BADGE", "T2", "test")[1:])
+    monkeypatch.setattr(frozen, "expert_steps", lambda *names: frozen_late)
+    assert agrees(late) and not agrees(record)  # where it failed, it must fail
 
 
 def test_nothing_that_is_counted_was_demonstrated():
-    seeds = sorted([audit_cells.TEST_SEED, audit_cells.DEMONSTRATION_SEED, audit_cells.PICTURE_SEED])
+    seeds = sorted([*frozen.FIRST_SEEDS.values(), audit_cells.DEMONSTRATION_SEED, audit_cells.PICTURE_SEED])
     assert min(b - a for a, b in zip(seeds, seeds[1:], strict=False)) >= 10_000  # more episodes than anybody plays
 
 
-@pytest.mark.parametrize("kind", [COMPASS, PLANNER])
-def test_the_new_players_play_a_cell(kind, rom_path):
-    settings = Settings(episodes=3, demonstrations=1, noise=0.0, rom_path=rom_path, policy_dir=rom_path.parent)
-    record = play_cell(Cell("STARTER_CHOSEN", "T2", kind), settings, GAME, 100, 10.0, never)
-    assert record["episodes"] == 3 and record["successes"] == 3 and max(record["lengths"]) <= 40
+SETTINGS = Settings(episodes=3, demonstrations=1, noise=0.0, policy_dir=GAME.policy_dir)
 
 
-def test_the_planner_plays_by_the_games_own_policies(rom_path, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "tier", "wins"), [(COMPASS, "T2", 2), (PLANNER, "T2", 3), (COMPASS, "T4", 0), ("nearest", "T4", 0)]
+)
+def test_a_player_plays_the_frozen_episodes_within_their_limits(kind, tier, wins):
+    record = play_cell(Cell("STARTER_CHOSEN", tier, kind), SETTINGS, 100, never)
+    limits = list(frozen.limits("STARTER_CHOSEN", tier, "test")[:3])
+    assert record["method"] == kind and record["seeds"] == [100_000, 100_001, 100_002] and record["limits"] == limits
+    assert sum(record["successes"]) == wins and len(set(limits)) > 1
+    assert all(
+        length == limit for won, length, limit in zip(record["successes"], record["lengths"], limits, strict=True) if not won
+    )
+    assert record["machine"]["cpu"] and record["split"] == "test" and (record["spl"] > 0.5) == (wins > 0)
+
+
+def test_without_a_compass_the_planner_draws_its_way():
+    """Both find what is in view. The compass is all that differs."""
+    won = {tier: play_cell(Cell("GYM_ENTERED", tier, PLANNER), replace(SETTINGS, episodes=20), 100, never) for tier in ("T2", "T4")}
+    assert won["T2"]["seeds"] == won["T4"]["seeds"] and won["T2"]["limits"] == won["T4"]["limits"]
+    assert sum(won["T2"]["successes"]) > sum(won["T4"]["successes"]) > 0
+
+
+@pytest.mark.parametrize("tier", ["T1", "T2", "T4"])
+def test_the_expert_plays_as_it_is_frozen(tier):
+    record = play_cell(Cell("ROUTE_1", tier, EXPERT), SETTINGS, 100, never)
+    assert record["agrees"] is True and record["lengths"] == list(frozen.expert_steps("ROUTE_1", tier, "test")[:3])
+    assert record["abstentions"] == 0 and 0.5 < record["spl"] <= 1
+
+
+def test_an_expert_that_plays_otherwise_is_told(tmp_path):
+    (tmp_path / "CLOCK_SET.py").write_text("def run(state):\n    return 'select'\n")
+    others = replace(SETTINGS, episodes=1, policy_dir=tmp_path, unsafe_policies=True)
+    record = play_cell(Cell("CLOCK_SET", "T1", EXPERT), others, 100, never)
+    assert record["agrees"] is False and record["successes"] == [False]
+    args = Args(
+        milestones=("CLOCK_SET",), tiers=("T1",), audits=(EXPERT,), episodes=1, policy_dir=tmp_path, unsafe_policies=True,
+        output_dir=tmp_path / "out", table=tmp_path / "audit.md", milestone_config=ROOT / "milestone_config.json",
+    )  # fmt: skip
+    assert audit.main(args) == 1 and "not the frozen ones in T1/CLOCK_SET/expert" in args.table.read_text()
+
+
+def test_a_result_depends_on_the_limits(monkeypatch):
+    cell = Cell("BADGE", "T2", "random")
+    key = cell_key(cell, SETTINGS, 70)
+    assert key != cell_key(cell, replace(SETTINGS, episodes=4), 70) and key != cell_key(cell, SETTINGS, 71)
+    monkeypatch.setattr(frozen, "limits", lambda *names: (9, 9, 9))
+    assert key != cell_key(cell, SETTINGS, 70)
+
+
+def test_the_planner_plays_by_the_games_own_policies(tmp_path):
     """A user's policy, which may read what is not on the screen, makes no other result of it."""
-    own = Settings(episodes=3, demonstrations=1, noise=0.0, rom_path=rom_path, policy_dir=GAME.policy_dir)
     (tmp_path / "STARTER_CHOSEN.py").write_text("def run(state):\n    return 'select'\n")
-    others = replace(own, policy_dir=tmp_path)
+    others = replace(SETTINGS, policy_dir=tmp_path)
     for kind, is_same in ((PLANNER, True), (EXPERT, False)):
         cell = Cell("STARTER_CHOSEN", "T2", kind)
-        assert (cell_key(cell, own, GAME, 100, 10.0) == cell_key(cell, others, GAME, 100, 10.0)) == is_same
+        assert (cell_key(cell, SETTINGS, 100) == cell_key(cell, others, 100)) == is_same
 
 
-def run_audit(folder: Path, *flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "benchmarks.audit", "--rom-path", str(ROOT / "tallgrass" / "tallgrass.gb")]
-    command += ["--milestone-config", str(ROOT / "milestone_config.json"), "--milestones", "GO_DOWNSTAIRS_TO_1F", *flags]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+def played_args(folder: Path, **others) -> Args:
+    flags = dict(episodes=2, demonstrations=1, output_dir=folder / "audit", table=folder / "audit.md")
+    return Args(milestones=("GO_DOWNSTAIRS_TO_1F",), milestone_config=ROOT / "milestone_config.json", **(flags | others))
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
-    run = run_audit(folder, "--episodes", "3", "--demonstrations", "3")
-    assert run.returncode == 1, run.stderr  # behavioural cloning is not measured
-    return folder, run
+    audit.main(played_args(folder))
+    return folder
 
 
-@pytest.mark.slow
 def test_a_run_writes_each_result_and_the_table(played):
-    folder, run = played
-    names = {path.relative_to(folder / "runs" / "audit").as_posix() for path in (folder / "runs").rglob("*.json")}
+    names = {path.relative_to(played / "audit").as_posix() for path in played.rglob("*.json")}
     assert names == {
-        f"{tier}/GO_DOWNSTAIRS_TO_1F/{kind}.json" for tier in ("T1", "T2") for kind in AUDITS if (kind, tier) not in NOT_AUDITED
-    }
-    expert = json.loads((folder / "runs/audit/T2/GO_DOWNSTAIRS_TO_1F/expert.json").read_text())
-    assert expert["successes"] == expert["episodes"] == 3 and 0.5 < expert["spl"] <= 1
-    identical = json.loads((folder / "runs/audit/T1/GO_DOWNSTAIRS_TO_1F/identical.json").read_text())
-    assert identical["steps"] >= 6 and identical["optimal_labels"] == 1
-    table = (folder / "results" / "audit.md").read_text()
-    assert table in run.stdout and any(line.startswith("|") and "GO_DOWNSTAIRS_TO_1F" in line for line in table.splitlines())
+        f"{tier}/GO_DOWNSTAIRS_TO_1F/{kind}.json"
+        for tier in ("T1", "T2", "T4") for kind in AUDITS if (kind, tier) not in NOT_AUDITED
+    }  # fmt: skip
+    expert = json.loads((played / "audit/T2/GO_DOWNSTAIRS_TO_1F/expert.json").read_text())
+    assert expert["successes"] == [True] * 2 and expert["agrees"] and 0.5 < expert["spl"] <= 1
+    identical = json.loads((played / "audit/T1/GO_DOWNSTAIRS_TO_1F/identical.json").read_text())
+    assert identical["steps"] >= 4 and identical["optimal_labels"] == 1
+    table = (played / "audit.md").read_text()
+    assert lines_of(table, "| (GO_DOWNSTAIRS_TO_1F) | 100 | 100 | 100 |") and table.count("| not measured |") == len(GATES)
 
 
-@pytest.mark.slow
-def test_what_is_there_is_not_played_again_unless_the_settings_changed(played):
-    folder, _ = played
-    results = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*.json")}
-    gone = folder / "runs/audit/T1/GO_DOWNSTAIRS_TO_1F/random.json"
+def test_what_is_there_is_not_played_again_unless_the_settings_changed(played, capsys):
+    results = {path: path.stat().st_mtime_ns for path in played.rglob("*.json")}
+    gone = played / "audit/T1/GO_DOWNSTAIRS_TO_1F/random.json"
     gone.unlink()
-    run = run_audit(folder, "--episodes", "3", "--demonstrations", "3")
-    assert run.returncode == 1 and gone.is_file()
+    assert audit.main(played_args(played)) == 1 and gone.is_file()  # no scored milestone, so no gate is measured
     assert {path for path, when in results.items() if path.stat().st_mtime_ns != when} == {gone}
-    run_audit(folder, "--episodes", "2", "--demonstrations", "3", "--tiers", "T1", "--audits", "random")
+    assert (played / "audit.md").read_text() in capsys.readouterr().out
+    audit.main(played_args(played, episodes=1, tiers=("T1",), audits=("random",), table=played / "other.md"))
     changed = {path for path, when in results.items() if path.stat().st_mtime_ns != when}
-    assert {path.name for path in changed} == {"random.json", "expert.json"} and json.loads(gone.read_text())["episodes"] == 2
+    assert changed == {gone} and len(json.loads(gone.read_text())["successes"]) == 1
 
 
-@pytest.mark.slow
-def test_errors(played, tmp_path):
-    folder, _ = played
-    good = Args(
-        milestones=("GO_DOWNSTAIRS_TO_1F",),
-        rom_path=ROOT / "tallgrass" / "tallgrass.gb",
-        milestone_config=ROOT / "milestone_config.json",
-        output_dir=tmp_path,
-        table=tmp_path / "audit.md",
-    )
-    broken = tmp_path / "T1/GO_DOWNSTAIRS_TO_1F/expert.json"
+def test_errors(tmp_path):
+    good = played_args(tmp_path)
+    broken = tmp_path / "audit/T1/GO_DOWNSTAIRS_TO_1F/expert.json"
     broken.parent.mkdir(parents=True)
     broken.write_text("{")
     for wrong, message in (
         ({"milestones": ("NO_SUCH",)}, "no milestone NO_SUCH"),
         ({"episodes": 0}, "--episodes is 0"),
+        ({"episodes": 101}, "--episodes is 101, but must be at most 100"),
         ({"noise": 2.0}, "--noise is 2"),
         ({}, "is no result of the audit"),
     ):
         with pytest.raises(ValueError, match=message):
             audit.main(replace(good, **wrong))
-    run = run_audit(folder, "--parallel", "0")
+    command = [sys.executable, "-m", "benchmarks.audit", "--parallel", "0"]
+    run = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     assert run.returncode == 1 and run.stderr.startswith("audit.py: --parallel is 0") and "Traceback" not in run.stderr

@@ -18,6 +18,7 @@ from benchmarks.protocol import TrialOnTestError, check_trial
 from benchmarks.reference import Args, Cell, result_key, training_key
 from benchmarks.results_file import ResultsError, save_results
 from common.recurrent import RecurrentNetwork
+from common.runtime.scripts import never
 from pokemon_env.games.tallgrass import benchmark_v1, frozen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,27 @@ def test_keys_tell_what_was_trained_from_what_was_tested():
     assert result_key(args, key, untrained) == result_key(Args(length=2), key, untrained)
 
 
+def test_a_player_s_result_depends_on_the_player_s_code(monkeypatch, tmp_path):
+    keys = {}
+    for text in ("one", "two"):
+        (tmp_path / "player.py").write_text(text)
+        monkeypatch.setattr(reference, "source_files", lambda *patterns: [tmp_path / "player.py"] if patterns else [])
+        keys[text] = [result_key(Args(), "", Cell("CLOCK_SET", method)) for method in reference.UNTRAINED]
+    differs = [one != two for one, two in zip(*keys.values(), strict=True)]
+    assert dict(zip(reference.UNTRAINED, differs, strict=True)) == {
+        "random": False, "compass": True, "planner": True, "expert": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "compass", "successes"), [("compass", "on", 2), ("planner", "on", 2), ("compass", "off", 0)])
+def test_the_players_that_learn_nothing_play(method, compass, successes, monkeypatch):
+    monkeypatch.setattr(frozen, "EPISODES", 2)
+    args = Args(compass=compass)
+    row = reference.measure(args, Cell("STARTER_CHOSEN", method), never)
+    assert row["method"] == method and "labels" not in row and row["tier"] == reference.tier_of(args)
+    assert sum(row["successes"]) == successes and all(steps is not None for steps in row["optimal_steps"])
+
+
 def test_a_trial_does_not_play_the_test(tmp_path):
     for flags in ({"length": 2.0}, {"network": "tiles-small"}):
         with pytest.raises(TrialOnTestError, match="^bc, a trial: a trial plays the episodes to choose by: say --purpose choose"):
@@ -69,7 +91,7 @@ def test_a_column_is_complete_or_absent():
     lines = reference.markdown(args, by_name, milestones).splitlines()
     assert lines[0] == "| milestone | random | BC 250 | expert | SPL of the expert |"
     assert lines[2] == "| CLOCK_SET | 0 | 40 (20-60) | 100 | 0.50 |" and lines[3].startswith("| HEALED | 0 | 40 (30-50) | 90 |")
-    assert len({line.count("|") for line in lines[:5]}) == 1 and "a CPU, bf16" in lines[-1]
+    assert len({line.count("|") for line in lines[:5]}) == 1 and "a CPU, bf16" in lines[6]
 
 
 # A file of results
@@ -159,7 +181,7 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch, capsys):
     args.students = ("dagger",)
     assert reference.main(args) == 0
     submitted = json.loads((tmp_path / "out" / "T2" / "reference.json").read_text())["results"]
-    assert {row["method"] for row in submitted} == {"random", "expert", "bc", "dagger"}  # the table keeps what is there
+    assert {row["method"] for row in submitted} == {*reference.UNTRAINED, "bc", "dagger"}  # the table keeps what is there
     (learned,) = (row for row in submitted if row["method"] == "dagger")
     assert 100 <= learned["labels_used"] <= 200 and learned["gradient_steps"] == 8
     args.students = ("bc",)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.statistics import bootstrap_iqm, bootstrap_mean, interquartile_mean
+from common.statistics import bootstrap_iqm, bootstrap_iqm_difference, bootstrap_mean, interquartile_mean
 
 
 def test_the_middle_half_counts():
@@ -47,3 +47,24 @@ def test_a_means_interval_is_over_milestones_and_episodes():
     value, low, high = bootstrap_mean(one, np.random.default_rng(1), resamples=300)
     assert value == 0.5 and 0.35 < low < 0.45 and 0.55 < high < 0.65
     assert bootstrap_mean(np.ones((4, 10)), np.random.default_rng(0), resamples=20) == (1.0, 1.0, 1.0)
+
+
+def test_a_mean_with_seeds_is_over_them_too():
+    seeds_differ = np.zeros((1, 2, 10))
+    seeds_differ[:, 0] = 1.0
+    value, low, high = bootstrap_mean(seeds_differ, np.random.default_rng(1), resamples=200)
+    assert (value, low, high) == (0.5, 0.0, 1.0)
+    flat = np.random.default_rng(0).integers(2, size=(3, 20))
+    same = [bootstrap_mean(values, np.random.default_rng(2), resamples=50) for values in (flat, flat[:, None])]
+    assert same[0] == same[1]
+
+
+def test_a_difference_of_interquartile_means_is_paired():
+    theirs = np.random.default_rng(0).random((17, 3, 100)) < np.linspace(0.1, 0.7, 17)[:, None, None]
+    ours = theirs.copy()
+    ours[:, :, :25] = True
+    value, low, high = bootstrap_iqm_difference(ours, theirs, np.random.default_rng(1), resamples=300)
+    assert value == interquartile_mean(ours.mean(2)) - interquartile_mean(theirs.mean(2)) and low <= value <= high
+    _, *ends = bootstrap_iqm(ours, np.random.default_rng(1), resamples=300)
+    assert high - low < 0.5 * (ends[1] - ends[0])  # unpaired it would be wider than either's own
+    assert bootstrap_iqm_difference(ours, ours, np.random.default_rng(1), resamples=20) == (0, 0, 0)

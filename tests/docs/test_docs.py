@@ -337,7 +337,7 @@ def test_the_first_commands_run_as_they_are_typed(tmp_path):
 
 
 def test_commands_are_read_as_a_shell_reads_them():
-    assert any("--milestones RIVAL_HOUSE EXIT_RIVAL_HOUSE" in command for command in commands("docs/results.md"))
+    assert any("--learning-rate 1e-3 --dagger-iterations 6" in command for command in commands("docs/scripts/pipeline.md"))
     assert "python auto_dagger_pipeline.py" in commands("README.md") and "make demo" in commands("README.md")
     assert not any("#" in line for page in PAGES for line in lines_of_shell(page))
     assert all(ast.parse(body) for body in snippets())

@@ -712,7 +712,7 @@ def test_a_run_from_before_the_budget_was_spread_goes_on(learn, capsys):
         learn(f"models/{name}_last.pth", n_iterations=2)
         said = capsys.readouterr().out.partition("an uninterrupted run: ")[2].split("\n")[0]
         spread = "--query-budget was used up as rollouts came and is spread over the iterations left"
-        once = "the same picture could be asked about again in its episode and no longer is"
+        once = "the same picture could be queried again in its episode and no longer is"
         assert said == {"new": "--n-iterations was 1 and is 2", "old": f"{once}; {spread}", "all": spread}[name]
     columns = rows("iteration", name="old")
     assert set(columns["iteration"]) == {0, 1}
@@ -970,6 +970,14 @@ def test_which_policy_labels_and_whether_it_is_locked_is_said_each_time(learn, c
     defaults = vars(dagger_pokemon.Args())
     learn(last, n_iterations=3, **{name: defaults[name] for name in flags})  # or the other one is meant, and that is said
     assert "the expert was policy:" in capsys.readouterr().out
+
+
+def test_a_language_model_is_named_again_like_the_policies_where_another_expert_would_label(learn):
+    again = dict(policy_dir=write_policy(OWN))
+    learn(**again, expert_model="dear", n_iterations=1)
+    write_policy(OWN + "# another\n")
+    with pytest.raises(FlagError, match="its run was begun with --expert-model dear, .*another expert"):
+        learn("models/dagger_pokemon_last.pth", **again, n_iterations=2)
 
 
 def test_the_same_policy_from_another_folder_need_not_be_said_again(learn):

@@ -540,7 +540,7 @@ def test_progress_of_a_clone_that_no_run_can_have_made(tmp_path, monkeypatch, ch
     bc_pokemon.main(args)
     content = load_checkpoint("models/x_last.pth")
     save_checkpoint("models/x_last.pth", content | {"progress": content["progress"] | change})
-    with pytest.raises(CheckpointError, match="training can't go on from what it holds"):
+    with pytest.raises(CheckpointError, match="training cannot resume from what it holds"):
         bc_pokemon.main(replace(args, resume_from="models/x_last.pth", total_steps=2))
 
 

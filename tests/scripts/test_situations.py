@@ -315,7 +315,7 @@ def test_a_folder_that_can_t_be_written(here, request, mode):
     signal.alarm(5)
     request.getfixturevalue("another_user")
     try:
-        with pytest.raises(RunError, match=r"--model-dir models: can't be written \(Permission denied\); name another"):
+        with pytest.raises(RunError, match=r"--model-dir models: cannot be written \(Permission denied\); name another"):
             with only_trainer("models", "x"):
                 raise AssertionError
     finally:
