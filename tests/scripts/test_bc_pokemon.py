@@ -843,7 +843,7 @@ def test_worlds_that_can_t_be_played(play):
     [
         ({"tier": "T1", "worlds": "5"}, {}, "on tier T1 in world 5", "on tier T1 in world 5"),
         ({"tier": None, "worlds": None}, {}, "on tier T1 in world 0", "on tier T1 in world 0"),  # mixed
-        ({"tier": "T2", "worlds": "train"}, {}, "on tier T2 in worlds 1000-1099", "on tier T2 in worlds 10000-10999"),
+        ({"tier": "T2", "worlds": "train"}, {}, "on tier T2 in worlds 1000-1099", "on tier T2 in worlds 10500-10999"),
         ({"tier": "T2", "worlds": "train"}, {"tier": "T3"}, "on tier T3 in world 0", "on tier T3 in world 0"),
     ],
 )
