@@ -36,8 +36,8 @@ class Args:
     """Numbers of labels: steps of demonstrations, and for DAgger queries as well."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Each has demonstrations, weights, rollouts and batches of its own."""
-    students: tuple[Literal["bc", "dagger"], ...] = ("bc", "dagger")
-    """Methods that learn from the labels."""
+    students: tuple[Literal["bc", "bc_sets", "dagger"], ...] = ("bc", "bc_sets", "dagger")
+    """Methods that learn from the labels: cloning; cloning of label sets that are spread over more episodes; DAgger."""
     compass: Literal["on", "off"] = "on"
     """Off: the screen has no compass (tier T4), in training and in the test."""
     purpose: Literal["choose", "test"] = "test"
@@ -108,8 +108,16 @@ CHOSEN = (
     "Before the freeze: lengths by the validation accuracy of demonstrations in training worlds (--study); the learning rate "
     "falls to 0 along a cosine, so a network is done when its training ends. DAgger's settings by results in worlds that are spent."
 )
+SETS: dict[str, Any] = {"label_set": True, "label_share": 0.1, "spread_labels": 4}
+"""Cloning's flags with label sets: any optimal button is right, and a random quarter of four times the labels is kept, so that
+they come from four times the episodes."""
 RECIPES = {
     "bc": Recipe("bc", SETTINGS, CHOSEN),
+    "bc_sets": Recipe(
+        "bc_sets",
+        SETTINGS | {"flags": SETS},
+        f"{CHOSEN} Label sets and spread: on the episodes to choose by, RIVAL_HOUSE, 1,000 labels, three seeds.",
+    ),
     "dagger": Recipe("dagger", SETTINGS | {"dagger": DAGGER}, CHOSEN),
 }
 """What may play the test's episodes: fixed before it did."""
@@ -228,14 +236,15 @@ def train(args: Args, cell: Cell, script: str, name: str, flags: dict[str, Any],
 
 def clone(args: Args, cell: Cell, should_stop: Callable[[], bool], steps: int | None = None, held_out: bool = False) -> Path:
     """Record what is missing of the demonstrations, and clone them, or with `held_out` nine tenths. Returns the checkpoint."""
-    recipe = recipe_of(args, "bc")
-    steps = steps or training_steps(recipe, cell.labels)
-    record(args, cell.milestone, cell.seed, cell.labels, should_stop)
-    flags = dict(
+    recipe = recipe_of(args, cell.method)
+    steps, more = steps or training_steps(recipe, cell.labels), recipe.settings.get("flags", {})
+    record(args, cell.milestone, cell.seed, more.get("spread_labels", 1) * cell.labels, should_stop)
+    flags: dict[str, Any] = more | dict(
         max_labels=cell.labels, val_fraction=0.1 if held_out else 0, total_steps=steps, eval_frequency=steps if held_out else 0,
         eval_episodes=0, save_frequency=0,
     )  # fmt: skip
-    name = f"bc_{cell.milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}{'_study' if held_out else ''}"
+    name = f"{cell.method}_{cell.milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}"
+    name += "_study" if held_out else ""
     return train(args, cell, "bc_pokemon.py", name, flags, should_stop)
 
 
@@ -262,7 +271,7 @@ def dagger(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Path:
     return train(args, cell, "dagger_pokemon.py", name, flags, should_stop)
 
 
-STUDENTS = {"bc": clone, "dagger": dagger}
+STUDENTS = {"bc": clone, "bc_sets": clone, "dagger": dagger}
 
 
 def make_player(cell: Cell, checkpoint: Path | None) -> Policy:

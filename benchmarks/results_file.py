@@ -90,7 +90,7 @@ def _check_entry(entry: Entry, where: str, tier: str, split: frozen.Split) -> No
 def title(column: tuple[str, int]) -> str:
     """Return a column's name in a table."""
     method, labels = column
-    name = {"bc": "BC", "dagger": "DAgger"}.get(method, method)
+    name = {"bc": "BC", "bc_sets": "BC, spread label sets", "dagger": "DAgger"}.get(method, method)
     return f"{name} {labels:,}" if labels else name
 
 

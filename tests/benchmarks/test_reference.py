@@ -178,10 +178,10 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path, monkeypatch, capsys):
     assert content["gradient_steps"] == 4 and content["labels_used"] == 200 and content["recipe"]["name"] == "bc"
     assert content["machine"]["threads"] == 1 and content["split"] == "test" and len(content["successes"]) == 2
     assert json.loads((folder / "expert.json").read_text())["successes"] == [True, True]
-    args.students = ("dagger",)
+    args.students = ("dagger", "bc_sets")
     assert reference.main(args) == 0
     submitted = json.loads((tmp_path / "out" / "T2" / "reference.json").read_text())["results"]
-    assert {row["method"] for row in submitted} == {*reference.UNTRAINED, "bc", "dagger"}  # the table keeps what is there
+    assert {row["method"] for row in submitted} == {*reference.UNTRAINED, "bc", "bc_sets", "dagger"}
     (learned,) = (row for row in submitted if row["method"] == "dagger")
     assert 100 <= learned["labels_used"] <= 200 and learned["gradient_steps"] == 8
     args.students = ("bc",)
