@@ -161,7 +161,8 @@ def restore_progress(
     check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
     progress = Progress(**run.saved("progress", Progress))
     experts = labeller.oracle.identity, run.checkpoint.get("expert")
-    missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
+    chooses = CHOOSES_EXPERT if args.expert == "code-agent" else set(CHOOSES_EXPERT) - {"expert_model"}
+    missing = {name: value for name, value in not_given_again(args).items() if name in chooses}
     if experts[1] not in (None, experts[0]) and missing:
         raise FlagError(
             f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; give "

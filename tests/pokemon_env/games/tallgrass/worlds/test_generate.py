@@ -89,7 +89,8 @@ def test_splits_are_disjoint() -> None:
 
 @pytest.mark.parametrize(
     ("text", "worlds"),
-    [("0", range(1)), (" 7 ", range(7, 8)), ("1-999", TRAIN), ("train", TRAIN), ("choose", CHOOSE), ("test", range(10000, 11000))],
+    [("0", range(1)), (" 7 ", range(7, 8)), ("1-999", TRAIN), ("train", TRAIN), ("choose", CHOOSE), ("test", range(10500, 11000)),
+     ("spent", range(10000, 10500))],
 )
 def test_parse_worlds(text: str, worlds: range) -> None:
     assert parse_worlds(text) == worlds
