@@ -36,6 +36,7 @@ from common.demonstrations import (
     save_episode,
     split_episodes,
 )
+from common.runtime import sqlite_files
 from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, save_checkpoint
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
@@ -356,6 +357,33 @@ def test_containers_that_record_into_one_folder(here, monkeypatch):
     save_episode("expert_data", episode(1))
     assert [load_episode(path).actions[0] for path in episode_files("expert_data")] == [2, 1]
     assert not list(Path("expert_data").glob(".recording*"))
+
+
+def test_containers_that_make_one_cache(here, monkeypatch):
+    """Both are process 1: one deleted the other's file while it was made, and that one's run could not begin."""
+    name_new_file = sqlite_files.name_new_file
+
+    def as_another_begins(temporary, path):
+        monkeypatch.setattr(sqlite_files, "name_new_file", name_new_file)
+        monkeypatch.setattr(sqlite_files, "is_running", lambda pid: False)  # so it is to the other one
+        sqlite_files.clear_unfinished(path)
+        return name_new_file(temporary, path)
+
+    monkeypatch.setattr(sqlite_files, "name_new_file", as_another_begins)
+    with AnswerCache("cache.sqlite") as cache:
+        assert len(cache) == 0
+    assert [path.name for path in here.iterdir()] == ["cache.sqlite"]
+
+
+def test_a_disk_without_hard_links_keeps_what_two_recorders_recorded(here, monkeypatch):
+    """Three recorders with a seed each: of 240 episodes, all reported as recorded, 231 were there."""
+    names, screens = [1, 1, 2], np.zeros((3, 8, 8, 3), np.uint8)  # the second looked before the first had its name
+    monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no links")))
+    first, second = (Episode(screens, np.full(2, label), np.zeros(2), np.zeros(2, bool)) for label in (1, 2))
+    save_episode("expert_data", first)
+    monkeypatch.setattr(demonstrations, "next_episode_number", lambda folder: names.pop(0))
+    save_episode("expert_data", second)
+    assert [load_episode(path).actions[0] for path in episode_files("expert_data")] == [1, 2]
 
 
 @pytest.mark.parametrize("moved", [True, False])
