@@ -43,7 +43,7 @@ from common.runtime.interrupts import heed_interrupts
 from common.runtime.main import run_main
 from common.runtime.run_names import RunError, only_trainer
 from common.selection import is_better
-from common.video import write_video
+from common.video import VideoWriter, write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
 from pipeline.students import students_gone
@@ -222,6 +222,20 @@ def test_films_in_folders_with_odd_names(here, name):
     """What stands before a colon was a protocol to FFmpeg, and the film an input/output error."""
     screens = [np.zeros((144, 160, 3), np.uint8)] * 2
     assert write_video(f"{name}/film.mp4", screens).stat().st_size > 0
+
+
+def test_episodes_are_recorded_whose_films_are_not(here, monkeypatch, capsys):
+    """A full disk, or films that are another user's: the recorder ended after its first episode, and named a hidden file."""
+
+    def refuse(*given):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), ".episode_0001.1.1.tmp.mp4")
+
+    monkeypatch.setattr(VideoWriter, "_open", refuse)
+    args = dict(milestone="GAME_RUNNING", tier="T0", n_episodes=2, record_video=True, num_envs=1)
+    args |= {name: DAGGER[name] for name in ("rom_path", "milestone_config")}
+    assert collect_expert_data.main(collect_expert_data.Args(**args)) == 0
+    words = "expert_data/videos/episode_0001.mp4: cannot be written (Permission denied); recording continues without films\n"
+    assert capsys.readouterr().err.count(words) == 1 and len(episode_files("expert_data")) == 2
 
 
 def test_data_sets_in_folders_with_odd_names(here):
