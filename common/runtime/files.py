@@ -252,7 +252,7 @@ def _holder(path: Path) -> str:
             entry = json.loads(file.read(4096))
         text = f"process {entry['pid']}, {entry['script']}, since {entry['since']}"
         return text if is_running(entry["pid"]) else f"{text}, or one that it started"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 
@@ -265,7 +265,7 @@ def is_running(pid: int) -> bool:
     """Return whether there is a process with this id."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number from a stranger's file may be one that no process has
         return False
     except PermissionError:  # another user's
         return True
