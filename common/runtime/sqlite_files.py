@@ -103,7 +103,7 @@ def clear_unfinished(path: Path) -> None:
         match = _TEMPORARY.fullmatch(left.name)
         if match and not is_running(int(match[2])):
             temporary = left.with_name(match[1])
-            with contextlib.suppress(AlreadyLockedError, PermissionError), exclusive_lock(_lock_of(temporary)):
+            with contextlib.suppress(AlreadyLockedError, OSError), exclusive_lock(_lock_of(temporary)):
                 _delete(temporary)
 
 
