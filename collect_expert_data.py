@@ -90,6 +90,7 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
+import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -175,7 +176,7 @@ class Recorder:
     """Saves episodes with their metadata."""
 
     def __init__(self, args: Args, env: PokemonEnv):
-        self.args, self.game = args, env.game
+        self.args, self.game, self.films = args, env.game, args.record_video
         self.facts = {
             "game": env.game.id,
             "rom_sha256": env.identity.rom_sha256,
@@ -200,8 +201,13 @@ class Recorder:
         tally.steps += len(episode)
         tally.lengths.append(len(episode))
         tally.file_bytes += path.stat().st_size
-        if self.args.record_video:
-            write_video(path.parent / "videos" / f"{path.stem}.mp4", list(episode.observations))
+        if self.films:
+            film = path.parent / "videos" / f"{path.stem}.mp4"
+            try:
+                write_video(film, list(episode.observations))
+            except OSError as error:
+                self.films = False
+                print(f"{film}: cannot be written ({error.strerror or error}); recording continues without films", file=sys.stderr)
         return path
 
 

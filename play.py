@@ -115,6 +115,8 @@ class Runs:
     result: Evaluation
     splits: list[dict[str, tuple[int, int]]]
     """Per run: milestone -> (steps, frames) when it was completed."""
+    films: list[Path]
+    """Of these runs; none if it could not be written."""
 
     def reached(self, milestone: str) -> list[tuple[int, int]]:
         """Return the splits of the runs that completed the milestone."""
@@ -142,7 +144,7 @@ def play(
 
         over: list[int] = []
         result = evaluate(envs, policy, episodes, max(limits), recorder=film, on_step=keep)
-    return Runs(result, splits)
+    return Runs(result, splits, [] if film is None else film.paths)
 
 
 def choose_students(args: Args, game: Game, milestones: list[str]) -> tuple[Path, dict[str, Path]]:
@@ -304,8 +306,7 @@ def play_and_report(args: Args) -> int:
         "experts": None if expert_runs is None else as_rows(milestones, expert_runs),
     }
     save_json(output / "play.json", content)
-    films = sorted(output.glob(f"play_{router.track}_ep1_*.mp4"), key=lambda path: path.stat().st_mtime)
-    print(f"{output / 'play.json'}" + (f", {films[-1]}" if args.record_video and films else ""))
+    print(", ".join(map(str, [output / "play.json", *runs.films])))
     return 0
 
 

@@ -404,6 +404,7 @@ def main(args: Args) -> int:
     cells = {cell.name: cell for cell in cells_of(args, milestones)}
     # What was measured with other flags of this command is in the table, too.
     tabled = [name for name in cloning.milestones() if name in benchmark_v1.SCORED or name in milestones]
+    tabled = milestones if args.purpose == "choose" else tabled  # a trial may be of a few
     keys |= {name: training_key(args, name) for name in tabled if name not in keys}
     rows: dict[str, Entry] = {}
     for name in tabled:

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from common.runtime.archives import told_damage
-from common.runtime.files import is_running, link_complaint, make_folder, named_errors, open_no_link
+from common.runtime.files import is_running, link_complaint, make_folder, name_new_file, named_errors, open_no_link
 from common.runtime.flag_types import FlagError
 from common.runtime.main import UserError
 from common.runtime.npz_files import NpzReader, PickledError, open_npz
@@ -210,16 +210,9 @@ def save_episode(expert_data_dir: str | os.PathLike, episode: Episode) -> Path:
             fcntl.flock(file, fcntl.LOCK_EX)
             np.savez_compressed(file, **arrays)
             file.flush()
-            while True:
-                path = folder / f"episode_{next_episode_number(folder):04d}.npz"
-                try:
-                    os.link(temporary, path)  # fails if the name is taken, which os.replace would not
-                    return path
-                except FileExistsError:
-                    continue
-                except OSError:  # a file system without hard links
-                    os.replace(temporary, path)
-                    return path
+            while not name_new_file(temporary, path := folder / f"episode_{next_episode_number(folder):04d}.npz"):
+                pass
+            return path
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -62,6 +62,8 @@ class RomHeader:
             )
         if data[0x148] > 8:
             raise RomError(f"{name} has an unknown ROM size code in its header: 0x{data[0x148]:02X}, known are 0 to 8.")
+        if data[0x149] > 5:  # PyBoy's word for it is a KeyError
+            raise RomError(f"{name} has an unknown RAM size code in its header: 0x{data[0x149]:02X}, known are 0 to 5.")
         size = 0x8000 << data[0x148]
         if len(data) < size:
             raise RomError(f"{name} is cut off: {len(data)} bytes, and its header says {size}. Copy the file again.")

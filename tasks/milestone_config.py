@@ -60,7 +60,7 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     try:
         content = json.loads(read_file(path, _MOST_BYTES))
     except FileNotFoundError:
-        raise MilestoneConfigError(f"{path}: no such file; without --milestone-config it is the bundled game's") from None
+        raise MilestoneConfigError(f"{path}: no such file; the bundled game's is {DEFAULT_MILESTONE_CONFIG}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise MilestoneConfigError(f"{path}: is not JSON ({error}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("milestones"), list):

@@ -15,6 +15,7 @@ that step is left out.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -57,7 +58,7 @@ import gymnasium as gym
 import numpy as np
 
 from common.demonstrations import NO_LABEL, count_steps, load_episode, select_episodes
-from common.runtime.files import exclusive_lock
+from common.runtime.files import exclusive_lock, named_errors
 from common.runtime.main import UserError, run_main
 from common.runtime.progress import ProgressReport
 from dagger.data import (
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from minari import MinariDataset
     from minari.data_collector import EpisodeBuffer
 
+_FOLDER_VARIABLE = "MINARI_DATASETS_PATH"
 STATUS_NAMES = {
     Status.VALID: "valid", Status.ABSTAINED: "abstained", Status.NOT_ASKED: "not asked", Status.WITHDRAWN: "withdrawn"
 }  # fmt: skip
@@ -112,7 +114,7 @@ class Contents:
 
 
 def export(args: Args) -> MinariDataset:
-    """Write the Minari data set, an episode at a time, and return it. An incomplete one is never left.
+    """Write the Minari data set, an episode at a time, and return it. It gets its place when it is whole.
 
     Raises ExportError, DaggerDataError, DemonstrationError, and ValueError (Minari's, for a name that it does not accept or
     has already).
@@ -122,7 +124,7 @@ def export(args: Args) -> MinariDataset:
         command = f"{sys.executable} -m pip install -r requirements-minari.txt"
         raise ExportError(f"{' and '.join(missing)} is not installed; install it with: {command}")
     if args.output_dir is not None:
-        os.environ["MINARI_DATASETS_PATH"] = str(Path(args.output_dir).absolute())
+        os.environ[_FOLDER_VARIABLE] = str(Path(args.output_dir).absolute())
     import minari
     from minari.dataset.minari_dataset import parse_dataset_id
     from minari.storage import get_dataset_path
@@ -143,6 +145,9 @@ def export(args: Args) -> MinariDataset:
 
 
 def _write(args: Args, contents: Contents, minari: Any, folder: Path) -> MinariDataset:
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.namespace import create_namespace, list_local_namespaces
+
     recording = next(contents.recordings, None)
     if recording is None:
         raise ExportError(f"{args.path}: has no episode with two pictures, so there is nothing to export")
@@ -156,8 +161,10 @@ def _write(args: Args, contents: Contents, minari: Any, folder: Path) -> MinariD
         raise ExportError(f"{folder} exists already; choose another --dataset-id, for example the next version, or delete it")
     dataset = None
     what = f"{contents.kind} for {contents.milestone or 'the whole game'}"
+    making = folder.with_name(f".{folder.name}.making")
+    shutil.rmtree(making, ignore_errors=True)  # of a killed export: only this process holds the lock
     try:
-        with ProgressReport("export", contents.n_episodes) as report:
+        with named_errors(folder), _minaris_folder(making), ProgressReport("export", contents.n_episodes) as report:
             while recording is not None:
                 buffer = _buffer(recording)
                 if dataset is None:
@@ -181,10 +188,27 @@ def _write(args: Args, contents: Contents, minari: Any, folder: Path) -> MinariD
                     dataset.update_dataset_from_buffer([buffer])
                 report.update(dataset.total_episodes)
                 recording = next(contents.recordings, None)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return dataset
+        namespace = parse_dataset_id(args.dataset_id)[0]
+        if namespace is not None and namespace not in list_local_namespaces():
+            create_namespace(namespace)
+        os.rename(making / args.dataset_id, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return minari.load_dataset(args.dataset_id)
+
+
+@contextlib.contextmanager
+def _minaris_folder(path: Path) -> Iterator[None]:
+    """Let Minari write into another folder than its own."""
+    before = os.environ.get(_FOLDER_VARIABLE)
+    os.environ[_FOLDER_VARIABLE] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FOLDER_VARIABLE]
+        else:
+            os.environ[_FOLDER_VARIABLE] = before
 
 
 def _buffer(recording: Recording) -> EpisodeBuffer:

@@ -164,7 +164,7 @@ def _checked_bytes(path: Path) -> bytes:
     with io.BytesIO() as checked:
         with zipfile.ZipFile(checked, "w") as archive:
             for name, entry in entries.items():
-                archive.writestr(name, entry)
+                archive.writestr(zipfile.ZipInfo(name), entry)  # without the time: a clock before 1980 cannot be written
         return checked.getvalue()
 
 

@@ -112,6 +112,25 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def name_new_file(temporary: Path, path: Path) -> bool:
+    """Rename a file, which is in the same folder, unless the name is taken; return whether it got the name.
+
+    Raises OSError. FileNotFoundError means that somebody deleted the file.
+    """
+    try:
+        os.link(temporary, path)  # fails if the name is taken, which os.replace would not
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        with exclusive_lock(path.with_name(".new-file.lock"), seconds=60):
+            if os.path.lexists(path):
+                return False
+            os.replace(temporary, path)
+    else:
+        temporary.unlink()
+    return True
+
+
 def clear_temporaries(folder: str | os.PathLike, names: str = ".+") -> None:
     """Delete the temporary files of `atomic_write` that killed processes left in the folder.
 
@@ -200,6 +219,9 @@ def _try_lock(path: Path) -> IO[str] | None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
+            except OSError as error:
+                why = f"files cannot be locked there ({error.strerror}); take a folder of another file system"
+                raise OSError(error.errno, why, os.fspath(path.parent)) from error
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 file.truncate(0)
                 opened.pop_all()
@@ -230,7 +252,7 @@ def _holder(path: Path) -> str:
             entry = json.loads(file.read(4096))
         text = f"process {entry['pid']}, {entry['script']}, since {entry['since']}"
         return text if is_running(entry["pid"]) else f"{text}, or one that it started"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 
@@ -243,7 +265,7 @@ def is_running(pid: int) -> bool:
     """Return whether there is a process with this id."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number from a stranger's file may be one that no process has
         return False
     except PermissionError:  # another user's
         return True

@@ -81,6 +81,8 @@ def out_of_range(name: str, value: Any, bounds: Bounds = _ANY) -> str | None:
     least, most = bounds.least, bounds.most
     if isinstance(value, int):
         most = min(most, 2**63 - 1)
+    elif isinstance(value, float):
+        most = min(most, 1e15)  # so that what it is multiplied with stays finite
     if isinstance(value, float) and not math.isfinite(value):
         return f"{flag} is {value}, but must be a finite number"
     if isinstance(value, int | float) and value < least:

@@ -20,15 +20,17 @@ class NumberedCheckpoints:
         prefix: that their names begin with.
         run_name: the run's.
         keep: how many are kept; None keeps all.
+        step: that the run begins at. What it wrote for later ones, before it was resumed, is deleted first.
     """
 
-    def __init__(self, folder: str | os.PathLike, prefix: str, run_name: str, keep: int | None):
+    def __init__(self, folder: str | os.PathLike, prefix: str, run_name: str, keep: int | None, step: int):
         self.folder, self.prefix, self.keep = Path(folder), prefix, keep
         name = re.compile(rf"{re.escape(prefix)}\d+\.pth")
         found = [] if keep is None else [path for path in self.folder.glob("*") if name.fullmatch(path.name) and path.is_file()]
-        found = [path for path in found if _run_of(path) == run_name]
-        # By age, not by number: what a run writes after it was resumed from an earlier checkpoint is newer than the rest.
-        self.files = sorted(found, key=lambda path: path.stat().st_mtime_ns)
+        steps = {path: _step_of(path, run_name) for path in found}
+        # Not by the files' times: a copy has others, and a clock may be set back.
+        ours = ((there <= step, there, path) for path, there in steps.items() if there is not None)
+        self.files = [path for _, _, path in sorted(ours)]
 
     def path(self, number: int) -> Path:
         """Return the path of the checkpoint with this number."""
@@ -43,8 +45,11 @@ class NumberedCheckpoints:
             self.files.pop(0).unlink(missing_ok=True)
 
 
-def _run_of(path: Path) -> str | None:
+def _step_of(path: Path, run_name: str) -> int | None:
+    """Return the step that a checkpoint of the run is of; None for another run's, and for a file that cannot be read."""
     try:
-        return load_checkpoint(path).get("run_name")
+        checkpoint = load_checkpoint(path)
     except CheckpointError:
         return None
+    step = checkpoint.get("global_step", 0)
+    return step if checkpoint.get("run_name") == run_name and type(step) is int else None

@@ -175,7 +175,7 @@ class TrainingRun:
         claim = run_folder(flags.exp_name, flags.seed) if self._resumed_name is None else resumed_run(self._resumed_name)
         self.name = self.enter(claim)
         self.videos = RUNS / self.name / "videos"
-        self.numbered = NumberedCheckpoints(flags.model_dir, f"{flags.exp_name}{numbered}", self.name, flags.keep_last)
+        self.numbered = NumberedCheckpoints(flags.model_dir, f"{flags.exp_name}{numbered}", self.name, flags.keep_last, step)
         self.log = start_run(
             self.name, flags, track=flags.track, project=flags.wandb_project_name, entity=flags.wandb_entity,
             resumed_at=step if resumed else None,

@@ -8,13 +8,13 @@ import os
 import re
 import sqlite3
 import stat
-import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from common.runtime.files import is_running, make_folder
+from common.runtime.files import AlreadyLockedError, exclusive_lock, is_running, make_folder, name_new_file
 from common.runtime.main import UserError
 
 WITHDRAWN_TABLE = """
@@ -27,7 +27,8 @@ such table.
 _BROKEN = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _MAGIC = b"SQLite format 3\0"
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp(-wal|-shm|-journal)?")
+_TEMPORARY = re.compile(r"(\..+\.(\d+)\.[0-9a-f]+\.tmp)(-wal|-shm|-journal|-lock)?")
+_ENDINGS = ("", "-wal", "-shm", "-journal")
 
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -80,33 +81,39 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
     """
     make_folder(path.parent)
     clear_unfinished(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA application_id = {application_id}")
-            connection.execute(f"PRAGMA user_version = {version}")
-            connection.executescript(script)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
+    with exclusive_lock(_lock_of(temporary)):
         try:
-            os.link(temporary, path)  # fails if the name is taken, which os.replace would not
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            if path.exists():
-                return False
-            os.replace(temporary, path)
-        return True
-    finally:
-        for ending in ("", "-wal", "-shm", "-journal"):
-            temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA application_id = {application_id}")
+                connection.execute(f"PRAGMA user_version = {version}")
+                connection.executescript(script)
+            return name_new_file(temporary, path)
+        finally:
+            _delete(temporary)
 
 
 def clear_unfinished(path: Path) -> None:
-    """Delete the temporary files of processes that were killed while they made this file."""
+    """Delete the temporary files of processes that were killed while they made this file.
+
+    In another container, or on another machine, a process number says nothing: whoever still makes the file holds a lock.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
         match = _TEMPORARY.fullmatch(left.name)
-        if match and not is_running(int(match[1])):
-            left.unlink(missing_ok=True)
+        if match and not is_running(int(match[2])):
+            temporary = left.with_name(match[1])
+            with contextlib.suppress(AlreadyLockedError, OSError), exclusive_lock(_lock_of(temporary)):
+                _delete(temporary)
+
+
+def _lock_of(temporary: Path) -> Path:
+    return temporary.with_name(f"{temporary.name}-lock")
+
+
+def _delete(temporary: Path) -> None:
+    for ending in _ENDINGS:
+        temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
@@ -142,7 +149,7 @@ def _check_beside(path: Path) -> None:
     A rollback journal ends with the name of another journal if its transaction spans several files. SQLite then deletes the named
     file, whatever it is. No transaction here spans several files.
     """
-    for ending in ("", "-wal", "-shm", "-journal"):
+    for ending in _ENDINGS:
         beside = Path(f"{path}{ending}")
         try:
             kind = (beside.stat() if not ending else beside.lstat()).st_mode

@@ -47,7 +47,8 @@ def test_defaults_are_within_their_bounds(script):
 
 def test_values_out_of_their_types_bounds_are_refused():
     for wrong in (dict(n_iterations=0), dict(query_rate=1.5), dict(seed=2**32), dict(num_threads=5000), dict(keep_last=0),
-                  dict(learning_rate=float("nan")), dict(expert_timeout=0.0), dict(query_budget=-1)):  # fmt: skip
+                  dict(learning_rate=float("nan")), dict(expert_timeout=1e308), dict(expert_timeout=0.0),
+                  dict(query_budget=-1)):  # fmt: skip
         (name,) = wrong
         with pytest.raises(FlagError, match=f"^--{name.replace('_', '-')} is .*, but must be "):
             check_bounds(dagger_pokemon.Args(**wrong))

@@ -26,11 +26,11 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.labelling import Label
 from agent.oracle import Answer, PolicyError
 from agent.policy_expert import read_policy
-from common.demonstrations import DemonstrationError, Episode, load_episode, load_metadata, save_episode
+from common.demonstrations import DemonstrationError, Episode, clear_unfinished, load_episode, load_metadata, save_episode
 from common.networks import ImpalaCNN, TileCNN, build_network, check_plays, network_arguments
 from common.press_journal import PressJournal
 from common.runtime.checkpoints import CheckpointError, check_fits, check_not_of_another_run, load_checkpoint, saved_run_name
-from common.runtime.files import exclusive_lock, save_json
+from common.runtime.files import AlreadyLockedError, exclusive_lock, save_json
 from common.runtime.main import UserError
 from common.runtime.run_names import only_trainer
 from common.runtime.sqlite_files import WITHDRAWN_TABLE
@@ -663,6 +663,23 @@ def test_what_is_no_file_is_not_written_on(tmp_path, name, kind):
     kind(tmp_path / name)
     with pytest.raises((OSError, UserError), match="there is a link, or no file; delete it"):
         WRITERS[name](tmp_path)
+
+
+def test_a_process_of_a_number_that_there_can_t_be(tmp_path):
+    """In the name of a half-written file, and in a lock: the recorder, and whoever opened a cache there, ended in a traceback."""
+    number = "9" * 30
+    for name in (f".recording.{number}.x.tmp", f".a.sqlite.{number}.7.tmp"):
+        (tmp_path / name).write_text("")
+    (folder := tmp_path / f".a.sqlite.{number}.8.tmp-lock").mkdir()  # what can't be cleared is in nobody's way
+    clear_unfinished(tmp_path)
+    AnswerCache(tmp_path / "a.sqlite").close()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.sqlite", folder.name}
+    texts = {f'{{"pid": {number}, "script": "x", "since": "y"}}': f"process {number}, x, since y, or one", "[" * 4000: "another"}
+    for text, holder in texts.items():
+        with exclusive_lock(tmp_path / ".lock"):
+            (tmp_path / ".lock").write_text(text)
+            with pytest.raises(AlreadyLockedError, match=f"held by {holder}"), exclusive_lock(tmp_path / ".lock"):
+                pass
 
 
 def test_a_half_written_file_is_not_a_link_to_another(tmp_path):

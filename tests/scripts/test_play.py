@@ -1,5 +1,6 @@
 """play.py, its routers and the tools that make students small: chained networks on the bundled game."""
 
+import errno
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from common.learner import DivergedError
 from common.networks import TileCNN, make_network, network_arguments
 from common.runtime.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from common.runtime.files import exclusive_lock
+from common.video import VideoWriter
 from dagger.data import DaggerData, Row
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import Rom
@@ -191,6 +193,23 @@ def test_runs_from_power_on(students, capsys):
     (film,) = Path("play_results").glob("play_routed_ep1_failure_steps12.mp4")
     with av.open(str(film)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 13
+
+
+def test_the_film_that_is_named_is_of_this_run(students, monkeypatch, capsys):
+    """An earlier run's was named where the clock had been set back, and where this run's could not be written."""
+    flags = dict(rom_path=ROM, n_runs=1, max_steps=2, tier="T0", num_envs=1)
+    (earlier := Path("play_results/play_routed_ep1_success_steps9.mp4")).parent.mkdir()
+    earlier.write_bytes(b"another run's")
+    os.utime(earlier, (4e9, 4e9))
+    play.main(play.Args(**flags))
+    assert capsys.readouterr().out.endswith("play.json, play_results/play_routed_ep1_failure_steps2.mp4\n")
+    monkeypatch.setattr(VideoWriter, "_open", no_room)
+    play.main(play.Args(**flags))
+    assert capsys.readouterr().out.endswith("play.json\n")
+
+
+def no_room(*given):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_run_ends_after_so_many_times_its_experts_steps(students, monkeypatch):

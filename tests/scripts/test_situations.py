@@ -36,13 +36,14 @@ from common.demonstrations import (
     save_episode,
     split_episodes,
 )
+from common.runtime import sqlite_files
 from common.runtime.checkpoints import CheckpointError, check_fits, load_checkpoint, save_checkpoint
 from common.runtime.flags import as_typed, parse_command_line, quoted
 from common.runtime.interrupts import heed_interrupts
 from common.runtime.main import run_main
 from common.runtime.run_names import RunError, only_trainer
 from common.selection import is_better
-from common.video import write_video
+from common.video import VideoWriter, write_video
 from dagger.data import DaggerData, DaggerDataError
 from pipeline.records import PipelineRecords, Record
 from pipeline.students import students_gone
@@ -223,6 +224,20 @@ def test_films_in_folders_with_odd_names(here, name):
     assert write_video(f"{name}/film.mp4", screens).stat().st_size > 0
 
 
+def test_episodes_are_recorded_whose_films_are_not(here, monkeypatch, capsys):
+    """A full disk, or films that are another user's: the recorder ended after its first episode, and named a hidden file."""
+
+    def refuse(*given):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), ".episode_0001.1.1.tmp.mp4")
+
+    monkeypatch.setattr(VideoWriter, "_open", refuse)
+    args = dict(milestone="GAME_RUNNING", tier="T0", n_episodes=2, record_video=True, num_envs=1)
+    args |= {name: DAGGER[name] for name in ("rom_path", "milestone_config")}
+    assert collect_expert_data.main(collect_expert_data.Args(**args)) == 0
+    words = "expert_data/videos/episode_0001.mp4: cannot be written (Permission denied); recording continues without films\n"
+    assert capsys.readouterr().err.count(words) == 1 and len(episode_files("expert_data")) == 2
+
+
 def test_data_sets_in_folders_with_odd_names(here):
     result = learn(exp_name="ü[b] ?#%41", model_dir="mödels [y] ?#%41")
     last = "mödels [y] ?#%41/ü[b] ?#%41_last.pth"
@@ -356,6 +371,33 @@ def test_containers_that_record_into_one_folder(here, monkeypatch):
     save_episode("expert_data", episode(1))
     assert [load_episode(path).actions[0] for path in episode_files("expert_data")] == [2, 1]
     assert not list(Path("expert_data").glob(".recording*"))
+
+
+def test_containers_that_make_one_cache(here, monkeypatch):
+    """Both are process 1: one deleted the other's file while it was made, and that one's run could not begin."""
+    name_new_file = sqlite_files.name_new_file
+
+    def as_another_begins(temporary, path):
+        monkeypatch.setattr(sqlite_files, "name_new_file", name_new_file)
+        monkeypatch.setattr(sqlite_files, "is_running", lambda pid: False)  # so it is to the other one
+        sqlite_files.clear_unfinished(path)
+        return name_new_file(temporary, path)
+
+    monkeypatch.setattr(sqlite_files, "name_new_file", as_another_begins)
+    with AnswerCache("cache.sqlite") as cache:
+        assert len(cache) == 0
+    assert [path.name for path in here.iterdir()] == ["cache.sqlite"]
+
+
+def test_a_disk_without_hard_links_keeps_what_two_recorders_recorded(here, monkeypatch):
+    """Three recorders with a seed each: of 240 episodes, all reported as recorded, 231 were there."""
+    names, screens = [1, 1, 2], np.zeros((3, 8, 8, 3), np.uint8)  # the second looked before the first had its name
+    monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no links")))
+    first, second = (Episode(screens, np.full(2, label), np.zeros(2), np.zeros(2, bool)) for label in (1, 2))
+    save_episode("expert_data", first)
+    monkeypatch.setattr(demonstrations, "next_episode_number", lambda folder: names.pop(0))
+    save_episode("expert_data", second)
+    assert [load_episode(path).actions[0] for path in episode_files("expert_data")] == [1, 2]
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -817,7 +859,9 @@ def test_no_clock_is_trusted_for_names(here, monkeypatch):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         names.append(clone(exp_name=f"run{len(names) % 2}", overwrite=True)["run_name"])
     assert len(set(names)) == 4 and {path.name for path in (here / "runs").iterdir()} == set(names)
-    assert clone(exp_name="run1", resume_from="models/run1_last.pth", total_steps=3)["run_name"] == names[3]
+    for now in (0.0, 5e9):  # a zip file has no time before 1980, and none after 2107: no checkpoint could be read
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert clone(exp_name="run1", resume_from="models/run1_last.pth", total_steps=3)["run_name"] == names[3]
 
 
 FREEZE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -239,6 +240,27 @@ def test_export_that_cannot_be_made(dagger, demonstrations, minari, tmp_path, mo
     export(Args(str(dagger), "a-v0"))
     with pytest.raises(ExportError, match="exists already; choose another --dataset-id"):
         export(Args(str(dagger), "a-v0"))
+
+
+@pytest.mark.parametrize("name", ["a-v0", "of/mine/a-v0"])
+def test_an_export_that_is_killed_leaves_no_part_that_passes_for_a_whole(dagger, minari, monkeypatch, name):
+    """After SIGTERM Minari loaded the episodes that were written by then, and a further export was told that all was there."""
+    make, found, root = export_minari._buffer, [], os.environ["MINARI_DATASETS_PATH"]
+
+    def look_then_make(recording):
+        with monkeypatch.context() as elsewhere:  # what a user finds if the process is killed here
+            elsewhere.setenv("MINARI_DATASETS_PATH", root)
+            found.append(minari.list_local_datasets())
+        return make(recording)
+
+    monkeypatch.setattr(export_minari, "_buffer", look_then_make)
+    left = Path(root, name).with_name(".a-v0.making")
+    (left / name / "data").mkdir(parents=True)
+    dataset = export(Args(str(dagger), name))
+    assert len(found) == dataset.total_episodes > 1 and not any(found) and not left.exists()
+    assert list(minari.list_local_datasets()) == [name] and minari.load_dataset(name).total_steps == dataset.total_steps
+    namespaces = importlib.import_module("minari.namespace").list_local_namespaces()
+    assert sorted(namespaces) == ([] if name == "a-v0" else ["of", "of/mine"])
 
 
 def test_export_without_minari(dagger, monkeypatch):

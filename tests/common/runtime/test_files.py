@@ -1,5 +1,7 @@
 """Locks, whole files, and what a full disk and a killed process do to them."""
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -17,7 +19,14 @@ import torch
 
 from common.demonstrations import Episode, save_episode
 from common.runtime.checkpoints import CheckpointError, save_checkpoint
-from common.runtime.files import AlreadyLockedError, atomic_write, clear_temporaries, exclusive_lock, save_json
+from common.runtime.files import (
+    AlreadyLockedError,
+    atomic_write,
+    clear_temporaries,
+    exclusive_lock,
+    name_new_file,
+    save_json,
+)
 from common.video import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +118,41 @@ def test_a_folder_that_was_there_stays(tmp_path):
     with exclusive_lock(tmp_path / "kept" / ".lock", keep=True), exclusive_lock(tmp_path / "new" / ".lock"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept" / ".lock").exists()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    """Some network disks: all that was said was "No locks available", of no file, or that a folder cannot be written."""
+
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=r"locked there \(No locks available\); take a folder of another") as error:
+        with exclusive_lock(tmp_path / ".lock"):
+            pass
+    assert error.value.filename == str(tmp_path)
+
+
+def test_a_name_that_is_taken_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """A USB stick: between the look at a name and the renaming another process took it, and its file was replaced."""
+
+    def refuse(*paths, **more):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    mine, path = tmp_path / ".mine.tmp", tmp_path / "episode_0001.npz"
+    mine.write_text("mine")
+    with exclusive_lock(tmp_path / ".new-file.lock"):  # the other process is at it
+        thread = threading.Thread(target=lambda: got.append(name_new_file(mine, path)))
+        got = []
+        thread.start()
+        time.sleep(0.1)
+        assert not got
+        path.write_text("theirs")
+    thread.join()
+    assert got == [False] and path.read_text() == "theirs" and mine.read_text() == "mine"
+    assert name_new_file(mine, tmp_path / "episode_0002.npz") and (tmp_path / "episode_0002.npz").read_text() == "mine"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["episode_0001.npz", "episode_0002.npz"]
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):

@@ -59,6 +59,7 @@ def damaged(rom_path, **changes):
         ("text.gb", lambda rom: b"A" * 0x8000, "not a Game Boy ROM: its header checksum is 0x41"),
         ("cut.gb", lambda rom: rom.read_bytes()[:0x10000], "cut off: 65536 bytes, and its header says 131072"),
         ("size.gb", lambda rom: damaged(rom, x148=0x52), "unknown ROM size code in its header: 0x52"),
+        ("ram.gb", lambda rom: damaged(rom, x149=0x77), "unknown RAM size code in its header: 0x77"),
         ("type.gb", lambda rom: damaged(rom, x147=0xEE), "PyBoy .* does not start .*type.gb"),
         ("odd.gb", lambda rom: rom.read_bytes() + b"!", "PyBoy .* does not start .*odd.gb"),
         ("bad.gba", lambda rom: b"A" * 0x8000, "no Game Boy Advance ROM"),
