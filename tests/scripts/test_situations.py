@@ -800,7 +800,10 @@ def test_a_terminal_that_is_closed(here, ignored):
     code = "import signal, sys, os; from common.runtime.main import StopRequest; stop = StopRequest();"
     code += "os.kill(os.getpid(), signal.SIGHUP); print(stop.signal); stop.restore(); print(signal.getsignal(signal.SIGHUP).name)"
     prefix = ["nohup"] if ignored else []
-    done = subprocess.run([*prefix, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may be run under nohup themselves
+    )  # fmt: skip
     assert done.stdout.split() == (["None", "SIG_IGN"] if ignored else ["1", "SIG_DFL"])
 
 
