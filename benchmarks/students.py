@@ -52,6 +52,7 @@ from common.runtime.workers import run_in_parallel
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM
+from pokemon_env.splits import has_splits
 from tasks.episode_starts import choose_starts
 from tasks.play import SeededPlay
 
@@ -71,7 +72,7 @@ def play(args: Args, milestone: str, students: list[Path], should_stop: Callable
         if "max_steps" not in content:
             raise CheckpointError(f"{path}: does not say how many steps its episodes may take (max_steps)")
     # On T2 nobody is tested in the worlds that it learned in.
-    worlds = None if first.get("tier") in ("T2", "T4") else first.get("worlds")
+    worlds = None if has_splits(first.get("tier")) else first.get("worlds")
     starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="test", kind="worlds", tier=first.get("tier"), worlds=worlds)
     limit = first["max_steps"]
     with SeededPlay(

@@ -21,7 +21,7 @@ from pokemon_env.builds import plays_alike
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.rom import Rom
-from pokemon_env.tiers import find_tier
+from pokemon_env.splits import has_splits
 from tasks.evaluation import evaluation_starts, how_played, make_evaluator
 
 
@@ -56,8 +56,7 @@ def check_game(rom_path: str, folder: str, files: Sequence[Path], facts: Mapping
 def where_learned(flags: PlayFlags, facts: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the tier and worlds of the demonstrations, which evaluations are played in if no flag says another."""
     # The worlds of demonstrations on T2 are those to learn from: a flag that names another tier does not mean them.
-    has_splits = facts["tier"] is not None and find_tier(facts["tier"]).has_splits
-    return {"tier": flags.tier or facts["tier"], "worlds": None if has_splits else facts.get("worlds")}
+    return {"tier": flags.tier or facts["tier"], "worlds": None if has_splits(facts["tier"]) else facts.get("worlds")}
 
 
 def open_evaluator(

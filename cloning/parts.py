@@ -57,12 +57,12 @@ def load_state_of_training(run: TrainingRun, learner: Learner, batches: Batches)
 
     Raises CheckpointError for content that no such checkpoint can have.
     """
-    checkpoint, path = run.checkpoint or {}, run.flags.resume_from or ""
-    with restoring(path):
+    checkpoint = run.checkpoint or {}
+    with restoring(run.origin):
         state = checkpoint | checkpoint["training_state"]
         batches.load_state_dict(state)
         learner.load_state_dict(state)
     progress = Progress(**run.saved("progress", Progress))
-    with restoring(path):
+    with restoring(run.origin):
         progress.check()
     return progress

@@ -33,7 +33,7 @@ from tasks.task import Task, find_task
 
 MOST_HANDOVERS = 64
 """The most hand-overs that are made for a run's rollouts; later episodes begin there again, with other seeds."""
-CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert", "expert_model")
+CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
 """Flags that say who labels, and are never taken from a checkpoint."""
 
 
@@ -161,8 +161,7 @@ def restore_progress(
     check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
     progress = Progress(**run.saved("progress", Progress))
     experts = labeller.oracle.identity, run.checkpoint.get("expert")
-    chooses = CHOOSES_EXPERT if args.expert == "code-agent" else set(CHOOSES_EXPERT) - {"expert_model"}
-    missing = {name: value for name, value in not_given_again(args).items() if name in chooses}
+    missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
     if experts[1] not in (None, experts[0]) and missing:
         raise FlagError(
             f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; give "

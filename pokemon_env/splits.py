@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pokemon_env.tiers import find_tier
+
 TRAIN = range(1, 1000)
 CHOOSE = range(1000, 1100)
 TEST = range(10500, 11000)
@@ -33,3 +35,8 @@ def parse_worlds(text: str) -> Worlds:
     if last > LAST_WORLD:
         raise ValueError(f"worlds {text!r}: the last world is {LAST_WORLD}")
     return range(first, last + 1)
+
+
+def has_splits(tier: str | None) -> bool:
+    """Return whether a tier has worlds of its own for training, choosing and testing; None, for no tier, has not."""
+    return tier is not None and find_tier(tier).has_splits

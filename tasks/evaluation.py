@@ -13,8 +13,7 @@ from common.evaluation import Evaluator
 from common.flag_groups import GameFlags
 from common.runtime.flag_types import FlagError
 from pokemon_env.games.base import Game
-from pokemon_env.splits import parse_worlds
-from pokemon_env.tiers import find_tier
+from pokemon_env.splits import has_splits, parse_worlds
 from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
@@ -50,7 +49,7 @@ def evaluation_starts(
             )
     if flags.start_states is not None:  # they hold their own tier and worlds: only a flag can contradict them
         tier, worlds = flags.tier, flags.worlds
-    elif flags.worlds is not None or (tier is not None and find_tier(tier).has_splits):
+    elif flags.worlds is not None or has_splits(tier):
         worlds = flags.worlds
     try:
         starts = choose_starts(

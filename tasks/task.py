@@ -14,7 +14,7 @@ from pokemon_env.builds import same_builds
 from pokemon_env.games import find_game
 from pokemon_env.games.base import Game
 from pokemon_env.rom import Rom
-from pokemon_env.tiers import find_tier
+from pokemon_env.splits import has_splits
 from pokemon_env.vector_env import ThreadVectorEnv, make_vector_env
 from tasks.episode_starts import EpisodeStarts, find_starts
 from tasks.milestone_config import MilestoneConfigError, limits_of_game
@@ -111,8 +111,7 @@ def find_task(
             raise MilestoneConfigError(f"{flags.milestone_config}: has no milestone {milestone}; give --eval-max-steps")
         max_steps = limits[milestone]
     tier = flags.tier or before.get("tier")
-    has_splits = tier is not None and find_tier(tier).has_splits
-    worlds = flags.worlds or (before.get("worlds") if tier == before.get("tier") and not has_splits else None)
+    worlds = flags.worlds or (before.get("worlds") if tier == before.get("tier") and not has_splits(tier) else None)
     experts: dict[str, Any] = {"policy_dir": policy_dir, "unsafe_policies": unsafe_policies}
     starts = find_starts(flags, game, milestone, tier, worlds, "train", **experts)
     eval_starts = find_starts(flags, game, milestone, tier, worlds, "choose", **experts)
