@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.runtime.flag_types import Amount, Count, Share, check_bounds
-from common.runtime.flags import as_flags, parse_command_line
+from common.runtime.flags import parse_command_line
 
 
 @dataclass
@@ -63,30 +63,25 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import math
-import threading
-from collections import defaultdict
 from functools import partial
 
 import numpy as np
 import torch
 
 from agent.policy_expert import find_policy
-from bc_pokemon import Args as BcArgs
 from benchmarks import steps as cloning
 from benchmarks.audit.compass import CompassFollower
 from benchmarks.audit.screen_planner import ScreenPlanner
 from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
+from benchmarks.make_student import Order, clone, facts, learn
 from benchmarks.protocol import FrozenPlay, Recipe, check_trial, measured, score, success_rate
 from benchmarks.results_file import Entry, complete, save_results, title
 from benchmarks.student_gates import table
-from collect_expert_data import Args as CollectArgs
 from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
 from common.statistics import bootstrap_iqm
-from dagger_pokemon import Args as DaggerArgs
 from pokemon_env.games.tallgrass import GAME, benchmark_v1, frozen
 from pokemon_env.games.tallgrass.optimal import optimal_steps
 from pokemon_env.rom import BUNDLED_ROM
@@ -130,8 +125,6 @@ PLAYER_SOURCES = {
 STUDIED = {250: (15, 30, 60, 125, 250, 500), 1000: (100, 200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
 
-RECORDING: dict[tuple[Path, int], threading.Lock] = defaultdict(threading.Lock)
-"""Held while demonstrations are recorded: the students of one seed share them."""
 TRAINING_SOURCES = (
     "common/networks.py",
     "common/preprocessing.py",
@@ -171,32 +164,42 @@ def recipe_of(args: Args, method: str) -> Recipe:
     return usual if settings == usual.settings else Recipe(f"{method}, a trial", settings, "a trial")
 
 
-def training_steps(recipe: Recipe, labels: int) -> int:
-    """Return the gradient steps for this number of labels."""
-    table = recipe.settings["training_steps"]
-    return next((steps for size, steps in table.items() if labels <= size), max(table.values()))
-
-
 def tier_of(args: Args) -> Literal["T2", "T4"]:
     """Return the tier that is learned and played."""
     return "T2" if args.compass == "on" else "T4"
 
 
 def training_key(args: Args, milestone: str) -> str:
+    """Return `learning_key` of a milestone by these flags."""
+    return learning_key(milestone, tier_of(args), args.noise)
+
+
+def learning_key(milestone: str, tier: str, noise: float) -> str:
     """Return the fingerprint of what a milestone's demonstrations and networks depend on: game, worlds, starts, expert, network.
 
-    How a network is trained is part of `result_key` and of its name. The scripts' text is not: a comment there must not cost
+    How a network is trained is part of `play_key` and of its name. The scripts' text is not: a comment there must not cost
     hours. After a change of what they do, name another --output-dir.
     """
     policy = find_policy(milestone, GAME.policy_dir)
-    return fingerprint([milestone, tier_of(args), args.noise], [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
+    return fingerprint([milestone, tier, noise], [BUNDLED_ROM, policy, *source_files(*TRAINING_SOURCES)])
 
 
 def result_key(args: Args, training: str, cell: Cell) -> str:
-    """Return the fingerprint of what a result depends on: the network or the player, the recipe, the episodes and their limits."""
-    limits = frozen.limits(cell.milestone, tier_of(args), args.purpose)
-    settings = repr(recipe_of(args, cell.method).settings) if cell.labels else ""
-    return fingerprint([training, args.purpose, limits, settings], source_files(*PLAYER_SOURCES.get(cell.method, ())))
+    """Return `play_key` of a cell by these flags."""
+    recipe = recipe_of(args, cell.method) if cell.labels else None
+    return play_key(training, cell.method, cell.milestone, tier_of(args), args.purpose, recipe)
+
+
+def play_key(training: str, method: str, milestone: str, tier: str, purpose: frozen.Split, recipe: Recipe | None) -> str:
+    """Return the fingerprint of what a result depends on: the network or the player, the recipe, the episodes and their limits.
+
+    Args:
+        training: of `learning_key`.
+        recipe: None for what learns nothing.
+    """
+    settings = repr(recipe.settings) if recipe else ""
+    limits = frozen.limits(milestone, tier, purpose)
+    return fingerprint([training, purpose, limits, settings], source_files(*PLAYER_SOURCES.get(method, ())))
 
 
 def folder_of(args: Args, milestone: str) -> Path:
@@ -204,101 +207,40 @@ def folder_of(args: Args, milestone: str) -> Path:
     return Path(args.output_dir) / (tier_of(args) if args.purpose == "test" else f"{tier_of(args)}_trials") / milestone
 
 
-def record(args: Args, milestone: str, seed: int, labels: int, should_stop: Callable[[], bool]) -> None:
-    """Record what is missing of the demonstrations with this number of labels."""
-    folder = folder_of(args, milestone)
-    flags = as_flags(
-        CollectArgs, milestone=milestone, tier=tier_of(args), noise=args.noise, seed=seed, n_labels=labels, num_envs=1,
-        expert_data_dir=str(folder / f"expert_data_{seed}"), **cloning.OWN_POLICIES, **cloning.game_flags(),
-    )  # fmt: skip
-    with RECORDING[folder, seed]:
-        cloning.run_script("collect_expert_data.py", *flags, log=folder / f"collect_{seed}.log", should_stop=should_stop)
+def order_of(args: Args, cell: Cell) -> Order:
+    """Return what is ordered for a cell: a student of its milestone, labels and seed."""
+    folder, recipe = folder_of(args, cell.milestone), recipe_of(args, cell.method)
+    return Order(tier_of(args), cell.milestone, cell.method, cell.labels, cell.seed, recipe, folder, args.noise)
 
 
-def train(args: Args, cell: Cell, script: str, name: str, flags: dict[str, Any], should_stop: Callable[[], bool]) -> Path:
-    """Train a network to its end, or resume that. Returns the checkpoint of the last network."""
-    folder, settings = folder_of(args, cell.milestone), recipe_of(args, cell.method).settings
-    last, final = (folder / f"{name}_{which}.pth" for which in ("last", "final"))
-    if final.is_file():
-        return final
-    flags = flags | dict(
-        milestone=cell.milestone, tier=tier_of(args), exp_name=name, seed=cell.seed, model_dir=str(folder),
-        expert_data_dir=str(folder / f"expert_data_{cell.seed}"), network=settings["network"],
-        learning_rate=settings["learning_rate"], batch_size=settings["batch_size"], lr_schedule="cosine", save_best=False,
-        video=False, cuda=False, num_threads=1, **cloning.game_flags(), **cloning.resuming(last),
-    )  # fmt: skip
-    words = as_flags({"bc_pokemon.py": BcArgs, "dagger_pokemon.py": DaggerArgs}[script], **flags)
-    cloning.run_script(script, *words, log=folder / f"{name}.log", should_stop=should_stop)
-    for path in (last, *folder.glob(f"{name}_data.sqlite*")):  # three times as large as the network, and of no use any more
-        path.unlink(missing_ok=True)
-    return final
-
-
-def clone(args: Args, cell: Cell, should_stop: Callable[[], bool], steps: int | None = None, held_out: bool = False) -> Path:
-    """Record what is missing of the demonstrations, and clone them, or with `held_out` nine tenths. Returns the checkpoint."""
-    recipe = recipe_of(args, cell.method)
-    steps, more = steps or training_steps(recipe, cell.labels), recipe.settings.get("flags", {})
-    record(args, cell.milestone, cell.seed, more.get("spread_labels", 1) * cell.labels, should_stop)
-    flags: dict[str, Any] = more | dict(
-        max_labels=cell.labels, val_fraction=0.1 if held_out else 0, total_steps=steps, eval_frequency=steps if held_out else 0,
-        eval_episodes=0, save_frequency=0,
-    )  # fmt: skip
-    name = f"{cell.method}_{cell.milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}"
-    name += "_study" if held_out else ""
-    return train(args, cell, "bc_pokemon.py", name, flags, should_stop)
-
-
-def dagger(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Path:
-    """Train one network with DAgger: an iteration's share of the labels are demonstrations, the others queries. Returns the
-    checkpoint."""
-    recipe, milestone = recipe_of(args, "dagger"), cell.milestone
-    settings = recipe.settings["dagger"]
-    demonstrations, iterations = cell.labels // settings["iterations"], settings["iterations"]
-    steps = round(settings["training"] * training_steps(recipe, cell.labels))
-    record(args, milestone, cell.seed, demonstrations, should_stop)
-    visited = (cell.labels - demonstrations) / (iterations - 1) / settings["query_rate"]
-    flags = dict(
-        max_labels=demonstrations, n_iterations=iterations, query_budget=cell.labels - demonstrations,
-        episodes_per_iter=math.ceil(visited / frozen.mean_steps(milestone, tier_of(args))), query_rate=settings["query_rate"],
-        query_by=settings["query_by"], beta_schedule=settings["beta_schedule"], stochastic_rollouts=True,
-        max_episode_steps=benchmark_v1.step_limit(milestone, tier_of(args)), label_set=settings["label_set"],
-        label_share=settings["label_share"], train_steps_per_iter=math.ceil(steps / iterations), answer_cache="",
-        save_iterations=False, **cloning.OWN_POLICIES, **cloning.sandbox_flags(),
-    )  # fmt: skip
-    # No network is chosen by play: the script's own evaluation is as short as it can be.
-    flags |= dict(eval_frequency=0, eval_episodes=1, best_eval_episodes=1, eval_max_steps=1)
-    name = f"dagger_{milestone}_{cell.labels}_{cell.seed}_{recipe.settings['network']}{steps}_{settings['query_by']}"
-    return train(args, cell, "dagger_pokemon.py", name, flags, should_stop)
-
-
-STUDENTS = {"bc": clone, "bc_sets": clone, "dagger": dagger}
-
-
-def make_player(cell: Cell, checkpoint: Path | None) -> Policy:
-    """Return whatever plays a cell: its student, which draws its buttons, or one of UNTRAINED."""
-    if cell.method == "compass":
+def make_player(method: str, milestone: str, checkpoint: Path | None) -> Policy:
+    """Return whatever plays: the student in the checkpoint, which draws its buttons, or one of UNTRAINED."""
+    if method == "compass":
         return CompassFollower(GAME.buttons)
-    if cell.method == "planner":
-        return ScreenPlanner(cell.milestone, GAME)
-    return cloning.make_policy(cell.method, cell.milestone, checkpoint, deterministic=False)
+    if method == "planner":
+        return ScreenPlanner(milestone, GAME)
+    return cloning.make_policy(method, milestone, checkpoint, deterministic=False)
 
 
-def measure(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """Train a cell's student, if it has one, and play the frozen episodes. Returns what its file holds."""
-    began, student = time.monotonic(), {}
-    checkpoint = STUDENTS[cell.method](args, cell, should_stop) if cell.labels else None
-    if checkpoint is not None:
-        content = load_checkpoint(checkpoint)
-        used = content.get("labels", {}).get("labels", 0) + cell.labels // DAGGER["iterations"] if cell.method == "dagger" else None
-        student = {
-            "labels": cell.labels, "labels_used": used or cell.labels, "seed": cell.seed, "gradient_steps": content["global_step"],
-            "network": content["network"], "recipe": recipe_of(args, cell.method).record(),
-        }  # fmt: skip
-    policy = make_player(cell, checkpoint)
-    shortest = partial(optimal_steps, milestone=cell.milestone)
-    with FrozenPlay(cell.milestone, tier_of(args), args.purpose, num_threads=1, state_in_info=True) as episodes:
+def play_frozen(
+    method: str, policy: Policy, milestone: str, tier: str, purpose: frozen.Split, should_stop: Callable[[], bool]
+) -> Entry:
+    """Play the frozen episodes. Returns what a file holds of them."""
+    shortest = partial(optimal_steps, milestone=milestone)
+    with FrozenPlay(milestone, tier, purpose, num_threads=1, state_in_info=True) as episodes:
         result = episodes.play(policy, should_stop=should_stop, optimal_steps=shortest)
-    row = {"method": cell.method, **score(result, cell.milestone, tier_of(args), args.purpose), **student}
+    return {"method": method, **score(result, milestone, tier, purpose)}
+
+
+def measure(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Entry:
+    """Train a cell's student, if it has one, and play the frozen episodes. Returns what its file holds."""
+    began, checkpoint, student = time.monotonic(), None, {}
+    if cell.labels:
+        order = order_of(args, cell)
+        checkpoint = learn(order, should_stop)
+        student = facts(order, checkpoint)
+    policy = make_player(cell.method, cell.milestone, checkpoint)
+    row = play_frozen(cell.method, policy, cell.milestone, tier_of(args), args.purpose, should_stop) | student
     return row | {"machine": measured(), "minutes": (time.monotonic() - began) / 60}
 
 
@@ -353,7 +295,7 @@ def study(args: Args, milestones: list[str]) -> str:
 
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, float]:
         cell, steps = jobs[job]
-        checkpoint = load_checkpoint(clone(args, cell, should_stop, steps, held_out=True))
+        checkpoint = load_checkpoint(clone(order_of(args, cell), should_stop, steps, held_out=True))
         return {key: checkpoint["metrics"][key] for key in ("val_loss", "val_accuracy")}
 
     def on_result(job: str, result: dict[str, float]) -> None:
@@ -411,7 +353,7 @@ def main(args: Args) -> int:
         for path in sorted(folder_of(args, name).glob("*.json")):
             row = kept_result(path)
             cell = Cell(name, row.get("method", ""), row.get("labels", 0), row.get("seed", 0))
-            known = cell.method in UNTRAINED if not cell.labels else cell.method in STUDENTS
+            known = cell.method in UNTRAINED if not cell.labels else cell.method in RECIPES
             if known and row.get("fingerprint") == result_key(args, keys[name], cell):
                 rows[cell.name] = row
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -135,6 +136,15 @@ def _bootstrap(
     values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int, level: float
 ) -> tuple[float, float, float]:
     """Return a statistic of (M, S, E, ...) values, and its interval over milestones, seeds, and the episodes that seeds share."""
+    drawn = _resampled(values, statistic, rng, resamples)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return statistic(values), float(low), float(high)
+
+
+def _resampled(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, resamples: int
+) -> np.ndarray:
+    """Return a statistic of each of `resamples` resamples of (M, S, E, ...) values: (resamples,) float."""
     n_milestones, n_seeds, n_episodes = values.shape[:3]
     drawn = np.empty(resamples)
     for i in range(resamples):
@@ -142,5 +152,102 @@ def _bootstrap(
         seeds = rng.integers(n_seeds, size=(n_milestones, n_seeds))[:, :, None]
         episodes = rng.integers(n_episodes, size=(n_milestones, 1, n_episodes))
         drawn[i] = statistic(values[milestones, seeds, episodes])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return statistic(values), float(low), float(high)
+    return drawn
+
+
+# Few tasks
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one method is than another: the mean, its interval, and the p-value of there being no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def task_difference(
+    ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> Difference:
+    """Return the mean difference of two methods' success rates, with an interval and a p-value that respect the number of tasks.
+
+    A hierarchical bootstrap gives the standard error: tasks are resampled, for each task its seeds, and its episodes, which the
+    seeds share. With M tasks the bootstrap's variance is too small by (M - 1) / M, which is made good, and the difference is
+    held against Student's t with M - 1 degrees of freedom. Percentiles of so few tasks would be too narrow (Hesterberg, "What
+    Teachers Should Know About the Bootstrap", 2015, section 3). The error counts the spread of seeds and episodes twice, in the
+    tasks' means and below them, so it is on the safe side (Davison and Hinkley, "Bootstrap Methods", 1997, section 3.8).
+
+    Args:
+        ours, theirs: (M, S, E) bool of the same tasks, seeds and test episodes.
+        rng: draws the resamples, the same tasks, seeds and episodes for both.
+
+    With one task nothing is known of others: the interval is [-1, 1] and p is 1.
+    """
+    differences = np.asarray(ours, float) - np.asarray(theirs, float)
+    value, tasks = float(differences.mean()), len(differences)
+    if tasks < 2:
+        return Difference(value, -1.0, 1.0, 1.0)
+    drawn = _resampled(differences, lambda some: float(some.mean()), rng, resamples)
+    error = float(drawn.std(ddof=1)) * math.sqrt(tasks / (tasks - 1))
+    if error == 0:
+        return Difference(value, value, value, float(value == 0))
+    half = t_quantile((1 + level) / 2, tasks - 1) * error
+    return Difference(value, max(value - half, -1.0), min(value + half, 1.0), 2 * t_tail(abs(value) / error, tasks - 1))
+
+
+def level_for_few(level: float, tasks: int) -> float:
+    """Return the level at which a percentile interval over few tasks holds the true value about as often as `level` says.
+
+    With 7 tasks 95 % becomes 99.2 %. Hesterberg's expanded percentiles (see `task_difference`): the normal distribution's
+    quantile becomes Student's, times the root of M / (M - 1). With one task it is 1, the whole range of the resamples.
+    """
+    if tasks < 2:
+        return 1.0
+    z = t_quantile((1 + level) / 2, tasks - 1) * math.sqrt(tasks / (tasks - 1))
+    return 2 * NormalDist().cdf(z) - 1
+
+
+def t_tail(t: float, freedom: int) -> float:
+    """Return the probability that Student's t with `freedom` degrees of freedom, a whole number, is above `t`.
+
+    Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3 and 26.7.4.
+    """
+    if freedom < 1:
+        raise ValueError(f"{freedom} degrees of freedom, but there must be at least 1")
+    angle = math.atan(t / math.sqrt(freedom))
+    odd, cosine = freedom % 2, math.cos(angle)
+    term, total = 1.0, 0.0
+    for k in range(1 + odd, freedom, 2):  # the term of cos^(k - 1)
+        total += term * cosine ** (k - 1)
+        term *= k / (k + 1)
+    middle = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return (1 - middle) / 2
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Return the value below which Student's t lies with this probability, from 0.5 to below 1."""
+    if not 0.5 <= probability < 1:
+        raise ValueError(f"the probability is {probability}, but must be at least 0.5 and below 1")
+    low, high = 0.0, 1.0
+    while t_tail(high, freedom) > 1 - probability:
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tail(middle, freedom) > 1 - probability else (low, middle)
+    return (low + high) / 2
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, in the same order: below 0.05 is significant at a family-wise error of 5 %.
+
+    The smallest of n is multiplied by n, the next by n - 1, and so on; none is below one before it, or above 1.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
