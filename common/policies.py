@@ -153,19 +153,22 @@ def load_policy(path: str | os.PathLike, device: torch.device | str = "cpu", det
 
 
 class RecurrentPolicy(Policy):
-    """Presses the likeliest button of a network that remembers the episode.
+    """Presses the buttons that a network chooses which remembers the episode.
 
     Args:
         network: its mode (training or not) is left as it was.
         device: where it is.
+        deterministic: as for `NetworkPolicy`.
     """
 
-    def __init__(self, network: RecurrentNetwork, device: torch.device | str = "cpu"):
-        self.network, self.device = network, torch.device(device)
+    def __init__(self, network: RecurrentNetwork, device: torch.device | str = "cpu", *, deterministic: bool = True):
+        self.network, self.device, self.deterministic = network, torch.device(device), deterministic
         self._memories: dict[int, torch.Tensor | None] = {}
+        self._rngs: dict[int, np.random.Generator] = {}
 
     def start_episode(self, slot: int, seed: int | None) -> None:
         self._memories[slot] = None
+        self._rngs[slot] = episode_rng(seed, "sampled actions")
 
     def act(self, slots: Sequence[int], screens: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]]) -> list[int]:
         blank = self.network.blank(1)
@@ -178,4 +181,7 @@ class RecurrentPolicy(Policy):
         finite(logits)
         self.network.train(training)
         self._memories.update(zip(slots, memory.split(1, dim=1), strict=True))
-        return logits[:, 0].argmax(dim=-1).tolist()
+        if self.deterministic:
+            return logits[:, 0].argmax(dim=-1).tolist()
+        probabilities = torch.softmax(logits[:, 0].double(), dim=-1).numpy()
+        return [draw(p, self._rngs[slot]) for slot, p in zip(slots, probabilities, strict=True)]
