@@ -182,9 +182,9 @@ def difference_tables(tested: Sequence[Tested]) -> list[str]:
     sizes = [sum(one.family == family for one in COMPARISONS) for family in ("methods", "factors")]
     return [
         *lines,
-        "The mean difference in success over all tasks, on the same seeds and episodes. Holm's correction is over two "
-        f"families, which were stated before the run: {sizes[0]} comparisons of DAgger with cloning, {sizes[1]} of one change each. What is not "
-        "shown is not shown to be nothing: its interval says what it may be.",
+        "The mean difference in success over all tasks, on the same seeds and episodes. Holm's correction is over two families, "
+        f"which were stated before the run: {sizes[0]} comparisons of DAgger with cloning, {sizes[1]} of one change each. What is "
+        "not shown is not shown to be nothing: its interval says what it may be.",
     ]
 
 
