@@ -64,4 +64,4 @@ compare: $(VENV)/.installed ## DAgger against cloning at equal labels: tables an
 
 clean: ## remove build products and results, not the virtual environment
 	rm -rf tallgrass/build demo
-	! test -d results || find results -type f ! -path 'results/v1/*.json' ! -path 'results/v1/*.md' -delete
+	! test -d results || find results -type f ! -path 'results/v1/*.json' ! -path 'results/v1/*.md' ! -path 'results/v1/*/.*_settings' -delete
