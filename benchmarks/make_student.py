@@ -135,7 +135,7 @@ def dagger(order: Order, should_stop: Callable[[], bool]) -> Path:
     settings, milestone, tier = order.recipe.settings["dagger"], order.milestone, order.tier
     demonstrations, iterations = demonstrated_labels(order), settings["iterations"]
     count = round(settings["training"] * training_steps(order.recipe, order.labels))
-    name, flags, rollouts = order.name(count), {}, iterations
+    name, rollouts, flags = order.name(count), iterations, dict[str, Any]()
     match settings.get("start", "demonstrations"):
         case "demonstrations":
             rollouts -= 1  # they stand for the first

@@ -234,7 +234,7 @@ def play_frozen(
 
 def measure(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Entry:
     """Train a cell's student, if it has one, and play the frozen episodes. Returns what its file holds."""
-    began, checkpoint, student = time.monotonic(), None, {}
+    began, checkpoint, student = time.monotonic(), None, dict[str, Any]()
     if cell.labels:
         order = order_of(args, cell)
         checkpoint = learn(order, should_stop)

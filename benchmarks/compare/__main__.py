@@ -204,7 +204,7 @@ def make_student(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> tup
 
 def measure(args: Args, cell: Cell, should_stop: Callable[[], bool]) -> Entry:
     """Train a cell's student, if it has one, and play the frozen episodes. Returns what its file holds."""
-    began, task, student = time.monotonic(), cell.task, {}
+    began, task, student = time.monotonic(), cell.task, dict[str, Any]()
     if cell.labels:
         policy, student = make_student(args, cell, should_stop)
     else:

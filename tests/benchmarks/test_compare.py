@@ -382,7 +382,7 @@ def test_every_kind_of_student_is_trained_and_plays(tmp_path, monkeypatch):
         assert 100 <= result["labels_used"] <= 200 and result["recipe"]["chosen"] == "a trial", name
         assert result["split"] == "choose" and result["machine"]["threads"] == 1, name
     clones = (results[name]["gradient_steps"] for name in ("bc_sets_longer", "bc_memory", "bc_state"))
-    assert [results["dagger_clone"]["gradient_steps"], *clones] == [12, 10, 5, 5]
+    assert [results["dagger_clone"]["gradient_steps"], *clones] == [5 + 4 * 2, 10, 5, 5]
     assert "| a rollout's queries in batches |" in (tmp_path / "out" / "compare_trials.md").read_text()
     folder = tmp_path / "out" / "T1_trials" / "CLOCK_SET"
     assert {path.name for path in folder.glob("expert_data*")} == {"expert_data_1", "expert_data_1_other_noise"}
