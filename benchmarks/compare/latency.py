@@ -45,9 +45,9 @@ def measure(
     """Label a rollout in batches; once more, now that all answers are known; and play on with one question at each step.
 
     Args:
-        student: who plays.
+        student: plays.
         seconds: that the expert takes for an answer.
-        concurrency: questions that he takes at once.
+        concurrency: queries that it takes at once.
         episodes, max_steps: of the rollout.
         loop_steps: how far the loop plays.
         unsafe: the policy without a sandbox, where the platform has none.

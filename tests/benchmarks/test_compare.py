@@ -76,9 +76,9 @@ def test_the_design_is_what_was_asked_for():
 def test_a_change_that_the_recipe_has_made_already_is_no_column():
     usual = design._dagger("x", "x", 6, **design.DAGGER)
     assert not design._is_change(usual) and not design._is_change(design._dagger("x", "x", 6, **design._DEMONSTRATED))
-    assert design._is_change(design._dagger("x", "x", 6, query_rate=0.123)) and design._is_change(
-        design._seen("x", "x", frame_stack=2)
-    )
+    assert design._is_change(design._dagger("x", "x", 6, query_rate=0.123))
+    found = [design._is_change(design._seen("x", "x", frame_stack=count)) for count in (1, 2)]
+    assert found == [False, True]
 
 
 def order(labels: int = 1000, **changes: object) -> make_student.Order:
