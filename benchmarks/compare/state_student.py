@@ -104,7 +104,7 @@ def _one_hot(value: Any, names: Sequence[Any]) -> np.ndarray:
 
 
 def _window(info: Mapping[str, Any]) -> np.ndarray:
-    """(CHANNELS, 2 * REACH_Y + 1, 2 * REACH_X + 1) around the player and, after it, (CHANNELS,) of the tile that the player faces."""
+    """(CHANNELS, 2 * REACH_Y + 1, 2 * REACH_X + 1) around the player and, after it, (CHANNELS,) of the tile ahead."""
     place, x, y = info["map"], info["player"]["position"]["x"], info["player"]["position"]["y"]
     height, width = 2 * REACH_Y + 1, 2 * REACH_X + 1
     window = np.zeros((CHANNELS, height, width), np.float32)
