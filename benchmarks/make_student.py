@@ -15,6 +15,7 @@ from benchmarks import steps
 from benchmarks.folders import fingerprint
 from benchmarks.protocol import Recipe
 from collect_expert_data import Args as CollectArgs
+from common.demonstrations import count_labelled, episode_files
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.flags import as_flags
 from dagger_pokemon import Args as DaggerArgs
@@ -76,6 +77,8 @@ def record(order: Order, labels: int, should_stop: Callable[[], bool]) -> None:
     )  # fmt: skip
     log = order.folder / f"collect_{order.data.name.removeprefix('expert_data_')}.log"
     with RECORDING[order.data]:
+        if order.data.is_dir() and sum(map(count_labelled, episode_files(order.data))) >= labels:
+            return  # to start the recorder, only to find that out, takes as long as a short training
         steps.run_script("collect_expert_data.py", *flags, log=log, should_stop=should_stop)
 
 
