@@ -232,7 +232,7 @@ def conditions(rows: Rows, tasks: Sequence[Task], seeds: Sequence[int], purpose:
         "are tasks (`common/statistics.py`).",
         f"- Labels are demonstrations and queries together; in an episode each distinct picture counts once.{least}",
         "- Gradient steps differ: DAgger's are a multiple of a clone's. `bc_sets_longer` has as many.",
-        f"- {len(rows)} results, {minutes:.0f} minutes of one core by now, on {'; '.join(machines) or '-'}.",
+        f"- {len(rows)} results, {minutes:.0f} minutes in all with one thread each, on {'; '.join(machines) or '-'}.",
     ]
 
 
