@@ -81,6 +81,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from agent.rescued_chain import ChainRun, rescues
 from agent.students import find_students
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import atomic_write, clear_temporaries, exclusive_lock, save_json, sha256_of
@@ -88,11 +89,10 @@ from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.workers import run_in_parallel
 from common.statistics import rate_text
-from pipeline.chain_rounds import PURPOSES, Chain, play_round, train_further
-from pipeline.rescued_chain import ChainRun, rescues
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games import find_game
 from pokemon_env.rom import Rom
+from tools.chain_rounds import PURPOSES, Chain, play_round, train_further
 
 MAY_CHANGE = ("rounds", "target", "num_envs", "parallel", "output_dir", "cuda")
 """Flags that a resumed command may change."""

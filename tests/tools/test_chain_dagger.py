@@ -10,9 +10,8 @@ import torch
 
 from common.runtime.checkpoints import load_checkpoint, save_checkpoint
 from common.runtime.flag_types import FlagError
-from pipeline import chain_rounds
 from pokemon_env.games.tallgrass import GAME
-from tools import chain_dagger
+from tools import chain_dagger, chain_rounds
 from tools.chain_dagger import Args, main
 
 STUDENTS = GAME.policy_dir.parent / "students"

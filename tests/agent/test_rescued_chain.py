@@ -8,10 +8,10 @@ import pytest
 
 from agent.chain import ChainedExperts
 from agent.policy_expert import PolicyExpert
+from agent.rescued_chain import ChainRun, RescuedChain, limits_of, rescues
 from agent.students import find_students, load_student
 from common.episodes import EpisodeSpec
 from common.evaluation import evaluate
-from pipeline.rescued_chain import ChainRun, RescuedChain, limits_of, rescues
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM, Rom
 from pokemon_env.state_files import read_state

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from agent.chain import ChainedExperts
 from agent.policy_expert import PolicyExpert
+from agent.rescued_chain import ChainRun, Purpose, RescuedChain, limits_of
 from agent.students import load_student
 from common.episodes import EpisodeSpec, Step
 from common.evaluation import evaluate
@@ -25,7 +26,6 @@ from common.runtime.scripts import run_script
 from common.runtime.seeding import derived_seed
 from dagger.flags import DaggerFlags
 from dagger.starts import given_handovers, mix_starts
-from pipeline.rescued_chain import ChainRun, Purpose, RescuedChain, limits_of
 from pokemon_env.games.base import Game
 from pokemon_env.rom import Rom
 from pokemon_env.splits import has_splits
