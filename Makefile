@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 
-.PHONY: help demo play pipeline test test-fast lint typecheck rom expert-table bc-table realisability audit reference compare clean
+.PHONY: help demo play pipeline pipeline-unseen test test-fast lint typecheck rom expert-table bc-table realisability audit reference compare clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,13 @@ pipeline: $(VENV)/.installed ## a student for every milestone of Tallgrass, with
 	    --dagger-iterations 6 --episodes-per-iter 100 --train-steps-per-iter 2000 --eval-episodes 50 \
 	    --best-eval-episodes 50 --parallel-milestones 2
 	$(PY) -m tools.train_router
+
+pipeline-unseen: $(VENV)/.installed ## students for worlds that they never saw (tier T2; hours; the same command resumes it)
+	$(PY) auto_dagger_pipeline.py --tier T2 --output-dir dagger_pipeline_unseen --network tiles --hidden-dim 128 --batch-size 64 \
+	    --learning-rate 1e-3 --dagger-iterations 10 --episodes-per-iter 150 --train-steps-per-iter 2000 --eval-episodes 50 \
+	    --best-eval-episodes 50 --no-record-video --parallel-milestones 2
+	$(PY) -m tools.chain_dagger --students dagger_pipeline_unseen --output-dir chain_dagger_unseen
+	$(PY) -m tools.train_router --pipeline-dir dagger_pipeline_unseen --output chain_dagger_unseen/students/router.pth
 
 play: $(VENV)/.installed ## the whole game from power-on by the students, filmed
 	$(PY) play.py

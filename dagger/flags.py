@@ -51,6 +51,9 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, LabelSetFlags, Networ
     handover_share: Share = 0.0
     """Share of the episodes, in rollouts and evaluations, that begin where the previous milestone's expert has just reached its
     goal, as in the whole game: possibly mid-sentence. In the starts that the game draws, everything is at rest."""
+    handovers: str | None = None
+    """Folder of the states at which the episodes of --handover-share begin: `train/*.state` in rollouts, `choose/*.state` in
+    evaluations. None lets the previous milestone's expert make them."""
     cutoff_share: Share = 0.0
     """Share of a rollout's episodes that begin where an episode of the previous rollout was cut off, if there are any: in the
     whole game no episode ends after a defeat or a wrong turn."""
@@ -100,6 +103,8 @@ def check_flags(args: DaggerFlags) -> None:
         raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
     if args.handover_share + args.cutoff_share > 1:
         raise FlagError("--handover-share and --cutoff-share are more than 1 together; lower one of them")
+    if args.handovers is not None and not args.handover_share:
+        raise FlagError("--handovers: no episode begins at one without --handover-share; give it a share, for example 0.5")
     if args.query_by != "novelty" and not chooses(args):
         print(
             f"--query-by {args.query_by} changes nothing: all states are queried without --query-rate, --query-budget or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from dagger.parts import Demonstrations, Parts
 from dagger.progress import Progress, what_changed
 from dagger.rollout import pictures_tell_all
 from dagger.run_data import check_not_of_another_data_set, create_data, open_data
-from dagger.starts import RolloutStarts, mix_starts, share_of
+from dagger.starts import RolloutStarts, given_handovers, mix_starts, share_of
 from dagger.training_set import TrainingSet
 from tasks.task import Task, find_task
 
@@ -79,10 +80,16 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     progress = restore_progress(args, run, task, network, labeller, starts, by_picture)
     # Made before the data set: a run that is stopped here leaves nothing that the same command would refuse to replace
     places: dict[str, Any] = {"rom_path": args.rom_path, "num_envs": args.num_envs}
-    n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
-    handovers = starts.make_handovers("train", task.game, task.milestone, task.starts.settings, n_handovers, **places)
-    n_handovers = share_of(args.best_eval_episodes, args.handover_share)
-    eval_handovers = starts.make_handovers("choose", task.game, task.milestone, task.eval_starts.settings, n_handovers, **places)
+    if args.handovers is not None:
+        identity = envs.envs[0].identity
+        handovers = given_handovers(args.handovers, "train", identity, task.milestone)
+        eval_handovers = given_handovers(args.handovers, "choose", identity, task.milestone)
+    else:
+        make = partial(starts.make_handovers, game=task.game, milestone=task.milestone, **places)
+        n_handovers = min(share_of(args.episodes_per_iter * args.n_iterations, args.handover_share), MOST_HANDOVERS)
+        handovers = make(purpose="train", settings=task.starts.settings, n_states=n_handovers)
+        n_handovers = share_of(args.best_eval_episodes, args.handover_share)
+        eval_handovers = make(purpose="choose", settings=task.eval_starts.settings, n_states=n_handovers)
     eval_files: Sequence[Path | None] = task.eval_starts.files
     if eval_handovers:
         eval_files = mix_starts([None] * args.best_eval_episodes, eval_handovers, args.handover_share)

@@ -101,6 +101,23 @@ def ensure_handovers(
     return tuple(paths)
 
 
+def given_handovers(
+    folder: str | os.PathLike, purpose: Literal["train", "choose"], identity: StateIdentity, milestone: str
+) -> tuple[Path, ...]:
+    """Return the hand-overs that lie in `{folder}/{purpose}`, sorted by name.
+
+    Raises StartStateError if there is none, or if one is behind the milestone, and StateFileError for a file that cannot be used.
+    """
+    place = Path(folder) / purpose
+    paths = sorted(place.glob("*.state"))
+    if not paths:
+        raise StartStateError(f"{place}: has no .state files; put some there, or leave out --handovers")
+    for path in paths:
+        if milestone in read_state(path, identity).milestones:
+            raise StartStateError(f"{path}: {milestone} is completed there; remove it")
+    return tuple(paths)
+
+
 def handover_seed(seed: int, milestone: str, number: int, attempt: int) -> int:
     """Return the seed of a hand-over's start: another one for each milestone, each number and each attempt."""
     return derived_seed(seed, "hand-overs", milestone, number, attempt)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dagger import starts as rollout_starts
-from dagger.starts import ensure_handovers, handover_seed, mix_starts
+from dagger.starts import ensure_handovers, given_handovers, handover_seed, mix_starts
+from pokemon_env.errors import StateFileError
 from pokemon_env.games.base import Game
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.gym_env import PokemonEnv
@@ -96,3 +97,17 @@ def test_cut_offs_take_their_share_of_what_is_left_each_once(shares, counts):
 def test_each_hand_over_has_a_seed_of_its_own():
     seeds = {handover_seed(*words) for words in itertools.product((1, 2), ("PLAYER_BEDROOM", "BADGE"), range(5), range(3))}
     assert len(seeds) == 60
+
+
+def test_given_hand_overs_are_checked(tmp_path):
+    made = make(tmp_path / "train", 2)
+    with PokemonEnv(BUNDLED_ROM) as env:
+        identity = env.identity
+    assert given_handovers(tmp_path, "train", identity, "PLAYER_BEDROOM") == made
+    with pytest.raises(StartStateError, match="choose: has no .state files; put some there, or leave out --handovers"):
+        given_handovers(tmp_path, "choose", identity, "PLAYER_BEDROOM")
+    with pytest.raises(StartStateError, match="000.state: PLAYER_NAME_SET is completed there; remove it"):
+        given_handovers(tmp_path, "train", identity, "PLAYER_NAME_SET")
+    made[1].write_bytes(b"damaged")
+    with pytest.raises(StateFileError, match="001.state"):
+        given_handovers(tmp_path, "train", identity, "PLAYER_BEDROOM")

@@ -1282,6 +1282,18 @@ def test_a_share_of_the_episodes_begins_at_hand_overs(learn):
         learn(**flags | dict(handover_share=0.6, cutoff_share=0.6), exp_name="other")
 
 
+def test_hand_overs_may_be_given(learn):
+    flags = dict(milestone="PLAYER_BEDROOM", handover_share=0.5, episodes_per_iter=4, best_eval_episodes=4, n_iterations=1)
+    learn(**flags, exp_name="first")
+    for purpose in ("train", "choose"):
+        shutil.copytree(f"models/first_starts/handovers_{purpose}", f"given/{purpose}")
+    learn(**flags, handovers="given")
+    assert [game["game_state"] for game in first_states()] == ["overworld", "dialog"] * 2
+    assert not Path("models/dagger_pokemon_starts").exists() and len(list(Path("given").rglob("*.state"))) == 4
+    with pytest.raises(FlagError, match="--handovers: no episode begins at one without --handover-share"):
+        learn(**flags | dict(handover_share=0.0), handovers="given", exp_name="other")
+
+
 def first_states() -> list[dict]:
     """What the game's state is where each episode begins."""
     with DaggerData("models/dagger_pokemon_data.sqlite", "read") as data:
