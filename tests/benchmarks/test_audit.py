@@ -227,8 +227,10 @@ def test_the_table():
 def test_the_table_says_whether_the_expert_plays_as_it_is_frozen():
     results = results_of(GOOD)
     assert "The expert's steps are the frozen ones. " in markdown(Args(), results, SCORED, SCORED, [])
-    results[Cell("BADGE", "T4", EXPERT)]["agrees"] = False
-    assert "The expert's steps are not the frozen ones in T4/BADGE/expert. " in markdown(Args(), results, SCORED, SCORED, [])
+    results[Cell("BADGE", "T4", EXPERT)]["agrees"] = False  # T4's are those of T2, where it sees a compass
+    assert "The expert's steps are the frozen ones. " in markdown(Args(), results, SCORED, SCORED, [])
+    results[Cell("BADGE", "T2", EXPERT)]["agrees"] = False
+    assert "The expert's steps are not the frozen ones in T2/BADGE/expert. " in markdown(Args(), results, SCORED, SCORED, [])
     assert "The expert's steps were not counted. " in markdown(Args(), {}, SCORED, SCORED, [])
 
 
