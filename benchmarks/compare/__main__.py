@@ -49,7 +49,7 @@ class Args:
     """these alone; random presses and the expert are always there"""
     labels: tuple[int, ...] = (250, 1000, 4000)
     """numbers of labels, demonstrations and questions together"""
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[Seed, ...] = (1, 2, 3)
     """each has demonstrations, weights, rollouts and batches of its own"""
     noise: float = 0.2
     """probability of a random press in the noisy demonstrations; the label stays the expert's"""
@@ -57,13 +57,13 @@ class Args:
     """share of the visited states that the gated methods and their control ask about; they visit as many more"""
     enough_labels: int = 16_000
     """with so many labels DAgger is trained on every milestone with all that helps it (`ENOUGH`): are they enough?"""
-    enough_seeds: tuple[int, ...] = (1,)
+    enough_seeds: tuple[Seed, ...] = (1,)
     """its seeds"""
     views_milestones: tuple[str, ...] = ("RIVAL_HOUSE", "RIVAL_BATTLE_WON")
     """where networks and frame stacks are compared, on tier T1"""
     views_labels: int = 1000
     """with how many noisy demonstrations' labels"""
-    views_seeds: tuple[int, ...] = (1,)
+    views_seeds: tuple[Seed, ...] = (1,)
     """their seeds"""
     latency_milestone: str = "RIVAL_HOUSE"
     """whose rollout is labelled by a slow expert, on tier T1"""
@@ -109,7 +109,7 @@ from benchmarks.compare.recipe import (
 )
 from benchmarks.compare.report import markdown, what_is_complete, write_picture
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
-from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
+from benchmarks.folders import NUMBER, check_kept, claim_folder, fingerprint, kept_result, run_table, source_files
 from benchmarks.protocol import FrozenPlay
 from benchmarks.reference import TRAINING_SOURCES
 from collect_expert_data import Args as CollectArgs
@@ -125,6 +125,13 @@ from pokemon_env.rom import BUNDLED_ROM
 MARKER = ".compare_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
 
+ROW = {"successes": [bool], "lengths": [int], "labels": int, "labels_used": int, "minutes": NUMBER}
+"""The types in a row."""
+LATENCY = dict.fromkeys(
+    ("expert_seconds", "concurrency", "loop_labels", "loop_seconds", "loop_rate", "labels", "batch_seconds", "batch_rate",
+     "cached_asked", "cached_labels", "cached_seconds", "ratio", "ratio_with_play", "rows", "play_seconds"), NUMBER,
+)  # fmt: skip
+"""The types of what the latency part measures."""
 TRAINERS = {"bc_pokemon.py": BcArgs, "dagger_pokemon.py": DaggerArgs}
 LEAST_LABELS_USED = 0.9
 """A run that used less of its labels than this is told of."""
@@ -393,20 +400,26 @@ def compare(args: Args, output: Path) -> int:
         path = output / f"{name}.json"
         row = kept_result(path)
         if row.get("fingerprint") == expected[name]:
+            check_kept(row, ROW, path)
+            if not len(row["successes"]) == len(row["lengths"]) == frozen.EPISODES:
+                raise ValueError(f"{path} is no result: it has not {frozen.EPISODES} episodes; remove it, and it is made again")
             rows[name] = row
-        else:  # its network may be there, and only the test be another
-            minutes_before[name] = row.get("minutes", 0.0)
+        elif row:  # its network may be there, and only the test be another
+            check_kept(row, {"minutes": NUMBER}, path)
+            minutes_before[name] = row["minutes"]
     slow_path, slow_key = output / "latency.json", latency_key(args, expected[latency_student(args).name])
     latency: dict[str, Any] | None = kept_result(slow_path)
     if latency.get("fingerprint") != slow_key:
         latency = None
+    else:
+        check_kept(latency, LATENCY, slow_path)
     reported = time.monotonic()
 
     def work(name: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
         cell, began = cells[name], time.monotonic()
         policy, used = make_student(args, cell, should_stop)
         result = play(args, cell, policy, should_stop)
-        minutes = minutes_before[name] + (time.monotonic() - began) / 60
+        minutes = minutes_before.get(name, 0.0) + (time.monotonic() - began) / 60
         return {**asdict(cell), **result, "labels_used": used, "minutes": minutes, "fingerprint": expected[name]}
 
     def on_result(name: str, row: dict[str, Any]) -> None:
