@@ -222,7 +222,7 @@ def how_far(milestones: list[str], episode: EpisodeResult) -> str:
 def main(args: Args) -> int:
     """Play, while no other run writes to the same folder."""
     with exclusive_lock(Path(args.output_dir) / ".lock"):  # two runs would write one play.json
-        clear_temporaries(args.output_dir)
+        clear_temporaries(args.output_dir, r"play\.json|play_.*\.mp4")  # a run that trains there has others
         return play_and_report(args)
 
 

@@ -53,7 +53,7 @@ if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
 from benchmarks import steps as cloning
-from benchmarks.folders import check_own_folder, fingerprint, known_rows, own_folder, run_table
+from benchmarks.folders import NUMBER, SUMMARY, check_kept, check_own_folder, fingerprint, known_rows, own_folder, run_table
 from benchmarks.steps import Budget, Student
 from common.runtime.files import save_json, save_text
 from common.runtime.workers import run_in_parallel
@@ -61,6 +61,9 @@ from common.statistics import rate_text, wilson_interval
 
 MARKER = ".bc_table_settings"
 """A file in each milestone's folder: the folder is this benchmark's own, and what it was made with."""
+
+ROW = {"milestone": str, "minutes": NUMBER, "max_steps": int, "random": SUMMARY, "bc": SUMMARY, "expert": SUMMARY}
+"""The types in a row."""
 
 
 def clone_and_test(args: Args, milestone: str, budget: Budget, key: str, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -119,6 +122,8 @@ def main(args: Args) -> int:
         settings = [name, asdict(budget), args.seed, args.test_episodes, entry.max_steps]
         keys[name] = fingerprint(settings, cloning.cloning_sources(name))
     current = {name: row for name, row in known.items() if name in config and row.get("fingerprint") == keys[name]}
+    for row in current.values():
+        check_kept(row, ROW, output / "bc_table.json")
     todo = [name for name in chosen if name not in current]
     for name in todo:
         check_own_folder(output / name, MARKER)

@@ -28,6 +28,7 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
+import hashlib
 import json
 
 import numpy as np
@@ -39,12 +40,15 @@ from common.runtime.main import run_main
 from common.runtime.progress import print_table
 from common.statistics import bootstrap_iqm
 from pokemon_env.bounded_files import read_file
-from pokemon_env.games.tallgrass.benchmark_v1 import SCORED
+from pokemon_env.games.tallgrass import frozen
+from pokemon_env.games.tallgrass.benchmark_v1 import FROZEN_STEPS_SHA256, SCORED
 
 MOST_BYTES = 256 << 20
 
 
 def main(args: Args) -> int:
+    if hashlib.sha256(frozen.PATH.read_bytes()).hexdigest() != FROZEN_STEPS_SHA256:  # its limits would judge the file
+        raise ResultsError(f"{frozen.PATH}: is not the benchmark's table of steps any more; restore it, as with git checkout")
     try:
         content = json.loads(read_file(args.file, MOST_BYTES))
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.runtime.flag_types import Count
+from common.runtime.flag_types import Count, Few, FlagError, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -31,7 +31,7 @@ class Args:
     """With --check, these alone. Default is all of them."""
     milestone_config: Path = Path("milestone_config.json")
     """The milestones' limits: an expert that needs more steps has failed."""
-    parallel: Count = 2
+    parallel: Few = 2
     """Sets of episodes that are played at once, each in a thread."""
 
 
@@ -41,7 +41,7 @@ if __name__ == "__main__":
 import json
 import sys
 
-from common.runtime.files import save_text
+from common.runtime.files import exclusive_lock, save_text
 from common.runtime.main import Stopped, run_main
 from common.runtime.progress import ProgressReport
 from common.runtime.workers import run_in_parallel
@@ -76,9 +76,26 @@ def play_set(name: str, seeds: list[int], max_steps: int, should_stop: Callable[
 
 
 def main(args: Args) -> int:
+    """Play, or check. The file is locked first: one that can't be written is told before an hour of play, not after it."""
+    check_bounds(args)
+    if args.check:
+        return play_all(args)
+    if args.output.is_dir():
+        raise FlagError(f"--output {args.output}: is a folder; name a file, such as {args.output / 'frozen_steps.json'}")
+    with exclusive_lock(args.output.with_name(f".{args.output.name}.lock")):
+        return play_all(args)
+
+
+def play_all(args: Args) -> int:
+    """Do the work of `main`, with the file locked."""
     began = time.monotonic()
     limits = {name: entry.max_steps for name, entry in load_milestone_config(args.milestone_config).items()}
-    milestones = (args.milestones if args.check else ()) or tuple(milestone.id for milestone in GAME.milestones)
+    known = tuple(milestone.id for milestone in GAME.milestones)
+    if unknown := sorted(set(args.milestones) - set(known)):
+        raise FlagError(f"--milestones: {GAME.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    milestones = (args.milestones if args.check else ()) or known
+    if missing := [name for name in milestones if name not in limits]:
+        raise FlagError(f"{args.milestone_config}: has no {', '.join(missing)}; add it, or give another --milestone-config")
     names = [f"{tier}/{split}/{milestone}" for tier in frozen.TIERS for split in SPLITS for milestone in milestones]
     every = max(1, frozen.EPISODES // args.check_episodes) if args.check else 1
     found: dict[str, list[int | None]] = {}

@@ -74,7 +74,7 @@ import numpy as np
 
 from agent.open_expert import UNSAFE_NOTICE, open_policy
 from agent.policy_expert import find_policy
-from benchmarks.folders import PLAY_SOURCES, fingerprint, known_rows, run_table, source_files, summary
+from benchmarks.folders import PLAY_SOURCES, SUMMARY, check_kept, fingerprint, known_rows, run_table, source_files, summary
 from common.episodes import seeded_episodes
 from common.evaluation import evaluate
 from common.policies import StatePolicy
@@ -86,6 +86,9 @@ from pokemon_env.games.base import Game
 from pokemon_env.gym_env import PokemonEnv
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import limits_of_game
+
+RECORD = {"milestone": str, "max_steps": int, "begun": SUMMARY, "random_start": SUMMARY, "abstentions": int}
+"""The types in a milestone's record."""
 
 
 class RandomPressStart(gymnasium.Wrapper):
@@ -219,6 +222,8 @@ def main(args: Args) -> int:
     current = {name: row for name, row in known.items() if name in keys and row.get("fingerprint") == keys[name]}
     if args.fresh:
         current = {name: row for name, row in current.items() if name not in chosen}
+    for row in current.values():
+        check_kept(row, RECORD, output / f"expert_table_{args.tier}.json")
     todo = [name for name in chosen if name not in current]
     tier = args.tier if game.has_worlds else None
     starts = {name: choose_starts(game, name, args.rom_path, purpose="test", worlds=args.worlds, tier=tier) for name in chosen}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -21,6 +22,12 @@ from common.runtime.scripts import ROOT, ScriptFailed
 from pokemon_env.errors import PokemonEnvError
 from pokemon_env.games.tallgrass.benchmark_v1 import NotTallgrassV1
 
+NUMBER = (int, float)
+SUMMARY = {
+    "episodes": int, "successes": int, "mean_steps": (*NUMBER, type(None)), "std_steps": (*NUMBER, type(None)),
+    "max_steps_taken": (int, type(None)),
+}  # fmt: skip
+"""The types in what `summary` returns, for `check_kept`."""
 PLAY_SOURCES = ("agent/**/*.py", "cloning/*.py", "common/**/*.py", "dagger/*.py", "tasks/*.py", "pokemon_env/**/*.py")
 """Files that may change how an episode is played, besides the ROM and the policies."""
 
@@ -72,7 +79,7 @@ def own_folder(folder: Path, marker: str, key: str, fresh: bool = False) -> None
     """
     check_own_folder(folder, marker)
     path = folder / marker
-    if path.is_file() and path.read_text() == key and not fresh:
+    if path.is_file() and path.read_bytes() == key.encode() and not fresh:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -93,7 +100,7 @@ def claim_folder(folder: Path, marker: str, key: str, fresh: bool) -> None:
     """
     check_own_folder(folder, marker)
     path = folder / marker
-    if path.is_file() and path.read_text() != key and not fresh:
+    if path.is_file() and path.read_bytes() != key.encode() and not fresh:
         raise ValueError(
             f"{folder} was made with other settings, another game or other code; give another --output-dir, or --fresh to "
             "delete what is there"
@@ -112,6 +119,35 @@ def kept_result(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no result but {str(content)[:40]!r}; remove it, or choose another --output-dir")
     return content
+
+
+def check_kept(row: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Raise ValueError if a kept result, which somebody may have edited, holds other types than it should.
+
+    Args:
+        wanted: key -> a type or a tuple of types; a list with that of each entry; or a dictionary like this one, for an object.
+            A key that is missing counts as None.
+        path: of the file, for the message.
+    """
+    if complaint := _wrong_in(row, wanted, "it"):
+        raise ValueError(f"{path} is no result ({complaint}); remove it, and it is made again, or choose another --output-dir")
+
+
+def _wrong_in(value: Any, wanted: Any, name: str) -> str | None:
+    """Return what of a value has another type than wanted, in words; None if nothing has."""
+    shown = f"{name} is {str(value)[:40]!r}"
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            return f"{shown}, wanted an object"
+        return next((found for key, kind in wanted.items() if (found := _wrong_in(value.get(key), kind, key))), None)
+    if isinstance(wanted, list):
+        if not isinstance(value, list):
+            return f"{shown}, wanted a list"
+        return next((found for one in value if (found := _wrong_in(one, wanted[0], f"an entry of {name}"))), None)
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    if type(value) not in kinds:
+        return f"{shown}, wanted {' or '.join(kind.__name__ for kind in kinds)}"
+    return f"{shown}, wanted a finite number" if type(value) is float and not math.isfinite(value) else None
 
 
 def known_rows(path: Path) -> dict[str, dict[str, Any]]:

@@ -184,6 +184,8 @@ def main(args: Args) -> int:
     if foreign := not_of_game(config, game):
         raise ValueError(f"{args.milestone_config} is another game's, for {game.name} has no milestone {foreign[0]}; give its own")
     chosen = [name for name in ids if name in args.milestones or not args.milestones]
+    if missing := [name for name in chosen if name not in config]:
+        raise ValueError(f"{args.milestone_config} has no {', '.join(missing)}; add it")
     tier = args.tier if game.has_worlds else None
     starts = {name: choose_starts(game, name, args.rom_path, purpose="train", worlds=args.worlds, tier=tier) for name in chosen}
     done: dict[str, dict[str, Any]] = {}

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.runtime.flag_types import Amount, Count, Share, check_bounds
+from common.runtime.flag_types import Amount, Count, Seed, Share, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -34,7 +34,7 @@ class Args:
     """These alone. Default is the scored ones, in turn."""
     labels: tuple[int, ...] = (250, 1000, 10_000)
     """Numbers of labels: steps of demonstrations, and for DAgger queries as well."""
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[Seed, ...] = (1, 2, 3)
     """Each has demonstrations, weights, rollouts and batches of its own."""
     students: tuple[Literal["bc", "bc_sets", "dagger"], ...] = ("bc", "bc_sets", "dagger")
     """Methods that learn from the labels: cloning; cloning of label sets that are spread over more episodes; DAgger."""
@@ -72,10 +72,10 @@ from agent.policy_expert import find_policy
 from benchmarks import steps as cloning
 from benchmarks.audit.compass import CompassFollower
 from benchmarks.audit.screen_planner import ScreenPlanner
-from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table, source_files
-from benchmarks.make_student import Order, clone, facts, learn
+from benchmarks.folders import NUMBER, check_kept, claim_folder, fingerprint, kept_result, run_table, source_files
+from benchmarks.make_student import Order, clone, facts, learn, training_steps
 from benchmarks.protocol import FrozenPlay, Recipe, check_trial, measured, score, success_rate
-from benchmarks.results_file import Entry, complete, save_results, title
+from benchmarks.results_file import Entry, check_entry, complete, save_results, title
 from benchmarks.student_gates import table
 from common.policies import Policy
 from common.runtime.checkpoints import load_checkpoint
@@ -124,6 +124,9 @@ PLAYER_SOURCES = {
 """What decides how these play, besides what the training depends on."""
 STUDIED = {250: (15, 30, 60, 125, 250, 500), 1000: (100, 200, 400, 800), 10_000: (600, 1200, 2400)}
 STUDIED_ON = ("LEAVE_HOUSE", "STARTER_CHOSEN", "ROUTE_2")
+
+RESULT = {"minutes": NUMBER, "machine": {"cpu": str, "bf16": bool}, "spl": (*NUMBER, type(None))}
+"""Types in a result's file, besides those that `check_entry` looks at."""
 
 TRAINING_SOURCES = (
     "common/networks.py",
@@ -291,6 +294,11 @@ def study(args: Args, milestones: list[str]) -> str:
         for steps in STUDIED.get(labels, ())
         for name in milestones
     }
+    if not jobs:
+        raise ValueError(
+            f"--study is of {', '.join(STUDIED_ON)} with {', '.join(map(str, STUDIED))} labels, and none of these is among "
+            "--milestones and --labels: leave them out"
+        )
     results: dict[str, dict[str, float]] = {}
 
     def work(job: str, should_stop: Callable[[], bool]) -> dict[str, float]:
@@ -329,6 +337,8 @@ def main(args: Args) -> int:
     check_bounds(args)
     if min(args.labels, default=0) < 200 or not args.seeds:
         raise ValueError("--labels and --seeds each want a value, and labels at least 200: some demonstrations are as long as that")
+    if min(training_steps(recipe_of(args, method), labels) for method in RECIPES for labels in args.labels) < 1:
+        raise ValueError(f"--length {args.length:g} leaves no training step: give more")
     torch.set_num_threads(1)
     cloning.check_milestones(args.milestones)
     milestones = [name for name in cloning.milestones() if name in (args.milestones or benchmark_v1.SCORED)]
@@ -351,10 +361,15 @@ def main(args: Args) -> int:
     rows: dict[str, Entry] = {}
     for name in tabled:
         for path in sorted(folder_of(args, name).glob("*.json")):
-            row = kept_result(path)
-            cell = Cell(name, row.get("method", ""), row.get("labels", 0), row.get("seed", 0))
+            row = {"method": "", "labels": 0, "seed": 0} | kept_result(path)
+            check_kept(row, {"method": str, "labels": int, "seed": int}, path)
+            cell = Cell(name, row["method"], row["labels"], row["seed"])
             known = cell.method in UNTRAINED if not cell.labels else cell.method in RECIPES
             if known and row.get("fingerprint") == result_key(args, keys[name], cell):
+                check_kept(row, RESULT, path)
+                check_entry(row, f"{path} is no result", tier_of(args), args.purpose)
+                if row["milestone"] != name:
+                    raise ValueError(f"{path} is no result of {name}, but of {row['milestone']}; remove it, and it is made again")
                 rows[cell.name] = row
 
     def work(job: str, should_stop: Callable[[], bool]) -> Entry:

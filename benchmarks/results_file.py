@@ -50,11 +50,13 @@ def check_results(content: Any, path: Path) -> list[Entry]:
     if tier not in ("T1", "T2", "T4") or split not in ("choose", "test"):
         raise ResultsError(f"{path}: tier is {str(tier)[:20]!r}, split {str(split)[:20]!r}: wanted T1, T2 or T4; choose or test")
     found: set[tuple[Any, ...]] = set()
+    if not content["results"]:
+        raise ResultsError(f"{path}: holds no results")
     for number, entry in enumerate(content["results"], 1):
         where = f"{path}: result {number}"
         if not isinstance(entry, dict):
             raise ResultsError(f"{where} is no object")
-        _check_entry(entry, where, tier, split)
+        check_entry(entry, where, tier, split)
         which = (entry["milestone"], entry["method"], entry.get("labels", 0), entry.get("seed", 0))
         if which in found:
             raise ResultsError(f"{where}: {' '.join(map(str, which))} is there twice")
@@ -62,20 +64,28 @@ def check_results(content: Any, path: Path) -> list[Entry]:
     return content["results"]
 
 
-def _check_entry(entry: Entry, where: str, tier: str, split: frozen.Split) -> None:
+def check_entry(entry: Entry, where: str, tier: str, split: frozen.Split, episodes: int | None = None) -> None:
+    """Raise ResultsError unless a result is of this tier and split, and can have been measured; `where` names it.
+
+    Args:
+        episodes: only the first so many of the frozen ones; None for all.
+    """
     milestone, method = entry.get("milestone"), entry.get("method")
     if milestone not in benchmark_v1.MILESTONES:
         raise ResultsError(f"{where}: no milestone {str(milestone)[:40]!r}")
-    if not isinstance(method, str) or not method or not method.isprintable() or len(method) > 80:
+    if not isinstance(method, str) or not method.strip() or not method.isprintable() or len(method) > 80:
         raise ResultsError(f"{where}: method is {str(method)[:40]!r}, wanted a name")
     where = f"{where} ({milestone}, {method})"
     for key, most in (("labels", MOST_LABELS), ("seed", 2**63)):
         value = entry.get(key, 0)
         if type(value) is not int or not 0 <= value < most:
             raise ResultsError(f"{where}: {key} is {str(value)[:40]!r}, wanted a number from 0 on")
-    limits = frozen.limits(milestone, tier, split)
-    if entry.get("seeds") != list(frozen.seeds(split)):
-        raise ResultsError(f"{where}: seeds are not the {frozen.EPISODES} frozen ones of {split}, in their order")
+    limits = frozen.limits(milestone, tier, split)[:episodes]
+    for key, wanted in (("tier", tier), ("split", split), ("limits", list(limits))):
+        if entry.get(key, wanted) != wanted:
+            raise ResultsError(f"{where}: its {key} is {str(entry[key])[:40]}, wanted {str(wanted)[:40]}")
+    if entry.get("seeds") != list(frozen.seeds(split))[:episodes]:
+        raise ResultsError(f"{where}: seeds are not the {len(limits)} frozen ones of {split}, in their order")
     successes, lengths = entry.get("successes"), entry.get("lengths")
     for key, values, kind in (("successes", successes, bool), ("lengths", lengths, int)):
         if not isinstance(values, list) or len(values) != len(limits) or any(type(value) is not kind for value in values):

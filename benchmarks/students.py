@@ -44,13 +44,15 @@ import torch
 from agent.students import find_students
 from benchmarks.folders import summary
 from benchmarks.steps import TEST_SEED, check_milestones, make_policy, milestones
-from common.runtime.checkpoints import CheckpointError, load_checkpoint
+from common.networks import build_network, check_plays
+from common.runtime.checkpoints import CheckpointError, load_checkpoint, shown
 from common.runtime.files import exclusive_lock, save_json, save_text
 from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport
 from common.runtime.workers import run_in_parallel
+from pokemon_env.builds import plays_alike
 from pokemon_env.errors import PokemonEnvError
-from pokemon_env.games.tallgrass import GAME
+from pokemon_env.games.tallgrass import GAME, benchmark_v1
 from pokemon_env.rom import BUNDLED_ROM
 from pokemon_env.splits import has_splits
 from tasks.episode_starts import choose_starts
@@ -69,6 +71,14 @@ def play(args: Args, milestone: str, students: list[Path], should_stop: Callable
         for key, value in wanted.items():
             if content.get(key) != value:
                 raise CheckpointError(f"{path}: its {key} is {content.get(key)}, wanted {value}")
+        made_for = {"rom_sha256": benchmark_v1.ROM_SHA256, "buttons": list(benchmark_v1.BUTTONS)}
+        for key, value in made_for.items():  # its network may fit all the same, and press other buttons than it learned
+            if content.get(key) is not None and not plays_alike(content[key], value):
+                raise CheckpointError(
+                    f"{path}: its {key} is {shown(content[key])}, wanted {value}; name another folder of students"
+                )
+        frames = content.get("frame_stack", 1)
+        check_plays(build_network(content, path), path, benchmark_v1.SCREEN_SHAPE, len(benchmark_v1.BUTTONS), frames)
         if "max_steps" not in content:
             raise CheckpointError(f"{path}: does not say how many steps its episodes may take (max_steps)")
     # On T2 nobody is tested in the worlds that it learned in.

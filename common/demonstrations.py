@@ -336,9 +336,9 @@ def choose_labels(
 
 
 def holds_sets(path: str | os.PathLike) -> bool:
-    """Return whether a file has label sets. Raises DemonstrationError as `load_episode` does."""
+    """Return whether a file has label sets that are not empty. Raises DemonstrationError as `load_episode` does."""
     with _opened(Path(path)) as data:
-        return "optimal" in data
+        return "optimal" in data and data.header("optimal")[1].kind in "iu" and bool(data["optimal"].any())
 
 
 def _actions(path: Path) -> np.ndarray:

@@ -12,10 +12,12 @@ def read_file(path: str | os.PathLike, most: int) -> bytes:
 
     Raises OSError, also for what is not a file, and for a file of more than `most` bytes.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):  # before `open`, which would name the number
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    with open(fd, "rb") as file:
         about = os.fstat(file.fileno())
-        if stat.S_ISDIR(about.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "is no file", os.fspath(path))
         content = file.read(most + 1) if about.st_size <= most else b""

@@ -10,6 +10,14 @@ _SAME_AS = {
 }  # fmt: skip
 """SHA-256 of an older build -> that of the newest one which plays alike. Their addresses are the same, too, for saved states."""
 
+_SHOWS_COMPASS = frozenset({"d94e991694def581a668869fe6d9d95404db4e63d716d7c5486fde9c7d734ee3"})
+"""Builds that show the compass whatever their image says."""
+
+
+def can_hide_compass(sha256: str) -> bool:
+    """Return whether a tier without the compass can be played with this build. One that cannot would show it without a word."""
+    return sha256 not in _SHOWS_COMPASS
+
 
 def same_builds(sha256: str) -> frozenset[str]:
     """Return the SHA-256 of all builds that play like this one, itself included."""

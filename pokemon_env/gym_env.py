@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pokemon_env import state_files
+from pokemon_env.builds import can_hide_compass
 from pokemon_env.emulators.emulator import Emulator
 from pokemon_env.emulators.open_emulator import open_emulator
 from pokemon_env.emulators.window import Window
@@ -75,7 +76,7 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
         window_speed: with a window, 1 is the console's speed, 2 twice that, 0 as fast as possible.
         worlds: the worlds of which each reset draws one: "0", "1-999", "train", "choose" or "test" (see
             `pokemon_env.splits`), a number or a sequence of numbers. Default: the tier's.
-        tier: "T0" to "T3" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, regardless of the
+        tier: "T0" to "T4" (`pokemon_env.tiers`); default T1. T0 has no jitter and no idle frames, regardless of the
             arguments above, and plays with the default of `release_frames`.
         start_milestone: id of the milestone that each episode starts at: those before it are completed, without reward.
 
@@ -311,11 +312,14 @@ class PokemonEnv(gymnasium.Env[np.ndarray, int | np.int64]):
             raise ValueError(f"start_state and {given[0]} exclude each other: a saved state holds its own world and place.")
         self._check_milestone(self.start_milestone)
         self.tier = tier or DEFAULT_TIER
+        if not self._tier.compass and not can_hide_compass(self._rom.header.sha256):
+            raise ValueError(
+                f"tier {self.tier} has no compass, and this build of {self.game.name} can't hide it: take the bundled ROM, or "
+                "choose T2."
+            )
         self.worlds = _worlds(self._tier.worlds if worlds is None else worlds)
         if self._tier.has_splits and 0 in self.worlds:
-            raise ValueError(
-                f"tier {self.tier} is played in other worlds than world 0: leave world 0 out of worlds, or choose T1."
-            )
+            raise ValueError(f"tier {self.tier} is played in other worlds than world 0: leave world 0 out of worlds, or choose T1.")
 
     def _draw_start(self, options: dict[str, Any]) -> tuple[Path | None, int | None, str | None]:
         """Return the state file, the world and the milestone that the episode starts at; None for those that do not apply."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pokemon_env.tiers import find_tier
+from pokemon_env.tiers import TIERS
 
 TRAIN = range(1, 1000)
 CHOOSE = range(1000, 1100)
@@ -38,5 +38,8 @@ def parse_worlds(text: str) -> Worlds:
 
 
 def has_splits(tier: str | None) -> bool:
-    """Return whether a tier has worlds of its own for training, choosing and testing; None, for no tier, has not."""
-    return tier is not None and find_tier(tier).has_splits
+    """Return whether a tier has worlds of its own for training, choosing and testing; None, for no tier, has not.
+
+    Nor has one that there is not, which a file may name: whoever plays it says so.
+    """
+    return tier in TIERS and TIERS[tier].has_splits

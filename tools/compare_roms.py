@@ -19,7 +19,7 @@ from pathlib import Path
 import tyro
 
 from common.flag_groups import TierName
-from common.runtime.flag_types import Count, Share
+from common.runtime.flag_types import Count, Few, FlagError, Share, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -37,7 +37,7 @@ class Args:
     """Episodes of each milestone on each tier, without random presses, and as many with."""
     noise: Share = 0.2
     """Probability of a random press in the second half of the episodes."""
-    parallel: Count = 2
+    parallel: Few = 2
     """Milestones that are played at once, each in a thread."""
 
 
@@ -117,7 +117,11 @@ def check_alike(old: PokemonEnv, new: PokemonEnv, screen: np.ndarray, other: np.
 
 
 def main(args: Args) -> int:
-    milestones = args.milestones or tuple(milestone.id for milestone in GAME.milestones)
+    check_bounds(args)
+    names = tuple(milestone.id for milestone in GAME.milestones)
+    if unknown := sorted(set(args.milestones) - set(names)):
+        raise FlagError(f"--milestones: {GAME.name} has no {', '.join(unknown)}; it has {', '.join(names)}")
+    milestones = args.milestones or names
     cells = [f"{tier}/{milestone}" for tier in args.tiers for milestone in milestones]
     steps: dict[str, int] = {}
     with ProgressReport("comparing", len(cells)) as report:

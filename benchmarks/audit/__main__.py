@@ -63,7 +63,6 @@ class Args:
 if __name__ == "__main__":
     args = parse_command_line(Args, __doc__)
 
-import json
 from functools import lru_cache
 
 import numpy as np
@@ -82,8 +81,9 @@ from benchmarks.audit.cells import (
     play_cell,
     use_one_thread,
 )
-from benchmarks.folders import run_table
+from benchmarks.folders import NUMBER, check_kept, kept_result, run_table
 from benchmarks.protocol import success_rate
+from benchmarks.results_file import check_entry
 from common.runtime.files import save_json, save_text
 from common.runtime.progress import ProgressReport
 from common.runtime.workers import run_in_parallel
@@ -93,6 +93,8 @@ from pokemon_env.games.tallgrass.benchmark_v1 import MILESTONES, SCORED, check
 from tasks.milestone_config import load_milestone_config
 
 Results = dict[Cell, dict[str, Any]]
+RESULT = {"seconds": NUMBER, "machine": {"cpu": str}}
+"""Types in every result's file."""
 
 
 @dataclass(frozen=True)
@@ -256,15 +258,22 @@ def _of_expert(results: Results, milestone: str, tier: str, what: str) -> str:
     return f"{sum(taken) / len(taken):.1f}" if taken else "-"
 
 
-def read_result(path: Path, key: str) -> dict[str, Any] | None:
-    """Return a result made with the fingerprint `key`; None if there is none."""
-    if not path.is_file():
+def read_result(path: Path, key: str, cell: Cell, episodes: int) -> dict[str, Any] | None:
+    """Return a cell's result, of so many episodes, made with the fingerprint `key`; None if there is none.
+
+    Raises ValueError for one that can't be.
+    """
+    content = kept_result(path)
+    if content.get("fingerprint") != key:
         return None
-    try:
-        content = json.loads(path.read_text())
-        return content if content["fingerprint"] == key else None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no result of the audit ({error!r}); remove it, or choose another --output-dir") from error
+    check_kept(content, RESULT, path)
+    if cell.audit == IDENTICAL:
+        check_kept(content, {"share": NUMBER}, path)
+        return content
+    check_entry(content | {"milestone": cell.milestone}, f"{path} is no result", cell.tier, "test", episodes)
+    if cell.audit == EXPERT:
+        check_kept(content, {"agrees": bool, "spl": (*NUMBER, type(None))}, path)
+    return content
 
 
 def main(args: Args) -> int:
@@ -287,7 +296,7 @@ def main(args: Args) -> int:
     results: Results = {}
     todo: dict[str, Cell] = {}
     for cell in cells:
-        known = None if args.fresh else read_result(args.output_dir / f"{cell}.json", keys[cell])
+        known = None if args.fresh else read_result(args.output_dir / f"{cell}.json", keys[cell], cell, args.episodes)
         if known is None:
             todo[str(cell)] = cell
         else:

@@ -83,11 +83,11 @@ from benchmarks.compare.memory_student import train_with_memory
 from benchmarks.compare.picture import write_picture
 from benchmarks.compare.report import markdown
 from benchmarks.compare.state_student import StateStudent, replay, train_on_states
-from benchmarks.folders import claim_folder, fingerprint, kept_result, run_table
+from benchmarks.folders import check_kept, claim_folder, fingerprint, kept_result, run_table
 from benchmarks.make_student import Order, facts, learn, record, training_steps
 from benchmarks.protocol import check_trial, measured, success_rate
-from benchmarks.reference import RECIPES, UNTRAINED, learning_key, make_player, play_frozen, play_key
-from benchmarks.results_file import Entry, save_results
+from benchmarks.reference import RECIPES, RESULT, UNTRAINED, learning_key, make_player, play_frozen, play_key
+from benchmarks.results_file import Entry, check_entry, save_results
 from common.demonstrations import episode_files
 from common.policies import Policy, RecurrentPolicy
 from common.runtime.files import save_json, save_text
@@ -170,9 +170,14 @@ def kept(args: Args, cell: Cell) -> Entry:
     places = [folder_of(args, cell.task)]
     if cell.column.name in (*RECIPES, *UNTRAINED) and args.length == 1:
         places.append(Path(args.reference_dir) / places[0].relative_to(args.output_dir))
-    rows = (kept_result(place / f"{cell.file}.json") for place in places)
     key = result_key(args, cell)
-    return next((row for row in rows if row.get("fingerprint") == key), {})
+    for path in (place / f"{cell.file}.json" for place in places):
+        row = kept_result(path)
+        if row.get("fingerprint") == key:
+            check_kept(row, RESULT, path)
+            check_entry(row, f"{path} is no result", cell.task.tier, args.purpose)
+            return row
+    return {}
 
 
 def order_of(args: Args, cell: Cell) -> Order:
@@ -257,7 +262,8 @@ def main(args: Args) -> int:
     )
     known = {cell.name: cell for cell in cells_of(everything)} | asked
     rows: dict[str, Entry] = {name: row for name, cell in known.items() if (row := kept(args, cell))}
-    latency = kept_result(Path(args.output_dir) / "latency.json")
+    if latency := kept_result(Path(args.output_dir) / "latency.json"):
+        check_kept(latency, labelling_latency.RESULT, Path(args.output_dir) / "latency.json")
     reported = time.monotonic()
 
     def work(name: str, should_stop: Callable[[], bool]) -> Entry:

@@ -16,6 +16,7 @@ from agent.answer_cache import AnswerCache
 from agent.labelling import Labeller
 from agent.open_expert import open_policy_oracle
 from agent.oracle import Answer, ExpertOracle, Situation
+from benchmarks.folders import NUMBER
 from common.episodes import EpisodeSpec, seeded_episodes
 from common.policies import Policy
 from common.runtime.seeding import LATENCY_ROLLOUT
@@ -28,6 +29,15 @@ from pokemon_env.vector_env import make_vector_env
 from tasks.episode_starts import choose_starts
 
 ROLLOUT_SEED = LATENCY_ROLLOUT.first
+
+RESULT = dict.fromkeys(
+    (
+        "expert_seconds", "concurrency", "loop_labels", "loop_seconds", "loop_rate", "labels", "batch_seconds", "batch_rate",
+        "cached_asked", "cached_labels", "cached_seconds", "ratio", "ratio_with_play", "rows", "play_seconds",
+    ), NUMBER,
+)  # fmt: skip
+"""The types of what is measured, for `check_kept`."""
+
 
 
 def measure(

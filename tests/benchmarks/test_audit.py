@@ -361,7 +361,7 @@ def test_errors(tmp_path):
         ({"episodes": 0}, "--episodes is 0"),
         ({"episodes": 101}, "--episodes is 101, but must be at most 100"),
         ({"noise": 2.0}, "--noise is 2"),
-        ({}, "is no result of the audit"),
+        ({}, "is no result"),
     ):
         with pytest.raises(ValueError, match=message):
             audit.main(replace(good, **wrong))
