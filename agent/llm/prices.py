@@ -63,24 +63,33 @@ def usage_of(backend: Backend, raw: object) -> Usage | None:
     if not isinstance(raw, Mapping):
         return None
     if backend == "anthropic":
-        counts = [raw.get("input_tokens"), raw.get("output_tokens")]
-        written, read = raw.get("cache_creation_input_tokens") or 0, raw.get("cache_read_input_tokens") or 0
-        split = _of(raw, "cache_creation")
-        hour = split.get("ephemeral_1h_input_tokens") or 0
-        thinking = _of(raw, "output_tokens_details").get("thinking_tokens")
-        if not all(map(_is_count, (*counts, written, read, hour))) or hour > written:
+        thinking = _counts(_of(raw, "output_tokens_details").get("thinking_tokens"))
+        counts = _counts(
+            raw.get("input_tokens"),
+            raw.get("output_tokens"),
+            raw.get("cache_creation_input_tokens") or 0,
+            raw.get("cache_read_input_tokens") or 0,
+            _of(raw, "cache_creation").get("ephemeral_1h_input_tokens") or 0,
+        )
+        if counts is None or counts[4] > counts[2]:
             return None
-        return Usage(counts[0], written - hour, hour, read, counts[1], thinking if _is_count(thinking) else None)
-    prompt, output = raw.get("prompt_tokens"), raw.get("completion_tokens")
+        new, output, written, read, hour = counts
+        return Usage(new, written - hour, hour, read, output, thinking[0] if thinking else None)
     details = _of(raw, "prompt_tokens_details")
-    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    thinking = _of(raw, "completion_tokens_details").get("reasoning_tokens")
-    if not all(map(_is_count, (prompt, output, read, written))) or read > prompt:
+    thinking = _counts(_of(raw, "completion_tokens_details").get("reasoning_tokens"))
+    counts = _counts(
+        raw.get("prompt_tokens"),
+        raw.get("completion_tokens"),
+        details.get("cached_tokens") or 0,
+        details.get("cache_write_tokens") or 0,
+    )
+    if counts is None or counts[2] > counts[0]:
         return None
+    prompt, output, read, written = counts
     written = min(written, prompt - read)
     cost = raw.get("cost")
     named = float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf else None
-    return Usage(prompt - read - written, written, 0, read, output, thinking if _is_count(thinking) else None, named)
+    return Usage(prompt - read - written, written, 0, read, output, thinking[0] if thinking else None, named)
 
 
 def picture_tokens(backend: Backend, height: int, width: int) -> int:
@@ -200,8 +209,10 @@ def _of(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _counts(*values: object) -> list[int] | None:
+    """Return the values if all are numbers of tokens, else None."""
+    counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
+    return counts if len(counts) == len(values) else None
 
 
 def _read(path: Path) -> dict[str, list[Entry]]:
@@ -241,7 +252,8 @@ def _entry(path: Path, model: str, raw: object) -> Entry:
         raise complain(f'{model}: "from" must be a date such as 2026-10-07') from None
     above, long = None, raw.get(_LONG)
     if long is not None:
-        if not isinstance(long, dict) or not _is_count(above := long.get("above")):
+        above = _counts(long.get("above")) if isinstance(long, dict) else None
+        if above is None:
             raise complain(f'{model}: "{_LONG}" needs "above", a number of tokens, and prices')
         if further := [name for name in long if name not in ("above", *names)]:
             raise complain(f"{model}: {further[0]!r} is no part of a price")
@@ -249,7 +261,7 @@ def _entry(path: Path, model: str, raw: object) -> Entry:
         since,
         Price(**{name: _number(path, model, name, raw.get(name)) for name in names}),
         _number(path, model, "batch", raw.get("batch", 1.0)),
-        above,
+        above[0] if above else None,
         None if long is None else Price(**{name: _number(path, model, name, long.get(name)) for name in names}),
     )
 
