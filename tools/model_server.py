@@ -3,10 +3,10 @@
 
 python -m tools.model_server --port 8787 --plan "7-9: reset; 12: 429 retry-after=2"
 
-http://127.0.0.1:8787 is the base URL of its Messages API, http://127.0.0.1:8787/v1 that of its chat completions. It checks requests
-like the real servers, counts tokens of what it was sent, plays a prompt cache and limits of rate, and makes any mistake that servers
-and networks make, by plan. What it answers is made from the schema of the request, or by `answer`: a valid answer, and always the
-same to the same request.
+http://127.0.0.1:8787 is the base URL of its Messages API, http://127.0.0.1:8787/v1 that of its chat completions. It checks
+requests like the real servers, counts tokens of what it was sent, plays a prompt cache and limits of rate, and makes any mistake
+that servers and networks make, by plan. What it answers is made from the schema of the request, or by `answer`: a valid answer, and
+always the same to the same request.
 """
 
 from __future__ import annotations
@@ -497,7 +497,7 @@ class ModelServer:
         if cut:
             text, out = text[: 4 * max(most - thinking, 0)], max(most - thinking, 0)
         marked = _marked(raw) if backend == "anthropic" else asked.fixed.encode()
-        kept = math.ceil(len(marked) / 4)
+        kept = min(math.ceil(len(marked) / 4), tokens)
         written = read = 0
         if marked and kept >= self.models[asked.model].cached_from:
             if marked in self._cached:

@@ -1,0 +1,926 @@
+"""Asking a language model: both kinds of server, tries, limits, money.
+
+    with CallFile(path, settings.secrets) as calls, ModelClient(settings, calls, Prices(), run="a run") as client:
+        client.start(pictures=True)
+        for answer in client.ask([Question(rules, (state, screen), schema, "label", "RIVAL_HOUSE")]):
+            print(answer.value, answer.kind, answer.dollars)
+
+This is the only module that imports `anthropic` and `openai`, and only when something is asked: importing them takes a second.
+Nothing of theirs leaves it. Their exceptions hold the request, and with it the key, so only texts of our own do.
+
+Their own retries are off, since each time-out would silently be sent, and perhaps billed, three times, and since a time-out of
+theirs limits the gap between two bytes, which an answer that trickles outlives. Here a try has a time limit in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import collections
+import contextlib
+import email.utils
+import functools
+import importlib
+import ipaddress
+import json
+import logging
+import math
+import os
+import random
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from agent.llm.calls import Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait
+from agent.llm.prices import Backend, Prices, Usage, picture_tokens
+from agent.llm.replies import BrokenReplyError, InvalidAnswerError, read_reply, value_of
+from common.runtime.main import UserError
+from common.runtime.plain_text import in_one_line
+
+ACCIDENTS = (
+    "timeout", "overloaded", "rate limit", "connection", "broken reply", "server error", "not recorded", "no money", "stopped",
+)  # fmt: skip
+"""Kinds of failure that say nothing about the question: it may be asked again."""
+PAID_FAILURES = ("refusal", "cut off", "malformed", "rejected")
+"""Kinds of failure that are the model's, or the server's, answer to this very question."""
+
+BACK_OFF_SECONDS = 0.5
+"""About how long the second try waits; each later one twice as long."""
+LONGEST_WAIT_SECONDS = 60.0
+"""No longer than this a question waits between two tries, whatever the server wishes."""
+POLL_SECONDS = 0.05
+"""How often is looked whether another process has got the answer, or there is money again."""
+SLOWED_SECONDS = 1.0
+"""How long after a slowdown, for too many requests, the next may follow."""
+FIRST_RATE = 4.0
+"""Requests a second to which the first 429 slows the questions at least; further ones slow them more."""
+
+_DEFAULT_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+_URL_VARIABLES = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL"}
+_OWN_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+_NO_KEY = "none"  # the SDKs want one
+_AGAIN = (408, 409, 429)
+_MOST_WORDS = 300
+_MOST_REJECTED = 3
+_LOWEST_RATE = 0.1
+_TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
+
+T = TypeVar("T")
+
+
+class ModelError(UserError):
+    """What makes all further questions vain. The text says what the user can do; the run can go on afterwards."""
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model is asked, where, and how patiently."""
+
+    model: str
+    backend: Backend
+    url: str
+    key: str | None = field(repr=False)
+    key_name: str
+    """The environment variable that the key is from."""
+    timeout: float = 60.0
+    """Seconds for one try."""
+    tries: int = 5
+    concurrency: int = 64
+    effort: str | None = None
+    max_tokens: int = 2048
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be shown, nor come into a file."""
+        return [] if self.key is None else [self.key]
+
+
+def settings_from_flags(
+    model: str,
+    *,
+    backend: Backend | None = None,
+    base_url: str | None = None,
+    key_env: str | None = None,
+    replay: bool = False,
+    environment: Mapping[str, str] = os.environ,
+    **further: Any,
+) -> ModelSettings:
+    """Return the settings that the flags of a script mean. Raises ModelError for those that can't be meant.
+
+    Args:
+        model: its name.
+        backend: None is openai with a base URL, else anthropic.
+        base_url: None is the SDK's environment variable, else the provider's own server.
+        key_env: the variable with the key; None is the SDK's.
+        replay: nothing is sent, so no key is needed.
+        environment: where variables are looked up.
+        further: the other settings.
+    """
+    if not model.strip():
+        raise ModelError("--expert-model: is empty; name a model")
+    chosen: Backend = backend or ("openai" if base_url else "anthropic")
+    variable = _URL_VARIABLES[chosen]
+    url = base_url or environment.get(variable) or _OWN_URLS[chosen]
+    local = _check_url("--expert-base-url" if base_url else variable, url)
+    if chosen == "anthropic":
+        url = url.rstrip("/").removesuffix("/v1")  # which its SDK adds
+    name = key_env or _DEFAULT_KEYS[chosen]
+    key = environment.get(name)
+    if key is not None and not key.strip():
+        raise ModelError(f"{name}: the environment variable is empty; put the key into it")
+    if key is not None and (not key.isascii() or not key.isprintable() or " " in key):
+        raise ModelError(
+            f"{name}: the environment variable holds what no key has (a space, a line break, a letter that is not ASCII)"
+        )
+    if key is None and not replay and (key_env is not None or not local):
+        raise ModelError(
+            f"{name}: the environment variable with the key is not set; export it, or name another with --expert-key-env"
+        )
+    return ModelSettings(model, chosen, url, key, name, **further)
+
+
+def _check_url(name: str, url: str) -> bool:
+    """Return whether a URL is of this machine. Raises ModelError, without the URL, for one that cannot be used."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ModelError(f"{name}: is no URL; give one such as http://127.0.0.1:8000/v1") from None
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise ModelError(f"{name}: must hold no user and no password; put the key into an environment variable (--expert-key-env)")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ModelError(f"{name}: must begin with http:// or https:// and a host, and hold no ? and no #")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked, in words that hold for all servers."""
+
+    fixed: str
+    """What many questions begin with: it is marked, so that the provider may keep it."""
+    parts: tuple[str | np.ndarray, ...]
+    """Texts and pictures, (H, W, 3) uint8 RGB, as they stand one after another."""
+    schema: Mapping[str, Any] | None = None
+    """The form of the answer; None for plain text."""
+    role: str = "label"
+    milestone: str = ""
+    candidate: int = 1
+    """Of several answers to the same question, which."""
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """An answer, or why there is none."""
+
+    text: str | None
+    """What the model wrote; None where nothing came."""
+    value: Any = None
+    """With a schema, the checked value."""
+    kind: str | None = None
+    """Why there is none: one of `ACCIDENTS` or `PAID_FAILURES`. None with an answer."""
+    reason: str = ""
+    """Of `kind`, in words, without secrets."""
+    usage: Usage = field(default_factory=Usage)
+    """Of the reply; of all replies, where a second was asked for."""
+    dollars: float | None = 0.0
+    """What was paid now; None if it is unknown. Nothing for an answer that was found."""
+    found: bool = False
+    """It stood in the file of calls, or was asked for by a question beside this one."""
+    tries: int = 0
+    """How many requests were sent for it."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why a try brought nothing."""
+
+    kind: str
+    reason: str
+    wait: float | None = None
+    """What the server wishes, in seconds."""
+    final: bool = False
+    """Trying again is not wanted, or vain."""
+
+
+@dataclass
+class Counts:
+    """What a client has asked so far."""
+
+    asked: int = 0
+    sent: int = 0
+    found: int = 0
+    cached: int = 0
+    """Tokens read from the provider's cache."""
+    written: int = 0
+    """Tokens written to it."""
+
+
+class ModelClient:
+    """Asks one model. A context manager: leaving it ends what is under way.
+
+    Questions may be asked from any thread. One event loop, in a thread of its own, sends them: the first alone, so that the
+    provider's cache of prompts is written once, and then as many at once as the settings say.
+
+    Args:
+        settings: which model, and where.
+        calls: the file of calls; with `replay` it may be open for reading only.
+        prices: what tokens cost.
+        run: the run's name: its money is counted in the file by this name.
+        max_cost: dollars that the run may cost, its earlier processes included; None for no limit.
+        replay: answers come from the file alone. Nothing is imported and nothing sent.
+        say: is told what a user should know.
+
+    Raises PriceError if there is a limit, and the model has no price.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        calls: CallFile,
+        prices: Prices,
+        run: str,
+        *,
+        max_cost: float | None = None,
+        replay: bool = False,
+        say: Callable[[str], None] = print,
+    ):
+        if max_cost is not None and not replay:
+            if not 0 < max_cost < math.inf:
+                raise ModelError("--max-cost: must be more than 0 dollars; leave it out for no limit, or take --replay")
+            prices.demand(settings.model)
+        self.settings, self.run, self.max_cost = settings, run, max_cost
+        self.counts = Counts()
+        self._calls, self._prices, self._replay, self._say = calls, prices, replay, say
+        self._ended: ModelError | None = None
+        self._no_money: NoMoney | None = None
+        self._stopping = False
+        self._plain = False  # the server knows no schemas
+        self._schema_known = False
+        self._effort = settings.effort
+        self._rejected = 0  # questions; None of interest once one was accepted
+        self._accepted = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+        self._sdk: Any = None
+
+    # From any thread.
+
+    @property
+    def left(self) -> float:
+        """How many questions can still be asked: 0 once the next may cost more than is left, else infinite."""
+        return 0.0 if self._no_money is not None else math.inf
+
+    def start(self, pictures: bool = False) -> None:
+        """Look whether the server has the model, and whether the model can do what is needed. Asks nothing that costs.
+
+        Args:
+            pictures: questions will hold pictures.
+
+        Raises ModelError.
+        """
+        if not self._replay:
+            if self.settings.url != _OWN_URLS[self.settings.backend]:
+                self._say(f"The model {self.settings.model} is asked at {self.settings.url}")
+            self._wait_for(self._look_at_model(pictures))
+
+    def ask(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        """Return an answer for each question, in order. Raises ModelError if the run must end; what came stays in the file."""
+        futures = [self.ask_soon(question) for question in questions]
+        return [future.result() for future in futures]
+
+    def ask_soon(self, question: Question) -> Future[ModelAnswer]:
+        """Ask a question, and return at once. The result may raise ModelError, as `ask` does."""
+        return asyncio.run_coroutine_threadsafe(self._answer(question), self._running_loop())
+
+    def count_tokens(self, question: Question) -> int | None:
+        """Return how many tokens a question has, as the server counts them for nothing; None if it can't."""
+        if self.settings.backend != "anthropic" or self._replay:
+            return None
+        return self._wait_for(self._count_tokens(self._request(question, 1)))
+
+    def worst_case(self, question: Question) -> float | None:
+        """Return the most that one request for a question can cost, in dollars; None if the model's price is unknown."""
+        return self._worst_case(self._request(question, 1))
+
+    def stop(self) -> None:
+        """Send nothing more. Questions that wait get the kind "stopped"; those under way are still answered."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """End what is under way, and the thread. May be called again."""
+        self._stopping = True
+        with self._starting:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+
+    def __enter__(self) -> ModelClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def summary(self) -> list[str]:
+        """Return what a run's end should say: what was asked, found and spent, and whether the provider's cache did anything."""
+        money, counts = self._calls.money(self.run), self.counts
+        lines = [
+            f"{counts.asked} questions to {self.settings.model}: {counts.sent} requests sent, {counts.found} answers found again"
+        ]
+        spent = f"${money.spent:.4f} spent"
+        if money.unconfirmed:
+            spent += f", and up to ${money.unconfirmed:.4f} unconfirmed, for requests that got no reply"
+        if money.unpriced:
+            spent += f"; what {money.unpriced} replies cost is unknown, as the model has no price (--prices)"
+        lines.append(spent)
+        if counts.sent > 1 and self.settings.backend == "anthropic" and not counts.cached + counts.written:
+            lines.append(
+                "The provider's cache of prompts kept nothing: what all prompts begin with is shorter than the model's minimum"
+            )
+        if self._no_money is not None:
+            lines.append(
+                f"--max-cost {self.max_cost:g}: ${self._no_money.held:.4f} are spent or may be, and the next request may cost "
+                f"${self._no_money.worst:.4f}; go on with a higher --max-cost"
+            )
+        return lines
+
+    def _wait_for(self, work: Awaitable[T]) -> T:
+        async def waited() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(waited(), self._running_loop()).result()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                if self._stopping:
+                    raise ModelError("the client of the model is closed")
+                self._loop = asyncio.new_event_loop()
+                self._prepare()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="model client", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _prepare(self) -> None:
+        self._slots = asyncio.Semaphore(self.settings.concurrency)
+        self._first = asyncio.Lock()
+        self._opened = False  # the first request is answered: many may follow
+        self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
+        self._paused_until = 0.0
+        self._rate: float | None = None  # requests a second; None as long as the server takes all
+        self._next_at = 0.0
+        self._slowed_at = -math.inf
+        self._answers_at: collections.deque[float] = collections.deque(maxlen=1000)
+
+    async def _close(self) -> None:
+        me = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not me]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._sdk is not None:
+            with contextlib.suppress(Exception):
+                await self._sdk.close()
+
+    # One question.
+
+    async def _answer(self, question: Question) -> ModelAnswer:
+        self.counts.asked += 1
+        if self._replay or self._opened:
+            return await self._answer_now(question)
+        async with self._first:
+            if not self._opened:
+                before = self.counts.sent
+                answer = await self._answer_now(question)
+                self._opened = self.counts.sent > before
+                return answer
+        return await self._answer_now(question)
+
+    async def _answer_now(self, question: Question) -> ModelAnswer:
+        """Ask once, and once more if the answer isn't what the schema asks for."""
+        first = await self._sample(question, 2 * question.candidate - 1)
+        if first.kind != "malformed" or question.schema is None:
+            return first
+        second = await self._sample(question, 2 * question.candidate)
+        if second.kind in ACCIDENTS:
+            if self._replay and second.kind == "not recorded":  # the run was ended between the two
+                return first
+            return replace(second, dollars=_sum(first.dollars, second.dollars), tries=first.tries + second.tries)
+        usage = _added(first.usage, second.usage)
+        return replace(second, usage=usage, dollars=_sum(first.dollars, second.dollars), tries=first.tries + second.tries)
+
+    async def _sample(self, question: Question, sample: int) -> ModelAnswer:
+        """Ask in the form that the server understands, which may first have to be found."""
+        effort, plain = self._effort, self._plain or question.schema is None
+        answer = await self._asked(question, self._request(question, sample))
+        if answer.kind == "rejected" and effort is not None and "effort" in answer.reason:
+            if self._effort is not None:
+                self._effort = None
+                self._say(f"{self.settings.model} knows no effort: --expert-effort {effort} is no longer sent")
+            answer = await self._asked(question, self._request(question, sample))
+        if not plain and not self._schema_known and answer.kind in ("rejected", "not recorded"):
+            told = await self._asked(question, self._request(question, sample, plain=True))
+            if told.kind not in (answer.kind, "not recorded"):
+                if not self._plain:
+                    self._plain = True
+                    self._say(f"The server takes no schema: {self.settings.model} is told it in words, and its answers are checked")
+                answer = told
+        elif not plain and answer.kind not in ACCIDENTS and answer.kind != "rejected":
+            self._schema_known = True
+        self._count_rejected(answer)
+        return answer
+
+    def _count_rejected(self, answer: ModelAnswer) -> None:
+        if answer.kind == "rejected":
+            self._rejected += 1
+            if self._rejected >= _MOST_REJECTED and not self._accepted and not self._replay:
+                raise self._end(f"the server refuses all that it is asked: {answer.reason}")
+        elif answer.kind not in ACCIDENTS:
+            self._accepted = True
+
+    def _request(self, question: Question, sample: int, plain: bool | None = None) -> Request:
+        fixed, schema = question.fixed, question.schema
+        if schema is not None and (self._plain if plain is None else plain):
+            fixed, schema = f"{fixed}\n\n{_TOLD}{json.dumps(schema)}".lstrip(), None
+        settings = self.settings
+        return Request(settings.backend, settings.model, settings.max_tokens, fixed, question.parts, schema, self._effort, sample)
+
+    async def _asked(self, question: Question, request: Request) -> ModelAnswer:
+        """Ask, or wait for the same question that is being asked beside this one."""
+        if (same := self._asking.get(request.key)) is not None:
+            answer = await asyncio.shield(same)
+            return replace(answer, found=True, dollars=0.0, tries=0)
+        future: asyncio.Future[ModelAnswer] = asyncio.get_running_loop().create_future()
+        self._asking[request.key] = future
+        try:
+            answer = await (self._recorded(question, request) if self._replay else self._tried(question, request))
+            future.set_result(answer)
+            return answer
+        except BaseException as error:
+            future.set_exception(error if isinstance(error, UserError) else ModelError("the question was given up"))
+            future.exception()  # nobody else may be waiting
+            raise
+        finally:
+            del self._asking[request.key]
+
+    async def _recorded(self, question: Question, request: Request) -> ModelAnswer:
+        reply = self._calls.find(request, rejected=True)
+        if reply is None:
+            return ModelAnswer(None, kind="not recorded", reason=f"{self._calls.path.name} has no answer to it")
+        return self._read(question, request, reply.status, reply.text, found=True)
+
+    async def _tried(self, question: Question, request: Request) -> ModelAnswer:
+        """Send the request until there is an answer, as often as the settings say."""
+        self._opened_sdk()
+        worst = self._worst_case(request)
+        problem, tried = _Problem("stopped", "the run was stopped"), 0
+        while tried < self.settings.tries:
+            if not await self._place():
+                return ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tried)
+            try:
+                call = Call(self.run, question.role, question.milestone, tried + 1)
+                begun = await self._written(self._calls.begin_soon(request, call, worst, self.max_cost, self.settings.timeout))
+                if isinstance(begun, Reply):
+                    self.counts.found += 1
+                    return self._read(question, request, begun.status, begun.text, found=True)
+                if isinstance(begun, NoMoney):
+                    return self._out_of_money(begun, tried)
+                if isinstance(begun, Sent):
+                    tried += 1
+                    self.counts.sent += 1
+                    result = await self._one_try(question, request, begun)
+                    if isinstance(result, ModelAnswer):
+                        return replace(result, tries=tried)
+                    problem = result
+            finally:
+                self._slots.release()
+            if isinstance(begun, Wait):
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            if problem.final:
+                break
+            if tried < self.settings.tries:
+                await asyncio.sleep(self._wait_after(problem, tried))
+        return ModelAnswer(None, kind=problem.kind, reason=problem.reason, tries=tried)
+
+    async def _one_try(self, question: Question, request: Request, sent: Sent) -> ModelAnswer | _Problem:
+        """Send a request once, and write how that ended."""
+        began = time.monotonic()
+        outcome = Outcome("failed", None, kind="stopped")
+        try:
+            status, headers, body = await asyncio.wait_for(
+                self._post(_path(request.backend), wire(request, self._own_server)), self.settings.timeout
+            )
+            body = self._calls.redact(body)
+        except asyncio.CancelledError:
+            self._calls.end_soon(sent, replace(outcome, seconds=time.monotonic() - began))
+            raise
+        except Exception as error:  # noqa: BLE001 - of any library below; nothing of it may go on, as it holds the key
+            kind, reason, arrived = self._lost(error)
+            outcome = Outcome("failed", None if arrived else 0.0, kind=kind, seconds=time.monotonic() - began)
+            await self._written(self._calls.end_soon(sent, outcome))
+            return _Problem(kind, reason)
+        seconds = time.monotonic() - began
+        request_id = headers.get("request-id") or headers.get("x-request-id")
+        common: dict[str, Any] = {"status": status, "seconds": seconds, "request_id": request_id}
+        if status == 200:
+            try:
+                read = read_reply(request.backend, body)
+            except BrokenReplyError as error:
+                outcome = Outcome("failed", None, kind="broken reply", reply=body[:2000], **common)
+                await self._written(self._calls.end_soon(sent, outcome))
+                return _Problem("broken reply", f"the server's reply is no answer: {error}", final=_is_final(headers))
+            dollars = self._prices.dollars(request.model, read.usage, datetime.now(UTC).date())
+            answer = self._read(question, request, status, body, found=False, dollars=dollars)
+            outcome = Outcome("answered", dollars, kind=answer.kind, usage=read.raw_usage, reply=body, **common)
+            await self._written(self._calls.end_soon(sent, outcome))
+            self._note_answer(read.usage)
+            return answer
+        words = self._words(body)
+        kind = _kind_of(status)
+        state: State = "rejected" if kind == "rejected" else "failed"
+        await self._written(self._calls.end_soon(sent, Outcome(state, 0.0, kind=kind, reply=body[:4000], **common)))
+        await self._end_if_vain(status, words, body)
+        if kind == "rejected":
+            return ModelAnswer(None, kind=kind, reason=f"the server refused it ({status}): {words}")
+        problem = _Problem(kind, f"the server answered {status}: {words}", _retry_after(headers), _is_final(headers))
+        if status == 429:
+            self._slow_down(problem)
+        return problem
+
+    def _read(
+        self, question: Question, request: Request, status: int, body: str, *, found: bool, dollars: float | None = 0.0
+    ) -> ModelAnswer:
+        """Return what a reply, that came or that was found, says."""
+        if status != 200:
+            return ModelAnswer(None, kind="rejected", reason=f"the server refused it ({status}): {self._words(body)}", found=found)
+        try:
+            read = read_reply(request.backend, body)
+        except BrokenReplyError as error:
+            return ModelAnswer(None, kind="broken reply", reason=f"the recorded reply is no answer: {error}", found=found)
+        answer = ModelAnswer(read.text, kind=read.kind, reason=read.reason, usage=read.usage, dollars=dollars, found=found)
+        if read.kind is not None or question.schema is None:
+            return answer
+        try:
+            return replace(answer, value=value_of(read.text, question.schema, plain=request.schema is None))
+        except InvalidAnswerError as error:
+            said = in_one_line(read.text)[:80]
+            return replace(answer, kind="malformed", reason=f"the answer is not what was asked for: {error}; it begins {said!r}")
+
+    def _out_of_money(self, begun: NoMoney, tried: int) -> ModelAnswer:
+        if begun.held == 0:
+            raise self._end(
+                f"--max-cost {self.max_cost:g}: one request may cost ${begun.worst:.4f}, so none can be sent; give at least that"
+            )
+        self._no_money = begun
+        return ModelAnswer(None, kind="no money", reason="what is left of --max-cost may not be enough", tries=tried)
+
+    def _worst_case(self, request: Request) -> float | None:
+        """Return the most that a request can cost: a token for each byte of text, pictures twice, and all output it may write."""
+        texts = [request.fixed, *(part for part in request.parts if isinstance(part, str)), json.dumps(request.schema or "")]
+        # What servers add to a request (marks between the messages, an instruction for the schema) is far less than this.
+        tokens = 500 + sum(len(text.encode("utf-8", "replace")) for text in texts)
+        for part in request.parts:
+            if not isinstance(part, str):
+                tokens += 2 * picture_tokens(request.backend, *part.shape[:2])
+        return self._prices.worst_case(request.model, tokens, request.max_tokens, datetime.now(UTC).date())
+
+    # When requests leave.
+
+    async def _place(self) -> bool:
+        """Wait for a place among those under way. Returns False, without one, if nothing is to be sent any more."""
+        loop = asyncio.get_running_loop()
+        mine: float | None = None  # when it is this request's turn, where the server's limit of rate is known
+        while True:
+            if self._ended is not None:
+                raise ModelError(str(self._ended))
+            if self._stopping:
+                return False
+            if (pause := self._paused_until - loop.time()) > 0:
+                mine = None
+                await asyncio.sleep(min(pause, 0.5))
+                continue
+            if self._rate is not None and mine is None:
+                mine = max(self._next_at, loop.time())
+                self._next_at = mine + 1.0 / self._rate
+            if mine is not None and (ahead := mine - loop.time()) > 0:
+                await asyncio.sleep(min(ahead, 0.5))
+                continue
+            await self._slots.acquire()
+            if self._paused_until <= loop.time() and (self._rate is None or mine is not None):
+                if self._ended is None and not self._stopping:
+                    return True
+            self._slots.release()
+
+    def _slow_down(self, problem: _Problem) -> None:
+        """After a 429: nothing new goes until the server allows it, as all share the limit; and then less quickly."""
+        now = asyncio.get_running_loop().time()
+        self._paused_until = max(self._paused_until, now + self._wait_after(problem, 1))
+        if now - self._slowed_at < SLOWED_SECONDS:
+            return
+        self._slowed_at = now
+        answered = sum(one > now - SLOWED_SECONDS for one in self._answers_at) / SLOWED_SECONDS
+        self._rate = max(0.9 * (self._rate or max(answered, FIRST_RATE)), _LOWEST_RATE)
+        self._next_at = max(self._next_at, self._paused_until)
+
+    def _note_answer(self, usage: Usage) -> None:
+        self.counts.cached += usage.cache_read
+        self.counts.written += usage.cache_write_5m + usage.cache_write_1h
+        now = asyncio.get_running_loop().time()
+        self._answers_at.append(now)
+        if self._rate is not None:  # so that a limit that was raised is noticed
+            self._rate *= 1.001 if now - self._slowed_at < 10 * SLOWED_SECONDS else 1.01
+
+    def _wait_after(self, problem: _Problem, tried: int) -> float:
+        if problem.wait is not None:
+            return min(problem.wait, LONGEST_WAIT_SECONDS) * random.uniform(1.0, 1.05)
+        return min(BACK_OFF_SECONDS * 2 ** (tried - 1), LONGEST_WAIT_SECONDS) * random.uniform(0.75, 1.25)
+
+    # What ends the run.
+
+    def _end(self, text: str) -> ModelError:
+        """Note that all further questions are vain, and return the error that says why."""
+        self._ended = self._ended or ModelError(text)
+        return ModelError(str(self._ended))
+
+    async def _end_if_vain(self, status: int, words: str, body: str) -> None:
+        settings = self.settings
+        if status == 401:
+            raise self._end(f"{settings.key_name}: the server does not take the key ({words})")
+        if status == 402 or (status in (400, 429) and re.search("credit balance|insufficient_quota|billing", body)):
+            raise self._end(f"{settings.url}: there is no credit left ({words}); the run goes on where it was, once there is")
+        if status == 403:
+            raise self._end(f"{settings.url}: the key may not use {settings.model} ({words})")
+        if status == 404:
+            raise self._end(f"--expert-model {settings.model}: the server has no such model ({words}){await self._models_said()}")
+
+    async def _models_said(self) -> str:
+        with contextlib.suppress(Exception):
+            status, _, body = await asyncio.wait_for(self._get(_models_path(self.settings.backend)), 10)
+            names = [str(one["id"]) for one in json.loads(body)["data"] if isinstance(one, dict)] if status == 200 else []
+            if names:
+                return in_one_line(f"; it has {', '.join(names[:20])}{' and more' * (len(names) > 20)}")
+        return ""
+
+    async def _look_at_model(self, pictures: bool) -> None:
+        settings = self.settings
+        path = f"{_models_path(settings.backend)}/{urllib.parse.quote(settings.model, safe='/')}"
+        for tried in range(1, 4):
+            try:
+                status, _, body = await asyncio.wait_for(self._get(path), min(settings.timeout, 30))
+                break
+            except ModelError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as in _one_try
+                reason = self._lost(error)[1]
+            if tried == 3:
+                raise self._end(f"{settings.url}: cannot be reached ({reason}); is the server there, and the URL right?")
+            await asyncio.sleep(self._wait_after(_Problem("connection", reason), tried))
+        body = self._calls.redact(body)
+        if status == 404:
+            if (names := await self._models_said()) and f" {settings.model}," not in f"{names.replace(' and more', '')},":
+                raise self._end(f"--expert-model {settings.model}: the server has no such model{names}")
+            return  # it names no models, or only as a list
+        if status in (401, 402, 403):
+            await self._end_if_vain(status, self._words(body), body)
+        try:
+            raw = json.loads(body) if status == 200 else None
+        except ValueError:
+            raw = None
+        if isinstance(raw, dict):
+            self._heed(raw, pictures)
+
+    def _heed(self, raw: Mapping[str, Any], pictures: bool) -> None:
+        """Heed what a server says of a model."""
+        model = self.settings.model
+        if raw.get("lifecycle") == "retired":
+            raise self._end(f"--expert-model {model}: the model is retired; take another")
+        able = raw.get("capabilities")
+        able = able if isinstance(able, dict) else {}
+
+        def cannot(what: str) -> bool:
+            return isinstance(able.get(what), dict) and able[what].get("supported") is False
+
+        if pictures and cannot("image_input"):
+            raise self._end(f"--expert-model {model}: the model takes no pictures; take another, or --expert-sees state")
+        if self._effort is not None and cannot("effort"):
+            self._effort = None
+            self._say(f"{model} knows no effort: --expert-effort {self.settings.effort} is not sent")
+        if cannot("structured_outputs"):
+            self._plain = True
+            self._say(f"{model} takes no schema: it is told it in words, and its answers are checked")
+        ends = raw.get("retires_at") or raw.get("shutdown_date")
+        if isinstance(ends, str):
+            self._say(f"--expert-model {model}: the model will be switched off on {in_one_line(ends)[:10]}")
+
+    # The SDKs. Nothing of theirs leaves these functions.
+
+    @functools.cached_property
+    def _own_server(self) -> bool:
+        """Whether the server is the provider's own, which knows the newest parameters."""
+        return urllib.parse.urlsplit(self.settings.url).hostname == "api.openai.com"
+
+    def _opened_sdk(self) -> Any:
+        if self._sdk is None:
+            settings = self.settings
+            module = _imported(settings.backend)
+            local = _check_url("--expert-base-url", settings.url)
+            http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local)
+            limit = module.Timeout(settings.timeout + 5, connect=min(settings.timeout, 10.0))
+            options: dict[str, Any] = {
+                "api_key": settings.key or _NO_KEY, "base_url": settings.url, "max_retries": 0, "timeout": limit,
+                "http_client": http,
+            }  # fmt: skip
+            if settings.backend == "anthropic":
+                self._sdk = module.AsyncAnthropic(**options, open_telemetry=False)
+            else:
+                self._sdk = module.AsyncOpenAI(**options)
+        return self._sdk
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+        sdk = self._opened_sdk()
+        return await self._sent(lambda kind: sdk.post(path, body=body, cast_to=kind))
+
+    async def _get(self, path: str) -> tuple[int, dict[str, str], str]:
+        sdk = self._opened_sdk()
+        return await self._sent(lambda kind: sdk.get(path, cast_to=kind))
+
+    async def _sent(self, send: Callable[[Any], Awaitable[Any]]) -> tuple[int, dict[str, str], str]:
+        """Return status, headers and body of what came back, whatever the SDK thinks of it."""
+        module = _imported(self.settings.backend)
+        try:
+            response = await send(importlib.import_module("httpx2").Response)
+        except module.APIStatusError as error:
+            response = error.response
+        text = response.content.decode("utf-8", "replace")
+        return response.status_code, {name.lower(): value for name, value in response.headers.items()}, text
+
+    async def _count_tokens(self, request: Request) -> int | None:
+        body = {name: value for name, value in wire(request, self._own_server).items() if name != "max_tokens"}
+        with contextlib.suppress(Exception):
+            status, _, text = await asyncio.wait_for(self._post("/v1/messages/count_tokens", body), self.settings.timeout)
+            count = json.loads(text).get("input_tokens") if status == 200 else None
+            return count if isinstance(count, int) else None
+        return None
+
+    def _lost(self, error: Exception) -> tuple[str, str, bool]:
+        """Return kind and text of our own for what a library raised, and whether the request may have reached the server."""
+        names = [type(one).__name__ for one in _chain(error)]
+        if isinstance(error, TimeoutError) or any("Timeout" in name and "Pool" not in name for name in names):
+            if any("ConnectTimeout" in name for name in names):
+                return "connection", "the server does not answer", False
+            return "timeout", f"no answer within {self.settings.timeout:g} s", True
+        if any("ConnectError" in name for name in names):
+            return "connection", "no connection to the server", False
+        if any("Protocol" in name or "ReadError" in name or "WriteError" in name or "Connection" in name for name in names):
+            return "connection", "the connection was lost", True
+        return "connection", f"the request failed ({names[0]})", True
+
+    def _words(self, body: str) -> str:
+        """Return what a server says in an error, in one line, without secrets."""
+        text = body
+        with contextlib.suppress(ValueError, RecursionError):
+            raw = json.loads(body)
+            said = raw.get("error", raw) if isinstance(raw, dict) else raw
+            said = said.get("message", said) if isinstance(said, dict) else said
+            text = said if isinstance(said, str) else json.dumps(said)
+        return in_one_line(self._calls.redact(" ".join(text.split())))[:_MOST_WORDS] or "it says nothing"
+
+    async def _written(self, future: Future) -> Any:
+        """Wait until the file of calls has it. A file that can't be written ends the run: nothing more could be accounted for."""
+        try:
+            return await asyncio.wrap_future(future)
+        except UserError as error:
+            raise self._end(str(error)) from None
+
+
+def wire(request: Request, newest: bool = False) -> dict[str, Any]:
+    """Return the body of a request, as its server wants it.
+
+    Args:
+        request: what is asked.
+        newest: of chat completions, the server is OpenAI's own, whose name for the limit of output the others need not know.
+    """
+    content = [_block(request.backend, part) for part in request.parts]
+    if request.backend == "anthropic":
+        body: dict[str, Any] = {
+            "model": request.model, "max_tokens": request.max_tokens, "messages": [{"role": "user", "content": content}],
+        }  # fmt: skip
+        if request.fixed:
+            body["system"] = [{"type": "text", "text": request.fixed, "cache_control": {"type": "ephemeral"}}]
+        config: dict[str, Any] = {}
+        if request.schema is not None:
+            config["format"] = {"type": "json_schema", "schema": request.schema}
+        if request.effort is not None:
+            config["effort"] = request.effort
+        return body | ({"output_config": config} if config else {})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if request.fixed:
+        messages.insert(0, {"role": "system", "content": request.fixed})
+    body = {"model": request.model, "messages": messages, "max_completion_tokens" if newest else "max_tokens": request.max_tokens}
+    if request.schema is not None:
+        form = {"name": "answer", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    if request.effort is not None:
+        body["reasoning_effort"] = request.effort
+    return body
+
+
+def _block(backend: Backend, part: str | np.ndarray) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part.encode("utf-8", "backslashreplace").decode()}
+    right, png = cv2.imencode(".png", np.ascontiguousarray(part[:, :, ::-1]))
+    assert right
+    data = base64.b64encode(png.tobytes()).decode()
+    if backend == "anthropic":
+        return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+
+@functools.cache
+def _imported(backend: Backend) -> Any:
+    """Return the SDK. Raises ModelError, with what to install, if it is missing."""
+    try:
+        module = importlib.import_module(backend)
+    except ImportError:
+        raise ModelError(
+            f"the package {backend} is missing, which asks the model; install it with: pip install -r requirements-model.txt"
+        ) from None
+    for name in ("anthropic", "openai", "httpx2", "httpcore2"):  # what they log of requests is nobody's business
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return module
+
+
+def _path(backend: Backend) -> str:
+    return "/v1/messages" if backend == "anthropic" else "/chat/completions"
+
+
+def _models_path(backend: Backend) -> str:
+    return "/v1/models" if backend == "anthropic" else "/models"
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _kind_of(status: int) -> str:
+    """Return the kind of failure that a status other than 200 means."""
+    if status == 408:
+        return "timeout"
+    if status == 429:
+        return "rate limit"
+    if status in (503, 529):
+        return "overloaded"
+    if status >= 500 or status == 409:
+        return "server error"
+    if status < 400:  # a redirect, or a success without an answer
+        return "broken reply"
+    return "rejected"
+
+
+def _is_final(headers: Mapping[str, str]) -> bool:
+    return headers.get("x-should-retry") == "false"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds a server wishes to be left alone; None if it does not say, or says nonsense."""
+    with contextlib.suppress(ValueError, KeyError):
+        if 0 <= (seconds := float(headers["retry-after-ms"]) / 1000) < math.inf:
+            return seconds
+    text = headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return seconds if 0 <= (seconds := float(text)) < math.inf else None
+    with contextlib.suppress(TypeError, ValueError):
+        when = email.utils.parsedate_to_datetime(text)
+        return max((when - datetime.now(when.tzinfo)).total_seconds(), 0.0)
+    return None
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
+
+
+def _added(first: Usage, second: Usage) -> Usage:
+    thinking = None if first.thinking is None or second.thinking is None else first.thinking + second.thinking
+    return Usage(
+        first.input + second.input, first.cache_write_5m + second.cache_write_5m, first.cache_write_1h + second.cache_write_1h,
+        first.cache_read + second.cache_read, first.output + second.output, thinking, _sum(first.dollars, second.dollars),
+    )  # fmt: skip
