@@ -129,8 +129,14 @@ class Request:
         """SHA-256 of the request, pictures by their pixels: PNG's bytes differ between versions of a library."""
         return hashlib.sha256(self._text().encode()).digest()
 
+    @cached_property
+    def _pictures(self) -> list[bytes | None]:
+        """The key of each part that is a picture."""
+        return [None if isinstance(part, str) else picture_key(part) for part in self.parts]
+
     def _text(self, **stored: Any) -> str:
-        parts = [part if isinstance(part, str) else {"picture": picture_key(part).hex()} for part in self.parts]
+        keys = zip(self.parts, self._pictures, strict=True)
+        parts = [part if key is None else {"picture": key.hex()} for part, key in keys]
         whole: dict[str, Any] = {
             "form": REQUEST_FORM, "backend": self.backend, "model": self.model, "max_tokens": self.max_tokens, "fixed": self.fixed,
             "parts": parts, "schema": self.schema, "effort": self.effort, "sample": self.sample,
@@ -145,9 +151,9 @@ class Request:
             key, data = _text_part(text)
             parts[key] = data
             shared[name] = {"part": key.hex()}
-        for part in self.parts:
-            if not isinstance(part, str):
-                parts[picture_key(part)] = b"P" + encode_picture(part)
+        for part, picture in zip(self.parts, self._pictures, strict=True):
+            if not isinstance(part, str) and picture is not None:
+                parts[picture] = b"P" + encode_picture(part)
         return self._text(**shared), parts
 
 
@@ -249,7 +255,8 @@ class CallFile:
         self.path = Path(path)
         self.redact = Redactor(secrets)
         self._write = write
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while the disk is waited for
+        self._starting = threading.Lock()  # never held for long: whoever gives orders must not wait
         self._owner = _owner(os.getpid())
         self._known_parts: set[bytes] = set()
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future] | None] = queue.SimpleQueue()
@@ -409,7 +416,7 @@ class CallFile:
 
     def close(self) -> None:
         """Write what is still to be written, and close the file. May be called again."""
-        with self._lock:
+        with self._starting:
             writer, self._writer = self._writer, None
         if writer is not None:
             self._orders.put(None)
@@ -432,7 +439,7 @@ class CallFile:
 
     def _order(self, work: Callable[[], T]) -> Future:
         future: Future = Future()
-        with self._lock:
+        with self._starting:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._keep_writing, name="file of calls", daemon=True)
                 self._writer.start()

@@ -378,13 +378,15 @@ class ModelClient:
     def _prepare(self) -> None:
         self._slots = asyncio.Semaphore(self.settings.concurrency)
         self._first = asyncio.Lock()
+        self._poor = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._opened = False  # the first request is answered: many may follow
         self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
         self._paused_until = 0.0
         self._rate: float | None = None  # requests a second; None as long as the server takes all
         self._next_at = 0.0
         self._slowed_at = -math.inf
-        self._answers_at: collections.deque[float] = collections.deque(maxlen=1000)
+        self._sent_at: collections.deque[float] = collections.deque(maxlen=1000)
 
     async def _close(self) -> None:
         me = asyncio.current_task()
@@ -489,6 +491,8 @@ class ModelClient:
         worst = self._worst_case(request)
         problem, tried = _Problem("stopped", "the run was stopped"), 0
         while tried < self.settings.tries:
+            if (begun := self._no_money) is not None and (worst or 0.0) >= begun.worst:
+                return self._out_of_money(begun, tried)
             if not await self._place():
                 return ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tried)
             try:
@@ -502,6 +506,7 @@ class ModelClient:
                 if isinstance(begun, Sent):
                     tried += 1
                     self.counts.sent += 1
+                    self._sent_at.append(asyncio.get_running_loop().time())
                     result = await self._one_try(question, request, begun)
                     if isinstance(result, ModelAnswer):
                         return replace(result, tries=tried)
@@ -509,7 +514,12 @@ class ModelClient:
             finally:
                 self._slots.release()
             if isinstance(begun, Wait):
-                await asyncio.sleep(POLL_SECONDS)
+                if begun.why == "asked":
+                    self._opened = True  # another process has sent the first
+                    await asyncio.sleep(POLL_SECONDS)
+                else:
+                    async with self._poor:  # one looks again, not all of them
+                        await asyncio.sleep(POLL_SECONDS / 5)
                 continue
             if problem.final:
                 break
@@ -604,27 +614,23 @@ class ModelClient:
     async def _place(self) -> bool:
         """Wait for a place among those under way. Returns False, without one, if nothing is to be sent any more."""
         loop = asyncio.get_running_loop()
-        mine: float | None = None  # when it is this request's turn, where the server's limit of rate is known
-        while True:
-            if self._ended is not None:
-                raise ModelError(str(self._ended))
-            if self._stopping:
-                return False
-            if (pause := self._paused_until - loop.time()) > 0:
-                mine = None
-                await asyncio.sleep(min(pause, 0.5))
-                continue
-            if self._rate is not None and mine is None:
-                mine = max(self._next_at, loop.time())
-                self._next_at = mine + 1.0 / self._rate
-            if mine is not None and (ahead := mine - loop.time()) > 0:
-                await asyncio.sleep(min(ahead, 0.5))
-                continue
-            await self._slots.acquire()
-            if self._paused_until <= loop.time() and (self._rate is None or mine is not None):
-                if self._ended is None and not self._stopping:
-                    return True
-            self._slots.release()
+        async with self._turn:  # one after another, so that a limit that was just learned holds for all that wait
+            while True:
+                if self._ended is not None:
+                    raise ModelError(str(self._ended))
+                if self._stopping:
+                    return False
+                until = self._paused_until if self._rate is None else max(self._paused_until, self._next_at)
+                if (ahead := until - loop.time()) > 0:
+                    await asyncio.sleep(min(ahead, 0.5))
+                    continue
+                await self._slots.acquire()
+                if self._paused_until > loop.time() or self._stopping or self._ended is not None:
+                    self._slots.release()
+                    continue
+                if self._rate is not None:
+                    self._next_at = max(self._next_at, loop.time()) + 1.0 / self._rate
+                return True
 
     def _slow_down(self, problem: _Problem) -> None:
         """After a 429: nothing new goes until the server allows it, as all share the limit; and then less quickly."""
@@ -633,17 +639,19 @@ class ModelClient:
         if now - self._slowed_at < SLOWED_SECONDS:
             return
         self._slowed_at = now
-        answered = sum(one > now - SLOWED_SECONDS for one in self._answers_at) / SLOWED_SECONDS
-        self._rate = max(0.9 * (self._rate or max(answered, FIRST_RATE)), _LOWEST_RATE)
+        if self._rate is None:  # many servers allow more for a moment, so what was sent in the last second is too much
+            sent = sum(one > now - SLOWED_SECONDS for one in self._sent_at) / SLOWED_SECONDS
+            self._rate = 0.75 * max(sent, FIRST_RATE)
+        else:
+            self._rate = max(0.9 * self._rate, _LOWEST_RATE)
         self._next_at = max(self._next_at, self._paused_until)
 
     def _note_answer(self, usage: Usage) -> None:
         self.counts.cached += usage.cache_read
         self.counts.written += usage.cache_write_5m + usage.cache_write_1h
-        now = asyncio.get_running_loop().time()
-        self._answers_at.append(now)
         if self._rate is not None:  # so that a limit that was raised is noticed
-            self._rate *= 1.001 if now - self._slowed_at < 10 * SLOWED_SECONDS else 1.01
+            lately = asyncio.get_running_loop().time() - self._slowed_at < 5 * SLOWED_SECONDS
+            self._rate *= 1.001 if lately else 1.01
 
     def _wait_after(self, problem: _Problem, tried: int) -> float:
         if problem.wait is not None:

@@ -164,6 +164,32 @@ def test_answers_that_are_none_are_paid_for_and_kept(tmp_path, backend, fault):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_that_is_gone_costs_nothing(tmp_path, backend):
+    with ModelServer() as server:
+        pass
+    with Asking(tmp_path, server, backend) as asking:
+        answers = asking.ask(0, 1)
+        assert [(answer.kind, answer.reason) for answer in answers] == [("connection", "no connection to the server")] * 2
+        assert asking.money.held == 0 and len(list(asking.calls.rows())) == 10
+
+
+def test_two_clients_of_one_file_ask_once(tmp_path):
+    with ModelServer(seconds=0.05) as server, Asking(tmp_path, server) as one, Asking(tmp_path, server, run="other") as two:
+        questions = [question(number) for number in range(40)]
+        futures = [client.ask_soon(each) for each in questions for client in (one.client, two.client)]
+        answers = [future.result() for future in futures]
+        assert [answer.value for answer in answers[::2]] == [answer.value for answer in answers[1::2]]
+        assert len(server.seen) == 40 and sum(answer.found for answer in answers) == 40
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(tmp_path, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with ModelServer() as server, Asking(tmp_path, server) as asking:
+        assert asking.ask(0)[0].kind is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_invalid_answer_is_asked_for_once_more(tmp_path, backend):
     with ModelServer(key=KEY, plan={1: "unknown"}) as server, Asking(tmp_path, server, backend) as asking:
         (answer,) = asking.ask(0)
@@ -289,7 +315,7 @@ def test_a_limit_of_rate_is_kept(tmp_path, monkeypatch):
         assert all(answer.kind is None for answer in asking.ask(*range(1, 250)))
         seconds = time.monotonic() - began
         refused = sum(seen.status == 429 for seen in server.seen)
-        assert (249 - 50) / seconds > 30 and refused < 0.1 * len(server.seen), (seconds, refused)
+        assert (249 - 50) / seconds > 30 and refused <= 30, (seconds, refused)
 
 
 def test_the_most_that_may_be_spent_is_never_passed(tmp_path):
