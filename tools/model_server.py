@@ -52,7 +52,7 @@ FAULTS = {
     "trickle": "an answer of one byte each 0.1 s",
     "reset": "a connection that is reset",
     "close": "a connection that is closed",
-    "redirect": "a redirect to another port",
+    "redirect": "a redirect to another port (redirect=http://127.0.0.1:9)",
 }
 """Beside these: each status from 400 on, such as "429", with " retry-after=2", " retry-after-ms=50", " retry-after-date=2" or
 " no-retry" behind it.
@@ -391,9 +391,10 @@ class ModelServer:
             text = said.get(seen.status, "a fault by plan")
             await self._send(writer, seen.status, json.dumps(_error(backend, seen.status, text)).encode(), headers)
             writer.close()
-        elif name == "redirect":
+        elif name.startswith("redirect"):
             seen.status = 307
-            await self._send(writer, 307, b"", {"location": "http://127.0.0.1:9/v1/messages"})
+            where = name.partition("=")[2] or "http://127.0.0.1:9"
+            await self._send(writer, 307, b"", {"location": f"{where}/v1/messages"})
             writer.close()
         else:
             return True

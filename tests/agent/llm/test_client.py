@@ -286,6 +286,43 @@ def test_after_429_nothing_new_goes_until_the_server_allows_it(tmp_path, monkeyp
         assert all(0.5 <= later - arrived[3] < 3 for later in arrived[4:]) and len(arrived) == 7
 
 
+def test_the_first_goes_alone_and_only_one_that_is_sent_is_the_first(tmp_path, monkeypatch):
+    with ModelServer(seconds=0.1) as server:
+        arrived = []
+        note = server._note
+        monkeypatch.setattr(server, "_note", lambda body: (arrived.append(time.monotonic()), note(body))[1])
+        for run, numbers in (("a run", range(4)), ("another run", range(8))):  # the first four of the other run are found
+            with Asking(tmp_path, server, run=run, timeout=5.0) as asking:
+                assert all(answer.kind is None for answer in asking.ask(*numbers))
+        assert len(arrived) == 8
+        for first in (0, 4):
+            gaps = [later - arrived[first] for later in arrived[first + 1 : first + 4]]
+            assert min(gaps) >= 0.05 and max(gaps) - min(gaps) < 0.1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_redirects_are_not_followed(tmp_path, backend):
+    with ModelServer() as other, ModelServer(plan={1: f"redirect={other.url}"}) as server:
+        with Asking(tmp_path, server, backend) as asking:
+            assert asking.ask(0)[0].tries == 2 and other.seen == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_request_never_costs_more_than_its_worst_case(tmp_path, backend):
+    rng = np.random.default_rng(0)
+    with ModelServer() as server, Asking(tmp_path, server, backend, max_tokens=40) as asking:
+        worst = []
+        for number in range(20):
+            height, width = rng.integers(1, 800, 2)
+            parts = ("x" * int(rng.integers(1, 200)), np.zeros((height, width, 3), np.uint8))
+            asked = question(number, fixed="r" * int(rng.integers(0, 5000)), parts=parts)
+            worst.append(asking.client.worst_case(asked))
+            bare = asking.client.worst_case(question(number, fixed=asked.fixed, parts=parts[:1]))
+            assert worst[-1] > bare  # pictures count
+            (answer,) = asking.client.ask([asked])
+            assert answer.kind in (None, "cut off") and 0 < answer.dollars <= worst[-1]
+
+
 def test_waiting_takes_no_place_of_those_under_way(tmp_path):
     with ModelServer(plan={2: "529 retry-after-ms=200", 3: "529 retry-after-ms=200"}) as server:
         with Asking(tmp_path, server, concurrency=2) as asking:
