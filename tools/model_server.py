@@ -52,6 +52,8 @@ FAULTS = {
     "trickle": "an answer of one byte each 0.1 s",
     "reset": "a connection that is reset",
     "close": "a connection that is closed",
+    "expired": "in a batch: a request that was not answered in time",
+    "canceled": "in a batch: a request that was given up",
     "redirect": "a redirect to another port (redirect=http://127.0.0.1:9)",
 }
 """Beside these: each status from 400 on, such as "429", with " retry-after=2", " retry-after-ms=50", " retry-after-date=2" or
@@ -217,11 +219,13 @@ class ModelServer:
         a_second: more questions a second get 429, with the time to wait.
         cost: adds `usage.cost` to chat completions, as OpenRouter does.
         endpoints: False leaves out all that is no question: the lists of models, and the counting of tokens.
+        batch_seconds: how long a batch takes.
         port: 0 takes a free one.
 
     Attributes:
         seen: all questions that came.
         times: hash of a question -> how often it came.
+        batches: id of a batch -> its requests by name, and when it ends.
     """
 
     def __init__(
@@ -241,6 +245,7 @@ class ModelServer:
         a_second: float | None = None,
         cost: float | None = None,
         endpoints: bool = True,
+        batch_seconds: float = 0.0,
         port: int = 0,
     ):
         self.key, self.plan, self.share, self.share_of = key, dict(plan or {}), share, share_of
@@ -248,6 +253,8 @@ class ModelServer:
         self.at_once, self.a_second, self.cost, self.endpoints, self.port = at_once, a_second, cost, endpoints, port
         self.seen: list[Seen] = []
         self.times: Counter[str] = Counter()
+        self.batches: dict[str, tuple[dict[str, bytes], float]] = {}
+        self.batch_seconds = batch_seconds
         self.most_at_once = 0
         self._rng = random.Random(seed)
         self._under_way = 0
@@ -321,7 +328,8 @@ class ModelServer:
         backend: Literal["anthropic", "openai"] = "openai" if path == "/chat/completions" else "anthropic"
         if not question:
             status, content = self._other(method, path, headers, body)
-            return await self._send(writer, status, json.dumps(content).encode())
+            text = content if isinstance(content, str) else json.dumps(content)
+            return await self._send(writer, status, text.encode())
         seen = self._note(body)
         if seen.fault is not None and not await self._is_right(writer, backend, seen):
             return False
@@ -454,7 +462,7 @@ class ModelServer:
             "anthropic-ratelimit-requests-remaining": str(int(self._allowed)),
         }
 
-    def _other(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+    def _other(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, Any] | str]:
         """Answer what is no question."""
         try:
             if path == "/seen":
@@ -469,9 +477,56 @@ class ModelServer:
             if method == "POST" and path == "/messages/count_tokens":
                 asked, _ = self._read("anthropic", body, Seen(0, "", None), counting=True)
                 return 200, {"input_tokens": _tokens(asked)}
+            if path.startswith("/messages/batches"):
+                return 200, self._batch(method, path.removeprefix("/messages/batches").strip("/"), body)
             raise Refused(404, "there is no such page")
         except Refused as error:
             return error.status, _error("anthropic", error.status, str(error))
+
+    def _batch(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
+        """Take a batch, tell how far it is, or hand out its results: one line of JSON for each of its requests."""
+        if method == "POST" and not path:
+            try:
+                requests = json.loads(body)["requests"]
+                named = {request["custom_id"]: json.dumps(request["params"]).encode() for request in requests}
+            except (ValueError, KeyError, TypeError):
+                raise Refused(400, "requests: each needs a custom_id and params") from None
+            if not named or len(named) < len(requests):
+                raise Refused(400, "requests: custom_id must be unique, and there must be one")
+            number = f"msgbatch_{len(self.batches) + 1:04}"
+            self.batches[number] = (named, time.monotonic() + self.batch_seconds)
+            return self._batch("GET", number, b"")
+        number, _, what = path.partition("/")
+        if method != "GET" or number not in self.batches or what not in ("", "results"):
+            raise Refused(404, f"batch: {path}")
+        named, ready = self.batches[number]
+        ended = time.monotonic() >= ready
+        if what and not ended:
+            raise Refused(400, "the batch has not ended")
+        if what:
+            return "".join(json.dumps({"custom_id": name, "result": self._batched(raw)}) + "\n" for name, raw in named.items())
+        counts = {"processing": 0 if ended else len(named), "succeeded": len(named) if ended else 0}
+        return {
+            "id": number, "type": "message_batch", "processing_status": "ended" if ended else "in_progress",
+            "request_counts": {**counts, "errored": 0, "canceled": 0, "expired": 0}, "created_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-01T01:00:00Z" if ended else None,
+            "results_url": f"{self.url}/v1/messages/batches/{number}/results" if ended else None,
+        }  # fmt: skip
+
+    def _batched(self, raw: bytes) -> dict[str, Any]:
+        """Answer one request of a batch. By plan it may be "expired" or "canceled", or have an error by its status."""
+        seen = self._note(raw)
+        fault = (seen.fault or "").split(" ")[0]
+        if fault in ("expired", "canceled"):
+            return {"type": fault}
+        try:
+            if fault.isdigit():
+                raise Refused(int(fault), "a fault by plan")
+            reply = self._reply("anthropic", raw, seen)
+        except Refused as error:
+            return {"type": "errored", "error": _error("anthropic", error.status, str(error))}
+        reply["usage"]["service_tier"] = "batch"
+        return {"type": "succeeded", "message": spoilt("anthropic", reply, fault) if fault else reply}
 
     def _described(self, name: str) -> dict[str, Any]:
         if name not in self.models:
@@ -544,7 +599,7 @@ class ModelServer:
         known = _MESSAGES_FIELDS if backend == "anthropic" else _CHAT_FIELDS
         if further := sorted(raw.keys() - known):
             raise Refused(400, f"{further[0]}: Extra inputs are not permitted")
-        name = raw.get("model")
+        name = str(raw.get("model"))
         if name not in self.models:
             raise Refused(404, f"model: {name}")
         if self.models[name].lifecycle == "retired":

@@ -125,6 +125,27 @@ def test_models_and_keys():
         assert send(server, "/v1/models", None, "GET")[0] == 404
 
 
+def test_batches_take_their_time_and_answer_each_request():
+    requests = [{"custom_id": f"q{number}", "params": messages(f"state {number}")} for number in range(4)]
+    with ModelServer(plan={2: "expired", 3: "529"}, batch_seconds=0.2) as server:
+        batch = send(server, "/v1/messages/batches", {"requests": requests})[1]
+        assert batch["processing_status"] == "in_progress" and batch["request_counts"]["processing"] == 4
+        place = f"/v1/messages/batches/{batch['id']}"
+        assert send(server, f"{place}/results", None, "GET")[0] == 400
+        time.sleep(0.25)
+        assert send(server, place, None, "GET")[1]["processing_status"] == "ended"
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        connection.request("GET", f"{place}/results")
+        lines = [json.loads(line) for line in connection.getresponse().read().split(b"\n") if line]
+        connection.close()
+        assert [(line["custom_id"], line["result"]["type"]) for line in lines] == [
+            ("q0", "succeeded"), ("q1", "expired"), ("q2", "errored"), ("q3", "succeeded"),
+        ]  # fmt: skip
+        assert lines[0]["result"]["message"]["usage"]["service_tier"] == "batch"
+        assert send(server, "/v1/messages/batches", {"requests": [requests[0], requests[0]]})[0] == 400
+        assert send(server, "/v1/messages/batches/absent", None, "GET")[0] == 404
+
+
 def test_schemas_may_be_ignored_or_refused():
     with ModelServer(schemas="ignored") as server:
         assert send(server, "/v1/messages", messages())[1]["content"][-1]["text"].startswith("I would say")
