@@ -387,6 +387,7 @@ class ModelClient:
         self._next_at = 0.0
         self._slowed_at = -math.inf
         self._sent_at: collections.deque[float] = collections.deque(maxlen=1000)
+        self._answered_at: collections.deque[float] = collections.deque(maxlen=1000)
 
     async def _close(self) -> None:
         me = asyncio.current_task()
@@ -531,10 +532,9 @@ class ModelClient:
         """Send a request once, and write how that ended."""
         began = time.monotonic()
         outcome = Outcome("failed", None, kind="stopped")
+        whole = wire(request, self._own_server)
         try:
-            status, headers, body = await asyncio.wait_for(
-                self._post(_path(request.backend), wire(request, self._own_server)), self.settings.timeout
-            )
+            status, headers, body = await asyncio.wait_for(self._post(_path(request.backend), whole), self.settings.timeout)
             body = self._calls.redact(body)
         except asyncio.CancelledError:
             self._calls.end_soon(sent, replace(outcome, seconds=time.monotonic() - began))
@@ -639,18 +639,21 @@ class ModelClient:
         if now - self._slowed_at < SLOWED_SECONDS:
             return
         self._slowed_at = now
+        lately = now - SLOWED_SECONDS
+        sent, answered = (sum(one > lately for one in times) / SLOWED_SECONDS for times in (self._sent_at, self._answered_at))
         if self._rate is None:  # many servers allow more for a moment, so what was sent in the last second is too much
-            sent = sum(one > now - SLOWED_SECONDS for one in self._sent_at) / SLOWED_SECONDS
-            self._rate = 0.75 * max(sent, FIRST_RATE)
+            self._rate = 0.65 * max(sent, FIRST_RATE)
         else:
-            self._rate = max(0.9 * self._rate, _LOWEST_RATE)
+            self._rate = max(min(0.9 * self._rate, max(0.95 * answered, 0.5 * self._rate)), _LOWEST_RATE)
         self._next_at = max(self._next_at, self._paused_until)
 
     def _note_answer(self, usage: Usage) -> None:
         self.counts.cached += usage.cache_read
         self.counts.written += usage.cache_write_5m + usage.cache_write_1h
+        now = asyncio.get_running_loop().time()
+        self._answered_at.append(now)
         if self._rate is not None:  # so that a limit that was raised is noticed
-            lately = asyncio.get_running_loop().time() - self._slowed_at < 5 * SLOWED_SECONDS
+            lately = now - self._slowed_at < 5 * SLOWED_SECONDS
             self._rate *= 1.001 if lately else 1.01
 
     def _wait_after(self, problem: _Problem, tried: int) -> float:
@@ -743,21 +746,28 @@ class ModelClient:
         return urllib.parse.urlsplit(self.settings.url).hostname == "api.openai.com"
 
     def _opened_sdk(self) -> Any:
+        """Return the SDK's client, made when it is first needed. Raises ModelError."""
         if self._sdk is None:
-            settings = self.settings
-            module = _imported(settings.backend)
-            local = _check_url("--expert-base-url", settings.url)
-            http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local)
-            limit = module.Timeout(settings.timeout + 5, connect=min(settings.timeout, 10.0))
-            options: dict[str, Any] = {
-                "api_key": settings.key or _NO_KEY, "base_url": settings.url, "max_retries": 0, "timeout": limit,
-                "http_client": http,
-            }  # fmt: skip
-            if settings.backend == "anthropic":
-                self._sdk = module.AsyncAnthropic(**options, open_telemetry=False)
-            else:
-                self._sdk = module.AsyncOpenAI(**options)
+            module, refused = _imported(self.settings.backend), ""
+            try:
+                self._sdk = self._made_sdk(module)
+            except Exception as error:  # noqa: BLE001 - nothing of it may go on, as it may hold the key
+                refused = type(error).__name__
+            if refused:
+                raise self._end(f"--expert-base-url: {self.settings.url} cannot be used ({refused})")
         return self._sdk
+
+    def _made_sdk(self, module: Any) -> Any:
+        settings = self.settings
+        local = _check_url("--expert-base-url", settings.url)
+        http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local)
+        limit = module.Timeout(settings.timeout + 5, connect=min(settings.timeout, 10.0))
+        options: dict[str, Any] = {
+            "api_key": settings.key or _NO_KEY, "base_url": settings.url, "max_retries": 0, "timeout": limit, "http_client": http,
+        }  # fmt: skip
+        if settings.backend == "anthropic":
+            return module.AsyncAnthropic(**options, open_telemetry=False)
+        return module.AsyncOpenAI(**options)
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], str]:
         sdk = self._opened_sdk()
