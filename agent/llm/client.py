@@ -26,12 +26,13 @@ import json
 import logging
 import math
 import os
+import queue
 import random
 import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ _AGAIN = (408, 409, 429)
 _MOST_WORDS = 300
 _MOST_REJECTED = 3
 _LOWEST_RATE = 0.1
+_AHEAD = 2  # times as many questions are begun as may be under way, since some wait for their next try
 _TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
 
 T = TypeVar("T")
@@ -300,6 +302,27 @@ class ModelClient:
         """Return an answer for each question, in order. Raises ModelError if the run must end; what came stays in the file."""
         futures = [self.ask_soon(question) for question in questions]
         return [future.result() for future in futures]
+
+    def ask_each(self, questions: Iterable[Question]) -> Iterator[tuple[int, ModelAnswer]]:
+        """Ask all questions, and yield the number of each (from 0 on) with its answer, as they come: in no order.
+
+        Questions are taken from the iterable when they can soon be sent, so that not all of their pictures are in memory at once.
+        There is no barrier: a slow answer holds up nothing but itself. Raises ModelError as `ask` does.
+        """
+        done: queue.SimpleQueue[tuple[int, Future[ModelAnswer]]] = queue.SimpleQueue()
+        numbered, under_way = enumerate(questions), 0
+        while True:
+            while under_way < _AHEAD * self.settings.concurrency and (one := next(numbered, None)) is not None:
+                number, question = one
+                future = self.ask_soon(question)
+                del one, question
+                future.add_done_callback(functools.partial(_hand_on, done, number))
+                under_way += 1
+            if not under_way:
+                return
+            number, future = done.get()
+            under_way -= 1
+            yield number, future.result()
 
     def ask_soon(self, question: Question) -> Future[ModelAnswer]:
         """Ask a question, and return at once. The result may raise ModelError, as `ask` does."""
@@ -824,6 +847,10 @@ class ModelClient:
             return await asyncio.wrap_future(future)
         except UserError as error:
             raise self._end(str(error)) from None
+
+
+def _hand_on(done: queue.SimpleQueue, number: int, future: Future) -> None:
+    done.put((number, future))
 
 
 def wire(request: Request, newest: bool = False) -> dict[str, Any]:
