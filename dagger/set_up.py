@@ -33,8 +33,10 @@ from tasks.task import Task, find_task
 
 MOST_HANDOVERS = 64
 """The most hand-overs that are made for a run's rollouts; later episodes begin there again, with other seeds."""
-CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert", "expert_model", "expert_backend", "expert_base_url")
+CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
 """Flags that say who labels, and are never taken from a checkpoint."""
+CHOOSES_MODEL = ("expert_model", "expert_backend", "expert_base_url")
+"""Those that do so for a language model."""
 
 
 def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
@@ -172,7 +174,8 @@ def restore_progress(
     check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
     progress = Progress(**run.saved("progress", Progress))
     experts = labeller.oracle.identity, run.checkpoint.get("expert")
-    missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
+    chooses_expert = (*CHOOSES_EXPERT, *(CHOOSES_MODEL if args.expert == "code-agent" else ()))
+    missing = {name: value for name, value in not_given_again(args).items() if name in chooses_expert}
     if experts[1] not in (None, experts[0]) and missing:
         raise FlagError(
             f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; give "
