@@ -64,6 +64,7 @@ from common.selection import is_better, play_candidate
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION
 from dagger.parts import Parts
+from dagger.preview import preview
 from dagger.rollout import Rollout, film_of, log_rollout, roll_out, situations_of, unanswered
 from dagger.set_up import set_up
 from dagger.target import measure_expert, reaches_target
@@ -75,6 +76,9 @@ def main(args: Args) -> dict[str, Any]:
     check_flags(args)
     if args.unsafe_policies:
         print(UNSAFE_NOTICE, flush=True)
+    if args.preview:
+        preview(args)
+        return {"signal": None}
     with TrainingRun(args, "dagger") as run:
         parts = set_up(args, run)
         oracle, last = parts.labeller.oracle, run.files["last"]

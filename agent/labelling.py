@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agent.answer_cache import AnswerCache, AnswerCacheError, answer_key
-from agent.oracle import ANSWER_KINDS, MOST_AT_ONCE, Answer, ExpertOracle, LabelsWithdrawn, Situation, Spent, storable
+from agent.oracle import ANSWER_KINDS, MOST_AT_ONCE, Answer, ExpertOracle, LabelsWithdrawn, Situation, storable
 from common.picture_codec import picture_key
 from common.runtime.main import Stopped
 from common.runtime.plain_text import LONGEST_TEXT
@@ -83,7 +83,7 @@ class Labeller:
     def __init__(self, oracle: ExpertOracle, cache: AnswerCache | None = None, budget: int | None = None):
         self.oracle, self.cache, self.budget = oracle, cache, budget
         self.counts = LabelCounts()
-        self._spent = Spent()  # by the oracle, as far as it is counted
+        self._spent = oracle.spent  # as far as it is counted
         self._own: set[bytes] = set()  # queries that were sent here
         self._n_known = 0  # the cache's answers to other queries, so far
         self._draw = secrets.SystemRandom()

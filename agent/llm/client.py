@@ -74,6 +74,7 @@ _AGAIN = (408, 409, 429)
 _MOST_WORDS = 300
 _MOST_REJECTED = 3
 _LOWEST_RATE = 0.1
+_LOOK_SECONDS = 0.25  # between two looks at whether to stop
 _AHEAD = 2  # times as many questions are begun as may be under way, since some wait for their next try
 _TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
 
@@ -303,16 +304,21 @@ class ModelClient:
         futures = [self.ask_soon(question) for question in questions]
         return [future.result() for future in futures]
 
-    def ask_each(self, questions: Iterable[Question]) -> Iterator[tuple[int, ModelAnswer]]:
+    def ask_each(
+        self, questions: Iterable[Question], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, ModelAnswer]]:
         """Ask all questions, and yield the number of each (from 0 on) with its answer, as they come: in no order.
 
         Questions are taken from the iterable when they can soon be sent, so that not all of their pictures are in memory at once.
-        There is no barrier: a slow answer holds up nothing but itself. Raises ModelError as `ask` does.
+        There is no barrier: a slow answer holds up nothing but itself. Once `should_stop()` is true, nothing more is sent: `stop`.
+        Raises ModelError as `ask` does.
         """
         done: queue.SimpleQueue[tuple[int, Future[ModelAnswer]]] = queue.SimpleQueue()
         numbered, under_way = enumerate(questions), 0
         while True:
-            while under_way < _AHEAD * self.settings.concurrency and (one := next(numbered, None)) is not None:
+            if should_stop():
+                self.stop()
+            while not self._stopping and under_way < self._ahead and (one := next(numbered, None)) is not None:
                 number, question = one
                 future = self.ask_soon(question)
                 del one, question
@@ -320,9 +326,14 @@ class ModelClient:
                 under_way += 1
             if not under_way:
                 return
-            number, future = done.get()
-            under_way -= 1
-            yield number, future.result()
+            with contextlib.suppress(queue.Empty):
+                number, future = done.get(timeout=_LOOK_SECONDS)
+                under_way -= 1
+                yield number, future.result()
+
+    @property
+    def _ahead(self) -> int:
+        return _AHEAD * self.settings.concurrency
 
     def ask_soon(self, question: Question) -> Future[ModelAnswer]:
         """Ask a question, and return at once. The result may raise ModelError, as `ask` does."""

@@ -164,7 +164,7 @@ def label_schema(game: Game, form: Form) -> dict[str, Any]:
         return _object(reason={"type": "string"}, button=button)
     choices = [_object(button=button)]
     for name, tool in tools_of(game).items():
-        choices.append(_object(tool={"type": "string", "enum": [name]}, **_arguments(tool)))
+        choices.append(_object(tool={"type": "string", "enum": [name]}, **_arguments(tool, game)))
     return _object(reason={"type": "string"}, answer={"anyOf": choices})
 
 
@@ -220,8 +220,9 @@ def _kind(parameter: inspect.Parameter) -> str | None:
     return _PLAIN.get(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""))
 
 
-def _arguments(tool: Any) -> dict[str, Any]:
-    return {one.name: {"type": _kind(one)} for one in _parameters(tool)}
+def _arguments(tool: Any, game: Game) -> dict[str, Any]:
+    buttons = {"button": {"type": "string", "enum": [name.lower() for name in game.buttons]}}
+    return {one.name: buttons.get(one.name, {"type": _kind(one)}) for one in _parameters(tool)}
 
 
 def _described(name: str, tool: Any) -> list[str]:
