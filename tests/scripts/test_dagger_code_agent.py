@@ -108,7 +108,8 @@ def test_out_of_money_the_run_trains_on_what_it_has(learn, capsys):
 
 
 def asked_at(server: ModelServer) -> list[str]:
-    return ["--expert", "code-agent", "--expert-base-url", server.url, "--expert-backend", "anthropic", "--model-calls", "calls.sqlite"]
+    where = ["--expert-base-url", server.url, "--expert-backend", "anthropic"]
+    return ["--expert", "code-agent", "--model-calls", "calls.sqlite", *where]
 
 
 def resume(*flags: str):
