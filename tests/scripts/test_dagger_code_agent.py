@@ -20,6 +20,7 @@ from common.runtime.flag_types import FlagError
 from dagger.data import DaggerData
 from pokemon_env.rom import BUNDLED_ROM
 from tools.model_server import Asked, ModelServer
+from tools.reasons_page import write_reasons_page
 
 pytest.importorskip("anthropic")
 pytest.importorskip("openai")
@@ -74,6 +75,8 @@ def test_a_model_labels_as_the_scripted_expert_does_and_its_cost_is_told(learn, 
         reasons = {data.names[number] for number in columns["reason"][ours >= 0]}
         assert all(reason.startswith(RIGHT) for reason in reasons) and "go_to_map('RIVAL_1F')" in " ".join(reasons)
         assert data.names[columns["expert"][ours >= 0][0]].startswith("model:claude-haiku-5-5:")
+    page = write_reasons_page(Path("models/dagger_pokemon_data.sqlite"), Path("page.html"), 5).read_text()
+    assert page.count("data:image/png;base64,") == 5 and page.count(RIGHT) == 5
     assert "tokens, $" in said and "per 1,000 labels" in said and f"{asked} requests sent" in said
     with CallFile(Path("calls.sqlite"), write=False) as calls:
         rows = list(calls.rows())
