@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.llm.policy_prompts import Part
 from agent.llm.prompts import enlarged, format_state_for_llm
-from trainer.trial import Episode, Step, Trial
-
-IN_DETAIL = 3
-"""Failures that are told step by step."""
+from trainer.trial import TOLD_FAILURES, Episode, Step, Trial
 
 
 @dataclass
@@ -28,9 +25,7 @@ class Attempt:
     confirmed: Trial | None = None
     """On other seeds; None if the trial fell short of the wanted rate."""
     parent: int | None = None
-    """Number of the attempt that it was written from."""
-    failures: list[Episode] = field(default_factory=list)
-    """Of the last of the two."""
+    """Number of the attempt that it was written from; None for one that was written afresh."""
 
     @property
     def score(self) -> tuple[float, float]:
@@ -62,7 +57,7 @@ def chosen_failures(episodes: Sequence[Episode]) -> list[Episode]:
     """Return the failures to tell step by step: of each reason the first, and then the next."""
     waiting = [episode for episode in episodes if not episode.success]
     found: list[Episode] = []
-    while waiting and len(found) < IN_DETAIL:
+    while waiting and len(found) < TOLD_FAILURES:
         kinds = {(episode.kind, episode.reason) for episode in found}
         new = next((one for one in waiting if (one.kind, one.reason) not in kinds and one.last), None)
         one = new or waiting[0]

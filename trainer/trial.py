@@ -22,6 +22,8 @@ from pokemon_env.gym_env import PokemonEnv
 
 KEPT_STEPS = 30
 """The last steps of an episode that are told."""
+TOLD_FAILURES = 3
+"""Failures that a model is told step by step. A trial that cannot succeed any more is ended after so many."""
 FEW_STATES, CIRCLE_STEPS = 8, 20
 """An episode that has met no more than so many states in its last so many steps goes in a circle."""
 
@@ -135,7 +137,7 @@ def try_policy(
     on_success: Callable[[Episode], None] = lambda episode: None,
     should_stop: Callable[[], bool] = never,
 ) -> Trial:
-    """Play seeded episodes with a policy, until all are played or the wanted rate cannot be reached any more.
+    """Play seeded episodes with a policy, until all are played, or the wanted rate cannot be reached and some failures can be told.
 
     Args:
         env: of the milestone, with the state in its infos.
@@ -159,7 +161,7 @@ def try_policy(
         trial.episodes.append(episode)
         if episode.success:
             on_success(episode)
-        if len(trial.episodes) - trial.successes > allowed:
+        if len(trial.episodes) - trial.successes > max(allowed, TOLD_FAILURES - 1):
             break
     return trial
 
@@ -203,11 +205,13 @@ class _Player:
             episode.steps += 1
             before, whole = whole, _key(info)
             self.unchanged = self.unchanged + 1 if before == whole else 0
-        episode.success, episode.abstentions = bool(terminated), dict(self.abstentions)
-        if not terminated:
+        episode.abstentions = dict(self.abstentions)
+        # Where a policy has no answer, chance pressed: that is no success of the policy's, which would be asked for labels there.
+        episode.success = bool(terminated) and not self.abstentions
+        if not episode.success:
             self.pictures.append(Picture(episode.steps + 1, "", screen.copy()))
             episode.last, episode.pictures, episode.state = list(self.steps), list(self.pictures), _plain(info)
-            episode.kind, episode.reason = self._why(episode)
+            episode.kind, episode.reason = self._why(episode, bool(terminated))
         return episode
 
     def _note(
@@ -232,7 +236,7 @@ class _Player:
         """Return the buttons of the last steps, the most frequent first."""
         return ", ".join(button for button, _ in Counter(step.button for step in self.steps).most_common(4))
 
-    def _why(self, episode: Episode) -> tuple[str, str]:
+    def _why(self, episode: Episode, terminated: bool) -> tuple[str, str]:
         """Return why an episode failed: a word to group by, and a sentence."""
         last, answer = self.steps[-1] if self.steps else None, self.last_abstention
         if self.oracle.stopped is not None:
@@ -241,9 +245,10 @@ class _Player:
             return "limit", f"{answer.kind}: {answer.reason}"
         if answer is not None and answer.kind == "exception" and self.abstentions["exception"] * 4 >= episode.steps:
             return "exception", str(answer.reason)
-        if sum(self.abstentions.values()) * 4 >= episode.steps > 0:
+        if sum(self.abstentions.values()) * 4 >= episode.steps > 0 or (terminated and self.abstentions):
             kinds = ", ".join(f"{kind} {count}" for kind, count in self.abstentions.most_common())
-            return "no answer", f"no button at {sum(self.abstentions.values())} of {episode.steps} steps ({kinds})"
+            text = f"no button at {sum(self.abstentions.values())} of {episode.steps} steps ({kinds})"
+            return "no answer", f"{text}, so that chance reached the milestone" if terminated else text
         if last is None or time.monotonic() > self.deadline:
             return "timeout", f"the trial took longer than {self.limits.seconds:g} s"
         where = last.place + ("" if last.position is None else f" {last.position}")

@@ -282,6 +282,11 @@ class ModelClient:
     # From any thread.
 
     @property
+    def calls(self) -> CallFile:
+        """The file of calls."""
+        return self._calls
+
+    @property
     def left(self) -> float:
         """How many questions can still be asked: 0 once the next may cost more than is left, else infinite."""
         return 0.0 if self._no_money is not None else math.inf
