@@ -32,8 +32,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from agent.llm.prices import Backend
-from common.picture_codec import decode_picture, encode_picture, picture_key
+from agent.llm.prices import Backend, Prices, usage_of
+from common.picture_codec import decode_picture, encode_picture, encode_png, picture_key
 from common.runtime.archives import inflate
 from common.runtime.files import atomic_write, is_running
 from common.runtime.main import UserError
@@ -134,6 +134,11 @@ class Request:
         """The key of each part that is a picture."""
         return [None if isinstance(part, str) else picture_key(part) for part in self.parts]
 
+    @cached_property
+    def pngs(self) -> list[bytes | None]:
+        """Each part that is a picture, as a server wants it."""
+        return [None if isinstance(part, str) else encode_png(part) for part in self.parts]
+
     def _text(self, **stored: Any) -> str:
         keys = zip(self.parts, self._pictures, strict=True)
         parts = [part if key is None else {"picture": key.hex()} for part, key in keys]
@@ -143,8 +148,9 @@ class Request:
         }  # fmt: skip
         return json.dumps(whole | stored, sort_keys=True, separators=(",", ":"))
 
-    def stored(self) -> tuple[str, dict[bytes, bytes]]:
-        """Return the request's text for the file, and its larger parts, by key, which many requests share."""
+    @cached_property
+    def stored(self) -> tuple[bytes, dict[bytes, bytes]]:
+        """The request for the file, and its larger parts, by key, which many requests share."""
         shared: dict[str, Any] = {}
         parts: dict[bytes, bytes] = {}
         for name, text in (("fixed", self.fixed), ("schema", json.dumps(self.schema, sort_keys=True))):
@@ -154,7 +160,7 @@ class Request:
         for part, picture in zip(self.parts, self._pictures, strict=True):
             if not isinstance(part, str) and picture is not None:
                 parts[picture] = b"P" + encode_picture(part)
-        return self._text(**shared), parts
+        return zlib.compress(self._text(**shared).encode(), _LEVEL), parts
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ class Money:
     under_way: float
     """The most that the requests under way can cost."""
     unpriced: int
-    """Replies of models without a price: what they cost is unknown."""
+    """Requests to models without a price: what they cost is unknown."""
 
     @property
     def held(self) -> float:
@@ -306,9 +312,8 @@ class CallFile:
         """Do the same, together with what else is to be written at this moment: waiting for the disk once for all of it."""
         if limit is not None and worst is None:
             raise ValueError("a limit needs prices")
-        text, parts = request.stored()
-        request_blob = zlib.compress(text.encode(), _LEVEL)
-        return self._order(lambda: self._begin(request, call, worst, limit, seconds, request_blob, parts))
+        blob, parts = request.stored  # not in the thread that writes
+        return self._order(lambda: self._begin(request, call, worst, limit, seconds, blob, parts))
 
     def end(self, sent: Sent, outcome: Outcome) -> None:
         """Write how a call ended. When this has returned, its reply may be used."""
@@ -331,9 +336,13 @@ class CallFile:
                 where there is a server.
         """
         if run is not None and self._write:
-            return self._order(lambda: self._find(request, run, rejected)).result()
+            return self.find_soon(request, run, rejected=rejected).result()
         with self._lock, self._errors():
             return self._find(request, None, rejected)
+
+    def find_soon(self, request: Request, run: str, *, rejected: bool = False) -> Future:
+        """Do the same, together with what else is to be written at this moment."""
+        return self._order(lambda: self._find(request, run, rejected))
 
     def request(self, key: bytes) -> Request | None:
         """Return the request with this key, as it was sent; None if the file has none."""
@@ -359,11 +368,46 @@ class CallFile:
         with self._lock, self._errors():
             spent, lost, unpriced = self._connection.execute(
                 "SELECT coalesce(sum(dollars), 0), coalesce(sum(CASE WHEN dollars IS NULL THEN worst END), 0), "
-                "coalesce(sum(dollars IS NULL AND worst IS NULL AND state = 'answered'), 0) FROM calls WHERE run = ?",
+                "coalesce(sum(dollars IS NULL AND worst IS NULL AND state <> 'under way'), 0) FROM calls WHERE run = ?",
                 [run],
             ).fetchone()
             under_way = self._under_way(run)
         return Money(spent, max(lost - under_way, 0.0), under_way, unpriced)
+
+    def price(self, run: str, prices: Prices, most: Callable[[Request], float | None]) -> str | None:
+        """Give dollars to the calls of a run that were made when their model had no price.
+
+        Args:
+            run: its name.
+            prices: what tokens cost, by the day of the call.
+            most: returns the most that a request can cost, for those whose reply never came.
+
+        Returns a model that still has no price; None if all have one.
+        """
+        with self._lock, self._errors():
+            query = (
+                "SELECT calls.id, calls.backend, calls.model, sent, usage, key FROM calls JOIN requests ON requests.id = calls.request "
+                "WHERE run = ? AND dollars IS NULL AND worst IS NULL"
+            )
+            found = self._connection.execute(query, [run]).fetchall()
+        new: list[tuple[int, float | None, float | None]] = []
+        for number, backend, model, sent, usage, key in found:
+            read = None if usage is None else usage_of(backend, json.loads(usage))
+            dollars = None if read is None else prices.dollars(model, read, day_of(sent))
+            request = self.request(key) if dollars is None else None
+            worst = None if request is None else most(request)
+            if dollars is None and worst is None:
+                return model
+            new.append((number, dollars, worst))
+
+        def write() -> None:
+            for number, dollars, worst in new:
+                self._connection.execute("UPDATE calls SET dollars = ?, worst = ? WHERE id = ?", [dollars, worst, number])
+                self._hold(run, (dollars if dollars is not None else worst) or 0.0)
+
+        if new:
+            self._order(write).result()
+        return None
 
     def rows(self, run: str | None = None) -> Iterator[dict[str, Any]]:
         """Return all calls, or those of one run, as they stand in the file, without request and reply."""
@@ -547,7 +591,7 @@ class CallFile:
         except (ValueError, TypeError) as error:
             warnings.warn(f"{self.path}: an answer is damaged ({error}); it is asked for again", RuntimeWarning, stacklevel=2)
             return None
-        if run is not None:
+        if run is not None and status == 200:
             self._connection.execute(
                 "INSERT INTO found VALUES (?, ?, 1) ON CONFLICT (run, request) DO UPDATE SET times = times + 1", [run, number]
             )

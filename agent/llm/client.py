@@ -39,7 +39,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
 from agent.llm.calls import Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait
@@ -70,7 +69,13 @@ _DEFAULT_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 _URL_VARIABLES = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL"}
 _OWN_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
 _NO_KEY = "none"  # the SDKs want one
-_AGAIN = (408, 409, 429)
+_BEHIND_A_GATEWAY = (502, 504, 520, 521, 522, 523, 524)
+"""A gateway says that no reply came: the server behind it may have answered all the same, and be paid for it."""
+_HEADERS = {
+    "host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent", "authorization",
+    "x-api-key", "anthropic-version", "anthropic-beta",
+}  # fmt: skip
+_POOL_SIZE = 8  # a pool of connections looks at all of its idle ones for each request, so several small ones are quicker
 _MOST_WORDS = 300
 _MOST_REJECTED = 3
 _LOWEST_RATE = 0.1
@@ -218,6 +223,14 @@ class _Problem:
 
 
 @dataclass
+class _Pool:
+    """A client of the SDK, with connections of its own."""
+
+    sdk: Any
+    under_way: int = 0
+
+
+@dataclass
 class Counts:
     """What a client has asked so far."""
 
@@ -270,13 +283,15 @@ class ModelClient:
         self._no_money: NoMoney | None = None
         self._stopping = False
         self._plain = False  # the server knows no schemas
-        self._schema_known = False
+        self._form_known = False  # the server has answered in the form in which it is asked
         self._effort = settings.effort
         self._rejected = 0  # questions; None of interest once one was accepted
         self._accepted = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
-        self._sdk: Any = None
+        self._pools: list[_Pool] = []
+        if max_cost is not None and not replay:
+            self._price_what_has_none()
 
     # From any thread.
 
@@ -341,6 +356,9 @@ class ModelClient:
     def stop(self) -> None:
         """Send nothing more. Questions that wait get the kind "stopped"; those under way are still answered."""
         self._stopping = True
+        with self._starting:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._halted.set)
 
     def close(self) -> None:
         """End what is under way, and the thread. May be called again."""
@@ -399,7 +417,9 @@ class ModelClient:
             return self._loop
 
     def _prepare(self) -> None:
-        self._slots = asyncio.Semaphore(self.settings.concurrency)
+        self._busy = 0
+        self._freed = asyncio.Event()
+        self._halted = asyncio.Event()  # nothing more is to be sent: those that wait need not wait any longer
         self._first = asyncio.Lock()
         self._poor = asyncio.Lock()
         self._turn = asyncio.Lock()
@@ -418,26 +438,15 @@ class ModelClient:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        if self._sdk is not None:
+        for pool in self._pools:
             with contextlib.suppress(Exception):
-                await self._sdk.close()
+                await pool.sdk.close()
 
     # One question.
 
     async def _answer(self, question: Question) -> ModelAnswer:
-        self.counts.asked += 1
-        if self._replay or self._opened:
-            return await self._answer_now(question)
-        async with self._first:
-            if not self._opened:
-                before = self.counts.sent
-                answer = await self._answer_now(question)
-                self._opened = self.counts.sent > before
-                return answer
-        return await self._answer_now(question)
-
-    async def _answer_now(self, question: Question) -> ModelAnswer:
         """Ask once, and once more if the answer isn't what the schema asks for."""
+        self.counts.asked += 1
         first = await self._sample(question, 2 * question.candidate - 1)
         if first.kind != "malformed" or question.schema is None:
             return first
@@ -450,7 +459,22 @@ class ModelClient:
         return replace(second, usage=usage, dollars=_sum(first.dollars, second.dollars), tries=first.tries + second.tries)
 
     async def _sample(self, question: Question, sample: int) -> ModelAnswer:
-        """Ask in the form that the server understands, which may first have to be found."""
+        """Return the answer that the file has, in whatever form it was asked for; else ask, the first question alone."""
+        if self._replay or not self._form_known:
+            recorded = await self._recorded(question, sample)
+            if self._replay or recorded.kind not in ("not recorded", "rejected"):
+                return recorded
+        if not self._opened:
+            async with self._first:  # so that the provider's cache is written once, and the form is found
+                if not self._opened:
+                    before = self.counts.sent
+                    answer = await self._in_right_form(question, sample)
+                    self._opened = self.counts.sent > before
+                    return answer
+        return await self._in_right_form(question, sample)
+
+    async def _in_right_form(self, question: Question, sample: int) -> ModelAnswer:
+        """Ask with schema and effort; without, if the server refuses them."""
         effort, plain = self._effort, self._plain or question.schema is None
         answer = await self._asked(question, self._request(question, sample))
         if answer.kind == "rejected" and effort is not None and "effort" in answer.reason:
@@ -458,32 +482,33 @@ class ModelClient:
                 self._effort = None
                 self._say(f"{self.settings.model} knows no effort: --expert-effort {effort} is no longer sent")
             answer = await self._asked(question, self._request(question, sample))
-        if not plain and not self._schema_known and answer.kind in ("rejected", "not recorded"):
+        if not plain and not self._form_known and answer.kind == "rejected":
             told = await self._asked(question, self._request(question, sample, plain=True))
-            if told.kind not in (answer.kind, "not recorded"):
+            if told.kind != "rejected":
                 if not self._plain:
                     self._plain = True
                     self._say(f"The server takes no schema: {self.settings.model} is told it in words, and its answers are checked")
                 answer = told
-        elif not plain and answer.kind not in ACCIDENTS and answer.kind != "rejected":
-            self._schema_known = True
+        if answer.kind not in ACCIDENTS and answer.kind != "rejected":
+            self._form_known = True
         self._count_rejected(answer)
         return answer
 
     def _count_rejected(self, answer: ModelAnswer) -> None:
-        if answer.kind == "rejected":
+        if answer.kind == "rejected" and not answer.found:
             self._rejected += 1
-            if self._rejected >= _MOST_REJECTED and not self._accepted and not self._replay:
+            if self._rejected >= _MOST_REJECTED and not self._accepted:
                 raise self._end(f"the server refuses all that it is asked: {answer.reason}")
         elif answer.kind not in ACCIDENTS:
             self._accepted = True
 
-    def _request(self, question: Question, sample: int, plain: bool | None = None) -> Request:
+    def _request(self, question: Question, sample: int, plain: bool | None = None, effort: str | None = "") -> Request:
         fixed, schema = question.fixed, question.schema
+        effort = self._effort if effort == "" else effort
         if schema is not None and (self._plain if plain is None else plain):
             fixed, schema = f"{fixed}\n\n{_TOLD}{json.dumps(schema)}".lstrip(), None
         settings = self.settings
-        return Request(settings.backend, settings.model, settings.max_tokens, fixed, question.parts, schema, self._effort, sample)
+        return Request(settings.backend, settings.model, settings.max_tokens, fixed, question.parts, schema, effort, sample)
 
     async def _asked(self, question: Question, request: Request) -> ModelAnswer:
         """Ask, or wait for the same question that is being asked beside this one."""
@@ -493,7 +518,7 @@ class ModelClient:
         future: asyncio.Future[ModelAnswer] = asyncio.get_running_loop().create_future()
         self._asking[request.key] = future
         try:
-            answer = await (self._recorded(question, request) if self._replay else self._tried(question, request))
+            answer = await self._tried(question, request)
             future.set_result(answer)
             return answer
         except BaseException as error:
@@ -503,15 +528,27 @@ class ModelClient:
         finally:
             del self._asking[request.key]
 
-    async def _recorded(self, question: Question, request: Request) -> ModelAnswer:
-        reply = self._calls.find(request, rejected=True)
-        if reply is None:
-            return ModelAnswer(None, kind="not recorded", reason=f"{self._calls.path.name} has no answer to it")
-        return self._read(question, request, reply.status, reply.text, found=True)
+    async def _recorded(self, question: Question, sample: int) -> ModelAnswer:
+        """Look for an answer in the file, in each form in which the question may have been asked."""
+        refused: ModelAnswer | None = None
+        for plain in dict.fromkeys((question.schema is None, True)):
+            for effort in dict.fromkeys((self.settings.effort, None)):
+                request = self._request(question, sample, plain, effort)
+                if self._replay:
+                    reply = self._calls.find(request, rejected=True)
+                else:
+                    reply = await self._written(self._calls.find_soon(request, self.run, rejected=True))
+                if reply is not None:
+                    answer = self._read(question, request, reply.status, reply.text, found=True)
+                    if answer.kind != "rejected":
+                        self.counts.found += 1
+                        return answer
+                    refused = refused or answer
+        return refused or ModelAnswer(None, kind="not recorded", reason=f"{self._calls.path.name} has no answer to it")
 
     async def _tried(self, question: Question, request: Request) -> ModelAnswer:
         """Send the request until there is an answer, as often as the settings say."""
-        self._opened_sdk()
+        self._pool()
         worst = self._worst_case(request)
         problem, tried = _Problem("stopped", "the run was stopped"), 0
         while tried < self.settings.tries:
@@ -536,19 +573,20 @@ class ModelClient:
                         return replace(result, tries=tried)
                     problem = result
             finally:
-                self._slots.release()
+                self._busy -= 1
+                self._freed.set()
             if isinstance(begun, Wait):
                 if begun.why == "asked":
                     self._opened = True  # another process has sent the first
-                    await asyncio.sleep(POLL_SECONDS)
+                    await self._pause(POLL_SECONDS)
                 else:
                     async with self._poor:  # one looks again, not all of them
-                        await asyncio.sleep(POLL_SECONDS / 5)
+                        await self._pause(POLL_SECONDS / 5)
                 continue
             if problem.final:
                 break
             if tried < self.settings.tries:
-                await asyncio.sleep(self._wait_after(problem, tried))
+                await self._pause(self._wait_after(problem, tried))
         return ModelAnswer(None, kind=problem.kind, reason=problem.reason, tries=tried)
 
     async def _one_try(self, question: Question, request: Request, sent: Sent) -> ModelAnswer | _Problem:
@@ -558,7 +596,6 @@ class ModelClient:
         whole = wire(request, self._own_server)
         try:
             status, headers, body = await asyncio.wait_for(self._post(_path(request.backend), whole), self.settings.timeout)
-            body = self._calls.redact(body)
         except asyncio.CancelledError:
             self._calls.end_soon(sent, replace(outcome, seconds=time.monotonic() - began))
             raise
@@ -582,11 +619,13 @@ class ModelClient:
             outcome = Outcome("answered", dollars, kind=answer.kind, usage=read.raw_usage, reply=body, **common)
             await self._written(self._calls.end_soon(sent, outcome))
             self._note_answer(read.usage)
+            self._check_price(sent.worst, dollars)
             return answer
         words = self._words(body)
         kind = _kind_of(status)
         state: State = "rejected" if kind == "rejected" else "failed"
-        await self._written(self._calls.end_soon(sent, Outcome(state, 0.0, kind=kind, reply=body[:4000], **common)))
+        paid = None if status in _BEHIND_A_GATEWAY or status < 300 else 0.0
+        await self._written(self._calls.end_soon(sent, Outcome(state, paid, kind=kind, reply=body[:4000], **common)))
         await self._end_if_vain(status, words, body)
         if kind == "rejected":
             return ModelAnswer(None, kind=kind, reason=f"the server refused it ({status}): {words}")
@@ -614,6 +653,25 @@ class ModelClient:
             said = in_one_line(read.text)[:80]
             return replace(answer, kind="malformed", reason=f"the answer is not what was asked for: {error}; it begins {said!r}")
 
+    def _check_price(self, worst: float | None, dollars: float | None) -> None:
+        """End the run if a request cost more than it can by the prices: by them, no limit can be kept."""
+        if self.max_cost is not None and worst is not None and dollars is not None and dollars > worst * (1 + 1e-9):
+            raise self._end(
+                f"--max-cost {self.max_cost:g}: the server counts ${dollars:.6f} for a request that costs ${worst:.6f} at most by "
+                f"the prices of {self.settings.model}; give its prices with --prices, and the run can go on"
+            )
+
+    def _price_what_has_none(self) -> None:
+        """Count what this run asked when it had no price and no limit: the limit is of the whole run."""
+        today = datetime.now(UTC).date()
+
+        def most(request: Request) -> float | None:
+            return self._prices.worst_case(request.model, self._most_tokens(request), request.max_tokens, today)
+
+        left = self._calls.price(self.run, self._prices, most)
+        if left:
+            self._prices.demand(left)
+
     def _out_of_money(self, begun: NoMoney, tried: int) -> ModelAnswer:
         if begun.held == 0:
             raise self._end(
@@ -622,15 +680,21 @@ class ModelClient:
         self._no_money = begun
         return ModelAnswer(None, kind="no money", reason="what is left of --max-cost may not be enough", tries=tried)
 
-    def _worst_case(self, request: Request) -> float | None:
-        """Return the most that a request can cost: a token for each byte of text, pictures twice, and all output it may write."""
+    def _worst_case(self, request: Request, batch: bool = False) -> float | None:
+        """Return the most that a request can cost."""
+        today = datetime.now(UTC).date()
+        return self._prices.worst_case(request.model, self._most_tokens(request), request.max_tokens, today, batch)
+
+    @staticmethod
+    def _most_tokens(request: Request) -> int:
+        """Return the most tokens that a request can have: one for each byte of text, and pictures twice."""
         texts = [request.fixed, *(part for part in request.parts if isinstance(part, str)), json.dumps(request.schema or "")]
         # What servers add to a request (marks between the messages, an instruction for the schema) is far less than this.
         tokens = 500 + sum(len(text.encode("utf-8", "replace")) for text in texts)
         for part in request.parts:
             if not isinstance(part, str):
                 tokens += 2 * picture_tokens(request.backend, *part.shape[:2])
-        return self._prices.worst_case(request.model, tokens, request.max_tokens, datetime.now(UTC).date())
+        return tokens
 
     # When requests leave.
 
@@ -645,15 +709,25 @@ class ModelClient:
                     return False
                 until = self._paused_until if self._rate is None else max(self._paused_until, self._next_at)
                 if (ahead := until - loop.time()) > 0:
-                    await asyncio.sleep(min(ahead, 0.5))
+                    await self._pause(ahead)
                     continue
-                await self._slots.acquire()
-                if self._paused_until > loop.time() or self._stopping or self._ended is not None:
-                    self._slots.release()
+                if self._busy >= self.settings.concurrency:
+                    self._freed.clear()
+                    halted = asyncio.ensure_future(self._halted.wait())
+                    freed = asyncio.ensure_future(self._freed.wait())
+                    await asyncio.wait((halted, freed), return_when=asyncio.FIRST_COMPLETED)
+                    halted.cancel()
+                    freed.cancel()
                     continue
+                self._busy += 1
                 if self._rate is not None:
                     self._next_at = max(self._next_at, loop.time()) + 1.0 / self._rate
                 return True
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until nothing more is to be sent."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._halted.wait(), seconds)
 
     def _slow_down(self, problem: _Problem) -> None:
         """After a 429: nothing new goes until the server allows it, as all share the limit; and then less quickly."""
@@ -689,45 +763,57 @@ class ModelClient:
     def _end(self, text: str) -> ModelError:
         """Note that all further questions are vain, and return the error that says why."""
         self._ended = self._ended or ModelError(text)
+        if self._loop is not None:
+            self._halted.set()
         return ModelError(str(self._ended))
 
     async def _end_if_vain(self, status: int, words: str, body: str) -> None:
         settings = self.settings
         if status == 401:
             raise self._end(f"{settings.key_name}: the server does not take the key ({words})")
-        if status == 402 or (status in (400, 429) and re.search("credit balance|insufficient_quota|billing", body)):
+        if status == 402 or (
+            status in (400, 429) and re.search("credit balance|insufficient_quota|billing_(error|not|hard)", body)
+        ):
             raise self._end(f"{settings.url}: there is no credit left ({words}); the run goes on where it was, once there is")
         if status == 403:
             raise self._end(f"{settings.url}: the key may not use {settings.model} ({words})")
         if status == 404:
-            raise self._end(f"--expert-model {settings.model}: the server has no such model ({words}){await self._models_said()}")
+            models = await self._models_said() or f", or {settings.url} is not its base URL"
+            raise self._end(f"--expert-model {settings.model}: the server has no such model ({words}){models}")
 
-    async def _models_said(self) -> str:
+    async def _models(self) -> list[str]:
+        """Return the models that the server names; none if it names none."""
         with contextlib.suppress(Exception):
             status, _, body = await asyncio.wait_for(self._get(_models_path(self.settings.backend)), 10)
-            names = [str(one["id"]) for one in json.loads(body)["data"] if isinstance(one, dict)] if status == 200 else []
-            if names:
-                return in_one_line(f"; it has {', '.join(names[:20])}{' and more' * (len(names) > 20)}")
-        return ""
+            if status == 200:
+                return [str(one["id"]) for one in json.loads(body)["data"] if isinstance(one, dict)]
+        return []
+
+    async def _models_said(self) -> str:
+        names = await self._models()
+        return in_one_line(f"; it has {', '.join(names[:20])}{' and more' * (len(names) > 20)}") if names else ""
 
     async def _look_at_model(self, pictures: bool) -> None:
         settings = self.settings
         path = f"{_models_path(settings.backend)}/{urllib.parse.quote(settings.model, safe='/')}"
         for tried in range(1, 4):
+            headers: Mapping[str, str] = {}
             try:
-                status, _, body = await asyncio.wait_for(self._get(path), min(settings.timeout, 30))
-                break
+                status, headers, body = await asyncio.wait_for(self._get(path), min(settings.timeout, 30))
+                if status not in (408, 409, 429) and status < 500 or tried == 3:
+                    break
             except ModelError:
                 raise
             except Exception as error:  # noqa: BLE001 - as in _one_try
                 reason = self._lost(error)[1]
-            if tried == 3:
-                raise self._end(f"{settings.url}: cannot be reached ({reason}); is the server there, and the URL right?")
-            await asyncio.sleep(self._wait_after(_Problem("connection", reason), tried))
-        body = self._calls.redact(body)
+                if tried == 3:
+                    raise self._end(
+                        f"{settings.url}: cannot be reached ({reason}); is the server there, and the URL right?"
+                    ) from None
+            await self._pause(self._wait_after(_Problem("connection", "", _retry_after(headers)), tried))
         if status == 404:
-            if (names := await self._models_said()) and f" {settings.model}," not in f"{names.replace(' and more', '')},":
-                raise self._end(f"--expert-model {settings.model}: the server has no such model{names}")
+            if (names := await self._models()) and settings.model not in names:
+                raise self._end(f"--expert-model {settings.model}: the server has no such model{await self._models_said()}")
             return  # it names no models, or only as a list
         if status in (401, 402, 403):
             await self._end_if_vain(status, self._words(body), body)
@@ -768,22 +854,24 @@ class ModelClient:
         """Whether the server is the provider's own, which knows the newest parameters."""
         return urllib.parse.urlsplit(self.settings.url).hostname == "api.openai.com"
 
-    def _opened_sdk(self) -> Any:
-        """Return the SDK's client, made when it is first needed. Raises ModelError."""
-        if self._sdk is None:
+    def _pool(self) -> _Pool:
+        """Return the client of the SDK that has least to do; made when it is first needed. Raises ModelError."""
+        pool = min(self._pools, key=lambda one: one.under_way, default=None)
+        if pool is None or (pool.under_way >= _POOL_SIZE and len(self._pools) * _POOL_SIZE < self.settings.concurrency):
             module, refused = _imported(self.settings.backend), ""
             try:
-                self._sdk = self._made_sdk(module)
+                pool = _Pool(self._made_sdk(module))
             except Exception as error:  # noqa: BLE001 - nothing of it may go on, as it may hold the key
                 refused = type(error).__name__
-            if refused:
+            if refused or pool is None:
                 raise self._end(f"--expert-base-url: {self.settings.url} cannot be used ({refused})")
-        return self._sdk
+            self._pools.append(pool)
+        return pool
 
     def _made_sdk(self, module: Any) -> Any:
         settings = self.settings
         local = _check_url("--expert-base-url", settings.url)
-        http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local)
+        http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local, event_hooks={"request": [self._strip]})
         limit = module.Timeout(settings.timeout + 5, connect=min(settings.timeout, 10.0))
         options: dict[str, Any] = {
             "api_key": settings.key or _NO_KEY, "base_url": settings.url, "max_retries": 0, "timeout": limit, "http_client": http,
@@ -792,22 +880,33 @@ class ModelClient:
             return module.AsyncAnthropic(**options, open_telemetry=False)
         return module.AsyncOpenAI(**options)
 
+    async def _strip(self, request: Any) -> None:
+        """Take out of a request what the SDK found in environment variables of its own: organisations, headers, other keys."""
+        key = self.settings.key or _NO_KEY
+        for name in list(request.headers):
+            own = name.lower() in _HEADERS or name.lower().startswith("x-stainless-")
+            if not own or (name.lower() in ("authorization", "x-api-key") and request.headers[name] not in (key, f"Bearer {key}")):
+                del request.headers[name]
+        if "x-api-key" not in request.headers:
+            request.headers["authorization"] = f"Bearer {key}"
+
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], str]:
-        sdk = self._opened_sdk()
-        return await self._sent(lambda kind: sdk.post(path, body=body, cast_to=kind))
+        return await self._sent(lambda sdk, kind: sdk.post(path, body=body, cast_to=kind))
 
     async def _get(self, path: str) -> tuple[int, dict[str, str], str]:
-        sdk = self._opened_sdk()
-        return await self._sent(lambda kind: sdk.get(path, cast_to=kind))
+        return await self._sent(lambda sdk, kind: sdk.get(path, cast_to=kind))
 
-    async def _sent(self, send: Callable[[Any], Awaitable[Any]]) -> tuple[int, dict[str, str], str]:
-        """Return status, headers and body of what came back, whatever the SDK thinks of it."""
-        module = _imported(self.settings.backend)
+    async def _sent(self, send: Callable[[Any, Any], Awaitable[Any]]) -> tuple[int, dict[str, str], str]:
+        """Return status, headers and body of what came back, whatever the SDK thinks of it, without secrets."""
+        module, pool = _imported(self.settings.backend), self._pool()
+        pool.under_way += 1
         try:
-            response = await send(importlib.import_module("httpx2").Response)
+            response = await send(pool.sdk, importlib.import_module("httpx2").Response)
         except module.APIStatusError as error:
             response = error.response
-        text = response.content.decode("utf-8", "replace")
+        finally:
+            pool.under_way -= 1
+        text = self._calls.redact(response.content.decode("utf-8", "replace"))
         return response.status_code, {name.lower(): value for name, value in response.headers.items()}, text
 
     async def _count_tokens(self, request: Request) -> int | None:
@@ -860,7 +959,7 @@ def wire(request: Request, newest: bool = False) -> dict[str, Any]:
         request: what is asked.
         newest: of chat completions, the server is OpenAI's own, whose name for the limit of output the others need not know.
     """
-    content = [_block(request.backend, part) for part in request.parts]
+    content = [_block(request.backend, part, png) for part, png in zip(request.parts, request.pngs, strict=True)]
     if request.backend == "anthropic":
         body: dict[str, Any] = {
             "model": request.model, "max_tokens": request.max_tokens, "messages": [{"role": "user", "content": content}],
@@ -885,12 +984,10 @@ def wire(request: Request, newest: bool = False) -> dict[str, Any]:
     return body
 
 
-def _block(backend: Backend, part: str | np.ndarray) -> dict[str, Any]:
+def _block(backend: Backend, part: str | np.ndarray, png: bytes | None) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part.encode("utf-8", "backslashreplace").decode()}
-    right, png = cv2.imencode(".png", np.ascontiguousarray(part[:, :, ::-1]))
-    assert right
-    data = base64.b64encode(png.tobytes()).decode()
+    data = base64.b64encode(png or b"").decode()
     if backend == "anthropic":
         return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
@@ -955,7 +1052,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds if 0 <= (seconds := float(text)) < math.inf else None
     with contextlib.suppress(TypeError, ValueError):
         when = email.utils.parsedate_to_datetime(text)
-        return max((when - datetime.now(when.tzinfo)).total_seconds(), 0.0)
+        when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
     return None
 
 

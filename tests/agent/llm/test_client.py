@@ -51,7 +51,7 @@ def question(number=0, **changes):
 
 def settings_for(server, backend="anthropic", **changes):
     url = server.url + ("/v1" if backend == "openai" else "")
-    whole = dict(model="claude-haiku-5-5", backend=backend, url=url, key=KEY, key_name="THE_KEY", timeout=0.6, effort="low")
+    whole = dict(model="claude-haiku-5-5", backend=backend, url=url, key=KEY, key_name="THE_KEY", timeout=10.0, effort="low")
     return ModelSettings(**(whole | changes))
 
 
@@ -116,12 +116,12 @@ UNPAID = ("408", "409", "429", "500", "503", "529", "redirect")
 def test_one_mistake_costs_one_more_request(tmp_path, backend):
     # One question after another: the first try of each meets its fault, the second is answered.
     plan = {2 * number + 1: fault for number, fault in enumerate(AFTER_ONE)}
-    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend) as asking:
+    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, timeout=1.0) as asking:
         for number, fault in enumerate(AFTER_ONE):
             began = time.monotonic()
             (answer,) = asking.ask(number)
             assert (answer.kind, answer.tries) == (None, 2), fault
-            assert time.monotonic() - began < 1.5, fault
+            assert time.monotonic() - began < 3, fault
         assert len(server.seen) == 2 * len(AFTER_ONE)
         lost = [row for row in asking.calls.rows() if row["state"] == "failed" and row["dollars"] is None]
         # Those whose reply never came, or came broken, may have been billed: they count with their most.
@@ -139,7 +139,7 @@ FOR_EVER = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_tries_in_vain_have_a_kind_and_are_asked_again(tmp_path, backend):
     plan = {2 * number + 1 + more: fault for number, fault in enumerate(FOR_EVER) for more in (0, 1)}
-    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, tries=2, timeout=0.3) as asking:
+    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, tries=2, timeout=0.8) as asking:
         got = {}
         for number, fault in enumerate(FOR_EVER):
             (answer,) = asking.ask(number)
@@ -488,7 +488,7 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
     for backend in BACKENDS:
         for number, plan in enumerate(({}, {1: "401"}, {1: "reset", 2: "cut", 3: "html", 4: "400"}, {1: "slow", 2: "close"})):
             with ModelServer(key=KEY, plan=plan, answer=answer) as server:
-                with Asking(tmp_path / f"{backend}{number}", server, backend, tries=2, timeout=0.3) as asking:
+                with Asking(tmp_path / f"{backend}{number}", server, backend, tries=2, timeout=0.8) as asking:
                     try:
                         texts += [repr(one) for one in asking.ask(1, 2, 3)]
                     except ModelError as error:
