@@ -21,7 +21,7 @@ import time
 import urllib.parse
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -60,10 +60,15 @@ CREATE TABLE calls (
     id INTEGER PRIMARY KEY, request INTEGER NOT NULL, run TEXT NOT NULL, role TEXT NOT NULL, milestone TEXT NOT NULL,
     backend TEXT NOT NULL, model TEXT NOT NULL, sample INTEGER NOT NULL, try INTEGER NOT NULL, sent TEXT NOT NULL, owner TEXT,
     gives_up REAL, worst REAL, state TEXT NOT NULL, status INTEGER, kind TEXT, seconds REAL, request_id TEXT, usage TEXT,
-    dollars REAL, reply BLOB
+    dollars REAL, reply BLOB, batch INTEGER
 );
 CREATE INDEX calls_by_request ON calls (request);
 CREATE INDEX calls_under_way ON calls (run) WHERE state = 'under way';
+CREATE INDEX calls_by_batch ON calls (batch) WHERE batch IS NOT NULL;
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, model TEXT NOT NULL, sent TEXT NOT NULL, owner TEXT, gives_up REAL, name TEXT,
+    ended INTEGER NOT NULL
+);
 CREATE TABLE runs (run TEXT PRIMARY KEY, held REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE found (run TEXT, request INTEGER, times INTEGER NOT NULL, PRIMARY KEY (run, request)) WITHOUT ROWID;
 """
@@ -73,6 +78,8 @@ _GRACE_SECONDS = 60.0
 _MOST_BYTES = 1 << 26
 _LEVEL = 9
 _SHORTEST_SECRET = 8
+_IN_BATCH = "batch"
+"""The owner of calls in a batch that the server has: they are under way whatever becomes of the process that sent it."""
 
 T = TypeVar("T")
 
@@ -193,6 +200,8 @@ class Sent:
 
     row: int
     worst: float | None
+    batch: int | None = None
+    """Of a batch: its row."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +209,11 @@ class Wait:
     """The request may not be sent yet.
 
     Attributes:
-        why: "asked", if another try for the same answer is under way; "money", if those under way may cost what is left.
+        why: "asked", if another try for the same answer is under way; "batch", if that is in a batch that the server has; "money",
+            if those under way may cost what is left.
     """
 
-    why: Literal["asked", "money"]
+    why: Literal["asked", "batch", "money"]
 
 
 @dataclass(frozen=True)
@@ -212,6 +222,20 @@ class NoMoney:
 
     held: float
     worst: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that has been sent, or was about to be, and whose results are not in the file yet."""
+
+    row: int
+    run: str
+    model: str
+    sent: str
+    name: str | None
+    """The server's; None if the process that sent it was ended before it knew it."""
+    calls: Mapping[str, Sent]
+    """Key of the request, in hexadecimal digits -> its call."""
 
 
 @dataclass(frozen=True)
@@ -321,10 +345,93 @@ class CallFile:
 
     def end_soon(self, sent: Sent, outcome: Outcome) -> Future:
         """Do the same, together with what else is to be written at this moment."""
+        ready = self._ready(outcome)
+        return self._order(lambda: self._end(sent, *ready))
+
+    def _ready(self, outcome: Outcome) -> tuple[Outcome, bytes | None, str | None, str | None]:
+        """Return an outcome with its texts as they are written: deflated, and without secrets."""
         reply = None if outcome.reply is None else zlib.compress(_storable(self.redact(outcome.reply)), _LEVEL)
         usage = None if outcome.usage is None else self.redact(json.dumps(outcome.usage))
         request_id = None if outcome.request_id is None else self.redact(outcome.request_id)[:200]
-        return self._order(lambda: self._end(sent, outcome, reply, usage, request_id))
+        return outcome, reply, usage, request_id
+
+    def begin_batch_soon(
+        self, requests: Sequence[tuple[Request, Call, float | None]], limit: float | None, seconds: float
+    ) -> Future:
+        """Write that requests will be sent as one batch: those that may be.
+
+        Args:
+            requests: what is asked, by whom, and the most that it can cost.
+            limit, seconds: as in `begin`; the seconds are those that sending takes.
+
+        Returns for each what `begin` returns, and the new batch; None if nothing is to be sent.
+        """
+        stored = [request.stored for request, _, _ in requests]
+
+        def begin() -> tuple[list[Any], Batch | None]:
+            run, model = requests[0][1].run, requests[0][0].model
+            sent, gives_up = _now(), time.time() + seconds + _GRACE_SECONDS
+            row = self._connection.execute(
+                "INSERT INTO batches VALUES (NULL, ?, ?, ?, ?, ?, NULL, 0)", [run, model, sent, self._owner, gives_up]
+            ).lastrowid
+            assert row is not None
+            begun = [
+                self._begin(request, call, worst, limit, seconds, blob, parts, row)
+                for (request, call, worst), (blob, parts) in zip(requests, stored, strict=True)
+            ]
+            calls = {request.key.hex(): one for (request, _, _), one in zip(requests, begun, strict=True) if isinstance(one, Sent)}
+            if not calls:
+                self._connection.execute("DELETE FROM batches WHERE id = ?", [row])
+                return begun, None
+            return begun, Batch(row, run, model, sent, None, calls)
+
+        return self._order(begin)
+
+    def name_batch_soon(self, batch: Batch, name: str) -> Future:
+        """Write the name that the server gave to a batch: from now on any process can collect it."""
+
+        def write() -> None:
+            self._connection.execute("UPDATE batches SET name = ?, owner = NULL WHERE id = ?", [name, batch.row])
+            self._connection.execute(
+                "UPDATE calls SET owner = ?, gives_up = NULL WHERE batch = ? AND state = 'under way'", [_IN_BATCH, batch.row]
+            )
+
+        return self._order(write)
+
+    def end_batch_soon(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> Future:
+        """Write how all calls of a batch ended, at once. Another process may have done so before: then nothing is changed."""
+        ready = [(batch.calls[key], self._ready(outcome)) for key, outcome in outcomes.items()]
+
+        def write() -> None:
+            ended = self._connection.execute("SELECT ended FROM batches WHERE id = ?", [batch.row]).fetchone()
+            if ended is not None and not ended[0]:
+                for sent, outcome in ready:
+                    self._end(sent, *outcome)
+                self._connection.execute("UPDATE batches SET ended = 1, owner = NULL WHERE id = ?", [batch.row])
+
+        return self._order(write)
+
+    def batches(self, model: str) -> list[Batch]:
+        """Return the batches of a model, of any run, that no process has collected, but those that a process is sending now."""
+        with self._lock, self._errors():
+            query = "SELECT id, run, model, sent, name, owner, gives_up FROM batches WHERE ended = 0 AND model = ? ORDER BY id"
+            found = self._connection.execute(query, [model]).fetchall()
+            batches = []
+            for row, run, of_model, sent, name, owner, gives_up in found:
+                if name is None and _is_under_way(owner, gives_up):
+                    continue
+                query = (
+                    "SELECT key, calls.id, worst FROM calls JOIN requests ON requests.id = calls.request "
+                    "WHERE batch = ? AND state = 'under way'"
+                )
+                calls = {key.hex(): Sent(number, worst, row) for key, number, worst in self._connection.execute(query, [row])}
+                batches.append(Batch(row, run, of_model, sent, name, calls))
+        return batches
+
+    def known_batches(self) -> set[str]:
+        """Return the servers' names of all batches of this file."""
+        with self._lock, self._errors():
+            return {name for (name,) in self._connection.execute("SELECT name FROM batches WHERE name IS NOT NULL")}
 
     def find(self, request: Request, run: str | None = None, *, rejected: bool = False) -> Reply | None:
         """Return what the request was answered, by any run; None if it was not.
@@ -386,7 +493,8 @@ class CallFile:
         """
         with self._lock, self._errors():
             query = (
-                "SELECT calls.id, calls.backend, calls.model, sent, usage, key FROM calls JOIN requests ON requests.id = calls.request "
+                "SELECT calls.id, calls.backend, calls.model, sent, usage, key "
+                "FROM calls JOIN requests ON requests.id = calls.request "
                 "WHERE run = ? AND dollars IS NULL AND worst IS NULL"
             )
             found = self._connection.execute(query, [run]).fetchall()
@@ -412,6 +520,7 @@ class CallFile:
     def rows(self, run: str | None = None) -> Iterator[dict[str, Any]]:
         """Return all calls, or those of one run, as they stand in the file, without request and reply."""
         names = "id, run, role, milestone, backend, model, sample, try, sent, worst, state, status, kind, seconds, usage, dollars"
+        names += ", batch"
         with self._lock, self._errors():
             where = ("", []) if run is None else (" WHERE run = ?", [run])
             found = self._connection.execute(f"SELECT {names} FROM calls{where[0]} ORDER BY id", where[1]).fetchall()
@@ -533,17 +642,18 @@ class CallFile:
         seconds: float,
         blob: bytes,
         parts: Mapping[bytes, bytes],
+        batch: int | None = None,
     ) -> Reply | Wait | NoMoney | Sent:
         if (known := self._find(request, call.run, rejected=False)) is not None:
             return known
         execute = self._connection.execute
         row = execute("SELECT id FROM requests WHERE key = ?", [request.key]).fetchone()
-        if row is not None and self._is_asked(row[0]):
-            return Wait("asked")
+        if row is not None and (why := self._is_asked(row[0])) is not None:
+            return Wait(why)
         if limit is not None and worst is not None:
             held = self._held(call.run)
             if held + worst > limit:
-                return Wait("money") if self._under_way(call.run) > 0 else NoMoney(held, worst)
+                return Wait("money") if self._is_any_under_way(call.run) else NoMoney(held, worst)
         for key, data in parts.items():
             if key not in self._known_parts:
                 execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", [key, data])
@@ -551,16 +661,17 @@ class CallFile:
                     self._known_parts.add(key)
         number = row[0] if row is not None else execute("INSERT INTO requests VALUES (NULL, ?, ?)", [request.key, blob]).lastrowid
         cursor = execute(
-            "INSERT INTO calls (request, run, role, milestone, backend, model, sample, try, sent, owner, gives_up, worst, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'under way')",
+            "INSERT INTO calls (request, run, role, milestone, backend, model, sample, try, sent, owner, gives_up, worst, batch, "
+            "state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'under way')",
             [
                 number, call.run, call.role, call.milestone, request.backend, request.model, request.sample, call.tried, _now(),
-                self._owner, time.time() + seconds + _GRACE_SECONDS, worst,
+                self._owner, time.time() + seconds + _GRACE_SECONDS, worst, batch,
             ],
         )  # fmt: skip
         self._hold(call.run, worst or 0.0)
         assert cursor.lastrowid is not None
-        return Sent(cursor.lastrowid, worst)
+        return Sent(cursor.lastrowid, worst, batch)
 
     def _end(self, sent: Sent, outcome: Outcome, reply: bytes | None, usage: str | None, request_id: str | None) -> None:
         row = self._connection.execute("SELECT run FROM calls WHERE id = ? AND state = 'under way'", [sent.row]).fetchone()
@@ -603,13 +714,20 @@ class CallFile:
             raise ValueError("a part of it is missing")
         return decode_picture(row[0][1:]) if row[0][:1] == b"P" else _inflated(row[0][1:])
 
-    def _is_asked(self, request: int) -> bool:
+    def _is_asked(self, request: int) -> Literal["asked", "batch"] | None:
         query = "SELECT owner, gives_up FROM calls WHERE request = ? AND state = 'under way'"
-        return any(_is_under_way(*row) for row in self._connection.execute(query, [request]))
+        found = self._connection.execute(query, [request]).fetchall()
+        if any(owner == _IN_BATCH for owner, _ in found):
+            return "batch"
+        return "asked" if any(_is_under_way(*row) for row in found) else None
 
     def _under_way(self, run: str) -> float:
         query = "SELECT owner, gives_up, coalesce(worst, 0) FROM calls WHERE run = ? AND state = 'under way'"
         return sum(worst for *row, worst in self._connection.execute(query, [run]) if _is_under_way(*row))
+
+    def _is_any_under_way(self, run: str) -> bool:
+        query = "SELECT owner, gives_up FROM calls WHERE run = ? AND state = 'under way' AND worst > 0 ORDER BY id DESC"
+        return any(_is_under_way(*row) for row in self._connection.execute(query, [run]))
 
     def _held(self, run: str) -> float:
         row = self._connection.execute("SELECT held FROM runs WHERE run = ?", [run]).fetchone()
@@ -641,6 +759,8 @@ def _owner(pid: int) -> str:
 
 def _is_under_way(owner: object, gives_up: object) -> bool:
     """Return whether a call that has no end may still get one."""
+    if owner == _IN_BATCH:
+        return True
     try:
         pid = int(str(owner).split(" ")[0])
     except ValueError:

@@ -41,7 +41,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from agent.llm.calls import Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait
+from agent.llm.calls import Batch, Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait, day_of
 from agent.llm.prices import Backend, Prices, Usage, picture_tokens
 from agent.llm.replies import BrokenReplyError, InvalidAnswerError, read_reply, value_of
 from common.runtime.main import UserError
@@ -49,6 +49,7 @@ from common.runtime.plain_text import in_one_line
 
 ACCIDENTS = (
     "timeout", "overloaded", "rate limit", "connection", "broken reply", "server error", "not recorded", "no money", "stopped",
+    "expired", "canceled",
 )  # fmt: skip
 """Kinds of failure that say nothing about the question: it may be asked again."""
 PAID_FAILURES = ("refusal", "cut off", "malformed", "rejected")
@@ -58,6 +59,12 @@ BACK_OFF_SECONDS = 0.5
 """About how long the second try waits; each later one twice as long."""
 LONGEST_WAIT_SECONDS = 60.0
 """No longer than this a question waits between two tries, whatever the server wishes."""
+MOST_IN_A_BATCH = 10_000
+MOST_BATCH_BYTES = 200_000_000
+"""The provider takes batches of up to 100,000 requests and 256 MB."""
+BATCH_PAUSE_SECONDS = 5.0
+"""How long after a batch was sent is looked whether it has ended; each later pause is longer by a half."""
+LONGEST_BATCH_PAUSE_SECONDS = 120.0
 POLL_SECONDS = 0.05
 """How often is looked whether another process has got the answer, or there is money again."""
 SLOWED_SECONDS = 1.0
@@ -78,6 +85,8 @@ _HEADERS = {
 _POOL_SIZE = 8  # a pool of connections looks at all of its idle ones for each request, so several small ones are quicker
 _MOST_WORDS = 300
 _MOST_REJECTED = 3
+_MOST_LOOKS = 20  # in vain, one after another, for a batch: about half an hour
+_BATCHES = "/v1/messages/batches"
 _LOWEST_RATE = 0.1
 _AHEAD = 2  # times as many questions are begun as may be under way, since some wait for their next try
 _TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
@@ -339,6 +348,21 @@ class ModelClient:
             under_way -= 1
             yield number, future.result()
 
+    def ask_batch(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        """Return an answer for each question, in order, asked as batches: half the price, and up to 24 hours.
+
+        What the file has is not asked. A batch that an ended process has sent is collected, not sent again. What ended in an error
+        is asked again in the next batch, and so is an answer that is not what the schema asks for. Kinds of abstention beside the
+        known: "expired" and "canceled", of requests that the server gave up.
+
+        Raises ModelError as `ask` does, and for chat completions, which have no batches of this kind.
+        """
+        if self.settings.backend != "anthropic":
+            raise ModelError("--expert-batch: chat completions have no batches; leave it out, or take --expert-backend anthropic")
+        if self._replay:
+            return self.ask(questions)
+        return self._wait_for(self._batched(questions))
+
     def ask_soon(self, question: Question) -> Future[ModelAnswer]:
         """Ask a question, and return at once. The result may raise ModelError, as `ask` does."""
         return asyncio.run_coroutine_threadsafe(self._answer(question), self._running_loop())
@@ -423,6 +447,7 @@ class ModelClient:
         self._first = asyncio.Lock()
         self._poor = asyncio.Lock()
         self._turn = asyncio.Lock()
+        self._collecting = asyncio.Lock()
         self._opened = False  # the first request is answered: many may follow
         self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
         self._paused_until = 0.0
@@ -579,6 +604,9 @@ class ModelClient:
                 if begun.why == "asked":
                     self._opened = True  # another process has sent the first
                     await self._pause(POLL_SECONDS)
+                elif begun.why == "batch":
+                    if (gone := await self._earlier_batches()) is not None:
+                        return gone
                 else:
                     async with self._poor:  # one looks again, not all of them
                         await self._pause(POLL_SECONDS / 5)
@@ -695,6 +723,234 @@ class ModelClient:
             if not isinstance(part, str):
                 tokens += 2 * picture_tokens(request.backend, *part.shape[:2])
         return tokens
+
+    # Batches.
+
+    async def _batched(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        self.counts.asked += len(questions)
+        answers: list[ModelAnswer | None] = [None] * len(questions)
+        first: dict[int, ModelAnswer] = {}  # answers that were not what was asked for
+        tries = [0] * len(questions)
+        now: set[str] = set()  # what was paid for here
+        for batch in self._calls.batches(self.settings.model):
+            if batch.name is None:
+                await self._adopted(batch)
+        while waiting := [number for number, answer in enumerate(answers) if answer is None]:
+            if self._stopping:
+                for number in waiting:
+                    answers[number] = ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tries[number])
+                break
+            asked = {
+                number: self._request(questions[number], self._sample_of(questions[number], number in first)) for number in waiting
+            }
+            begun, problems = await self._one_batch(questions, asked, tries)
+            for number in waiting:
+                key = asked[number].key.hex()
+                one, problem = begun.get(key), problems.get(key)
+                if isinstance(one, Sent):
+                    now.add(key)
+                    tries[number] += 1
+                if isinstance(one, Reply):
+                    answer = self._read(questions[number], asked[number], one.status, one.text, found=key not in now)
+                    if key in now:
+                        answer = replace(answer, dollars=one.dollars)
+                    else:
+                        self.counts.found += 1
+                    answer = replace(answer, tries=tries[number])
+                    if answer.kind == "malformed" and number not in first:
+                        first[number] = answer
+                        continue
+                    if number in first:
+                        usage = _added(first[number].usage, answer.usage)
+                        answer = replace(answer, usage=usage, dollars=_sum(first[number].dollars, answer.dollars))
+                    answers[number] = answer
+                elif isinstance(one, NoMoney):
+                    answers[number] = self._out_of_money(one, tries[number])
+                elif problem is not None and (problem.final or tries[number] >= self.settings.tries):
+                    answers[number] = failed = ModelAnswer(None, kind=problem.kind, reason=problem.reason, tries=tries[number])
+                    self._count_rejected(failed)
+        return [answer for answer in answers if answer is not None]
+
+    @staticmethod
+    def _sample_of(question: Question, again: bool) -> int:
+        return 2 * question.candidate if again else 2 * question.candidate - 1
+
+    async def _one_batch(
+        self, questions: Sequence[Question], asked: Mapping[int, Request], tries: Sequence[int]
+    ) -> tuple[dict[str, Any], dict[str, _Problem]]:
+        """Send one batch, or collect those that were sent before. Returns what became of each request, and why of the failed ones.
+
+        A request whose answer came is found in the file by the next call.
+        """
+        wanted: dict[str, tuple[Request, Call, float | None]] = {}
+        size = 0
+        for number, request in asked.items():
+            key = request.key.hex()
+            if key not in wanted and len(wanted) < MOST_IN_A_BATCH and size < MOST_BATCH_BYTES:
+                question = questions[number]
+                call = Call(self.run, question.role, question.milestone, tries[number] + 1)
+                wanted[key] = (request, call, self._worst_case(request, batch=True))
+                size += sum(len(part) for part in (request.fixed, *request.parts) if isinstance(part, str)) + 500
+                size += sum(4 * len(png) // 3 for png in request.pngs if png is not None)
+        soon = self._calls.begin_batch_soon(list(wanted.values()), self.max_cost, self.settings.timeout)
+        begun, batch = await self._written(soon)
+        result = dict(zip(wanted, begun, strict=True))
+        problems: dict[str, _Problem] = {}
+        if batch is not None:
+            problems |= await self._sent_batch(batch, {key: wanted[key][0] for key in batch.calls})
+        elif any(isinstance(one, Wait) and one.why == "batch" for one in begun):
+            for earlier in self._calls.batches(self.settings.model):
+                if earlier.name is None:
+                    problems |= await self._adopted(earlier)
+                else:
+                    problems |= await self._collected(earlier)
+        elif any(isinstance(one, Wait) for one in begun):
+            await self._pause(POLL_SECONDS)
+        return result, problems
+
+    async def _earlier_batches(self) -> ModelAnswer | None:
+        """Collect the batches of a run that asked in batches before, for a question that is in one of them."""
+        async with self._collecting:
+            for batch in self._calls.batches(self.settings.model):
+                await (self._adopted(batch) if batch.name is None else self._collected(batch))
+        return ModelAnswer(None, kind="stopped", reason="the run was stopped") if self._stopping else None
+
+    async def _sent_batch(self, batch: Batch, requests: Mapping[str, Request]) -> dict[str, _Problem]:
+        """Send a batch and wait for it. Returns why requests failed."""
+        lines = [{"custom_id": key, "params": wire(request)} for key, request in requests.items()]
+        body = json.dumps({"requests": lines}).encode()
+        del lines
+        problem, lost = _Problem("connection", "the batch could not be sent"), False
+        for tried in range(1, self.settings.tries + 1):
+            try:
+                status, headers, text = await asyncio.wait_for(self._post_bytes(_BATCHES, body), max(self.settings.timeout, 600))
+            except Exception as error:  # noqa: BLE001 - as in _one_try
+                kind, reason, arrived = self._lost(error)
+                problem, headers = _Problem(kind, reason), {}
+                if arrived:  # the server may have taken it all the same
+                    if (name := await self._name_of(batch)) is not None:
+                        return await self._named(batch, name, len(requests))
+                    lost = True
+            else:
+                if status == 200:
+                    with contextlib.suppress(ValueError, KeyError, TypeError):
+                        return await self._named(batch, str(json.loads(text)["id"]), len(requests))
+                words = self._words(text)
+                problem = _Problem(_kind_of(status), f"the server answered {status} to a batch: {words}", _retry_after(headers))
+                if status not in (408, 409, 429) and status < 500:
+                    await self._give_up(batch, problem, 0.0)
+                    await self._end_if_vain(status, words, text)
+                    raise self._end(f"--expert-batch: the server refuses a batch ({status}: {words}); leave it out")
+            if self._stopping:
+                break
+            await self._pause(self._wait_after(problem, tried))
+        return await self._give_up(batch, problem, None if lost else 0.0)
+
+    async def _named(self, batch: Batch, name: str, number: int) -> dict[str, _Problem]:
+        if re.fullmatch(r"[\w-]{1,200}", name) is None:
+            raise self._end("--expert-batch: the server gives a batch a name that is none; leave it out")
+        await self._written(self._calls.name_batch_soon(batch, name))
+        self.counts.sent += number
+        self._say(f"A batch of {number:,} questions is under way ({name}); it may take up to 24 hours, and can be collected later")
+        return await self._collected(replace(batch, name=name))
+
+    async def _adopted(self, batch: Batch) -> dict[str, _Problem]:
+        """Look whether a batch arrived whose sender was ended before it knew; collect it, or give it up."""
+        if (name := await self._name_of(batch)) is None:
+            return await self._give_up(batch, _Problem("connection", "the batch never arrived"), None)
+        return await self._named(batch, name, len(batch.calls))
+
+    async def _name_of(self, batch: Batch) -> str | None:
+        """Return the name of the batch that the server made of this one, by its time and size; None if there is none."""
+        known = self._calls.known_batches()
+        with contextlib.suppress(Exception):
+            status, _, text = await asyncio.wait_for(self._get(f"{_BATCHES}?limit=100"), min(self.settings.timeout, 60))
+            for one in json.loads(text)["data"] if status == 200 else ():
+                after = datetime.fromisoformat(one["created_at"]) - datetime.fromisoformat(batch.sent)
+                size = sum(one["request_counts"].values())
+                if one["id"] not in known and after.total_seconds() > -60 and size == len(batch.calls):
+                    return str(one["id"])
+        return None
+
+    async def _give_up(self, batch: Batch, problem: _Problem, dollars: float | None) -> dict[str, _Problem]:
+        outcome = Outcome("failed", dollars, kind=problem.kind)
+        await self._written(self._calls.end_batch_soon(batch, dict.fromkeys(batch.calls, outcome)))
+        return dict.fromkeys(batch.calls, problem)
+
+    async def _collected(self, batch: Batch) -> dict[str, _Problem]:
+        """Wait until a batch has ended, and write what came of it. Returns why requests failed; nothing if the run is stopped."""
+        place, pause, failed = f"{_BATCHES}/{urllib.parse.quote(batch.name or '', safe='')}", BATCH_PAUSE_SECONDS, 0
+        while not self._stopping:
+            ended, results, wait = False, None, None
+            try:
+                status, headers, text = await asyncio.wait_for(self._get(place), min(self.settings.timeout, 60))
+                if status == 200 and (ended := json.loads(text)["processing_status"] == "ended"):
+                    status, headers, text = await asyncio.wait_for(self._get(f"{place}/results"), max(self.settings.timeout, 600))
+                    results = text if status == 200 else None
+            except ModelError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as in _one_try
+                status, headers, text, reason = 0, {}, "", self._lost(error)[1]
+            if results is not None:
+                return await self._took(batch, results)
+            if status in (401, 402, 403):
+                await self._end_if_vain(status, self._words(text), text)
+            if status in (404, 410):  # deleted, or of another account: what it cost is not known
+                return await self._give_up(batch, _Problem("server error", "the server does not know the batch any more"), None)
+            failed = 0 if status == 200 and not ended else failed + 1
+            if failed > _MOST_LOOKS:
+                said = reason if status == 0 else f"{status}: {self._words(text)}"
+                raise self._end(
+                    f"{self.settings.url}: the batch {batch.name} cannot be collected ({said}); the run can do so later"
+                )
+            wait = _retry_after(headers)
+            await self._pause(pause if wait is None else max(min(wait, LONGEST_WAIT_SECONDS), pause))
+            pause = min(pause * 1.5, LONGEST_BATCH_PAUSE_SECONDS)
+        return {}
+
+    async def _took(self, batch: Batch, results: str) -> dict[str, _Problem]:
+        """Write the results of a batch: one line of JSON for each of its requests, in any order."""
+        outcomes: dict[str, Outcome] = {}
+        problems: dict[str, _Problem] = {}
+        day = day_of(batch.sent)
+        wrong: str | None = None
+        for line in results.split("\n"):
+            try:
+                raw = json.loads(line) if line.strip() else {}
+                key, result = raw["custom_id"], raw["result"]
+                kind, body = result["type"], json.dumps(result.get("message") or result.get("error"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # a line that is cut: its request has no result
+            if key not in batch.calls or key in outcomes:
+                continue
+            if kind == "succeeded":
+                try:
+                    read = read_reply("anthropic", body)
+                except BrokenReplyError as error:
+                    problems[key] = _Problem("broken reply", f"the server's reply is no answer: {error}")
+                    outcomes[key] = Outcome("failed", None, 200, "broken reply", reply=body[:2000])
+                    continue
+                dollars = self._prices.dollars(batch.model, read.usage, day, batch=True)
+                outcomes[key] = Outcome("answered", dollars, 200, read.kind, usage=read.raw_usage, reply=body)
+                self._note_answer(read.usage)
+                worst = batch.calls[key].worst
+                if worst is not None and dollars is not None and dollars > worst * (1 + 1e-9):
+                    wrong = key
+            elif kind in ("expired", "canceled"):
+                problems[key] = _Problem(kind, f"the server gave it up: {kind}", final=True)
+                outcomes[key] = Outcome("failed", 0.0, kind=kind)
+            else:
+                refused = '"invalid_request_error"' in body
+                kind = "rejected" if refused else "server error"
+                problems[key] = _Problem(kind, f"the server answered an error: {self._words(body)}", final=refused)
+                outcomes[key] = Outcome("rejected" if refused else "failed", 0.0, 400 if refused else None, kind, reply=body[:4000])
+        for key in batch.calls.keys() - outcomes.keys():
+            problems[key] = _Problem("broken reply", "the batch has no result for it")
+            outcomes[key] = Outcome("failed", None, kind="broken reply")
+        await self._written(self._calls.end_batch_soon(batch, outcomes))
+        if wrong is not None:
+            self._check_price(batch.calls[wrong].worst, outcomes[wrong].dollars)
+        return problems
 
     # When requests leave.
 
@@ -892,6 +1148,10 @@ class ModelClient:
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], str]:
         return await self._sent(lambda sdk, kind: sdk.post(path, body=body, cast_to=kind))
+
+    async def _post_bytes(self, path: str, body: bytes) -> tuple[int, dict[str, str], str]:
+        options = {"headers": {"content-type": "application/json"}}
+        return await self._sent(lambda sdk, kind: sdk.post(path, content=body, cast_to=kind, options=options))
 
     async def _get(self, path: str) -> tuple[int, dict[str, str], str]:
         return await self._sent(lambda sdk, kind: sdk.get(path, cast_to=kind))
