@@ -748,15 +748,15 @@ class ModelClient:
                 key = asked[number].key.hex()
                 one, problem = begun.get(key), problems.get(key)
                 if isinstance(one, Sent):
-                    now.add(key)
                     tries[number] += 1
+                if isinstance(one, Sent | Wait) and problem is None:
+                    found, one = one, self._calls.find(asked[number]) or one
+                    if isinstance(one, Reply) and isinstance(found, Sent):
+                        now.add(key)
                 if isinstance(one, Reply):
                     answer = self._read(questions[number], asked[number], one.status, one.text, found=key not in now)
-                    if key in now:
-                        answer = replace(answer, dollars=one.dollars)
-                    else:
-                        self.counts.found += 1
-                    answer = replace(answer, tries=tries[number])
+                    self.counts.found += answer.found
+                    answer = replace(answer, dollars=one.dollars if key in now else 0.0, tries=tries[number])
                     if answer.kind == "malformed" and number not in first:
                         first[number] = answer
                         continue
