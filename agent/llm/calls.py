@@ -527,6 +527,23 @@ class CallFile:
         for row in found:
             yield dict(zip(names.split(", "), row, strict=True))
 
+    def runs(self) -> list[str]:
+        """Return the names of all runs that asked or found something."""
+        with self._lock, self._errors():
+            query = "SELECT run FROM calls UNION SELECT run FROM found ORDER BY run"
+            return [name for (name,) in self._connection.execute(query)]
+
+    def found(self, run: str | None = None) -> Iterator[tuple[str, str, str, int, float | None]]:
+        """Return run, model, role, times, and dollars of the call that was paid, of all answers that were found again."""
+        with self._lock, self._errors():
+            query = (
+                "SELECT found.run, model, role, times, dollars FROM found JOIN calls ON calls.id = "
+                "(SELECT min(id) FROM calls WHERE request = found.request AND state = 'answered')"
+            )
+            where = ("", []) if run is None else (" WHERE found.run = ?", [run])
+            rows = self._connection.execute(query + where[0] + " ORDER BY found.run, calls.id", where[1]).fetchall()
+        yield from rows
+
     def found_again(self, run: str) -> int:
         """Return how often a run found an answer instead of asking for it."""
         with self._lock, self._errors():
