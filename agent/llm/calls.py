@@ -32,7 +32,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from agent.llm.prices import Backend, Prices, usage_of
+from agent.llm.prices import Backend, Prices, Usage, usage_of
 from common.picture_codec import decode_picture, encode_picture, encode_png, picture_key
 from common.runtime.archives import inflate
 from common.runtime.files import atomic_write, is_running
@@ -526,6 +526,16 @@ class CallFile:
             found = self._connection.execute(f"SELECT {names} FROM calls{where[0]} ORDER BY id", where[1]).fetchall()
         for row in found:
             yield dict(zip(names.split(", "), row, strict=True))
+
+    def usages(self, backend: Backend, model: str, role: str) -> Iterator[Usage]:
+        """Return the tokens of all replies of a model to questions of a role, by any run."""
+        with self._lock, self._errors():
+            query = "SELECT usage FROM calls WHERE backend = ? AND model = ? AND role = ? AND state = 'answered'"
+            found = self._connection.execute(query, [backend, model, role]).fetchall()
+        for (usage,) in found:
+            read = None if usage is None else usage_of(backend, json.loads(usage))
+            if read is not None:
+                yield read
 
     def runs(self) -> list[str]:
         """Return the names of all runs that asked or found something."""

@@ -373,6 +373,16 @@ class ModelClient:
             return None
         return self._wait_for(self._count_tokens(self._request(question, 1)))
 
+    @property
+    def calls(self) -> CallFile:
+        """The file of calls."""
+        return self._calls
+
+    @property
+    def prices(self) -> Prices:
+        """What tokens cost."""
+        return self._prices
+
     def worst_case(self, question: Question) -> float | None:
         """Return the most that one request for a question can cost, in dollars; None if the model's price is unknown."""
         return self._worst_case(self._request(question, 1))
@@ -489,13 +499,16 @@ class ModelClient:
             recorded = await self._recorded(question, sample)
             if self._replay or recorded.kind not in ("not recorded", "rejected"):
                 return recorded
-        if not self._opened:
-            async with self._first:  # so that the provider's cache is written once, and the form is found
+        # The first goes alone, so that the provider's cache is written once, and the form is found.
+        if not self._opened and await self._acquired(self._first):
+            try:
                 if not self._opened:
                     before = self.counts.sent
                     answer = await self._in_right_form(question, sample)
                     self._opened = self.counts.sent > before
                     return answer
+            finally:
+                self._first.release()
         return await self._in_right_form(question, sample)
 
     async def _in_right_form(self, question: Question, sample: int) -> ModelAnswer:
@@ -578,7 +591,11 @@ class ModelClient:
         problem, tried = _Problem("stopped", "the run was stopped"), 0
         while tried < self.settings.tries:
             if (begun := self._no_money) is not None and (worst or 0.0) >= begun.worst:
-                return self._out_of_money(begun, tried)
+                reply = await self._written(self._calls.find_soon(request, self.run))  # what the file has is free
+                if reply is None:
+                    return self._out_of_money(begun, tried)
+                self.counts.found += 1
+                return self._read(question, request, reply.status, reply.text, found=True)
             if not await self._place():
                 return ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tried)
             try:
@@ -979,6 +996,17 @@ class ModelClient:
                 if self._rate is not None:
                     self._next_at = max(self._next_at, loop.time()) + 1.0 / self._rate
                 return True
+
+    async def _acquired(self, lock: asyncio.Lock) -> bool:
+        """Wait for a lock, or until nothing more is to be sent: then return False, without it."""
+        acquired, halted = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(self._halted.wait())
+        try:
+            await asyncio.wait((acquired, halted), return_when=asyncio.FIRST_COMPLETED)
+            return acquired.done()
+        finally:
+            halted.cancel()
+            if not acquired.done():
+                acquired.cancel()
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until nothing more is to be sent."""
