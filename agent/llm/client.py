@@ -88,6 +88,12 @@ _MOST_REJECTED = 3
 _MOST_LOOKS = 20  # in vain, one after another, for a batch: about half an hour
 _BATCHES = "/v1/messages/batches"
 _LOWEST_RATE = 0.1
+_CATCH_UP_SECONDS = 0.1
+_MEASURED_SECONDS = 5.0
+_FIRST_GROWTH = ((math.inf, 0.1),)
+_GROWTH = ((10.0, 0.003), (20.0, 0.02), (math.inf, 0.1))
+"""Seconds after a slowdown -> by which share the rate grows in a second: little where the limit has just been found,
+more where it was only guessed."""
 _AHEAD = 2  # times as many questions are begun as may be under way, since some wait for their next try
 _TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
 
@@ -462,6 +468,7 @@ class ModelClient:
         self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
         self._paused_until = 0.0
         self._rate: float | None = None  # requests a second; None as long as the server takes all
+        self._growth = _FIRST_GROWTH
         self._next_at = 0.0
         self._slowed_at = -math.inf
         self._sent_at: collections.deque[float] = collections.deque(maxlen=1000)
@@ -994,7 +1001,8 @@ class ModelClient:
                     continue
                 self._busy += 1
                 if self._rate is not None:
-                    self._next_at = max(self._next_at, loop.time()) + 1.0 / self._rate
+                    # Who wakes a little late does not slow down all that follow.
+                    self._next_at = max(self._next_at, loop.time() - _CATCH_UP_SECONDS) + 1.0 / self._rate
                 return True
 
     async def _acquired(self, lock: asyncio.Lock) -> bool:
@@ -1017,15 +1025,19 @@ class ModelClient:
         """After a 429: nothing new goes until the server allows it, as all share the limit; and then less quickly."""
         now = asyncio.get_running_loop().time()
         self._paused_until = max(self._paused_until, now + self._wait_after(problem, 1))
-        if now - self._slowed_at < SLOWED_SECONDS:
+        since = now - self._slowed_at
+        if since < SLOWED_SECONDS:
             return
         self._slowed_at = now
-        lately = now - SLOWED_SECONDS
-        sent, answered = (sum(one > lately for one in times) / SLOWED_SECONDS for times in (self._sent_at, self._answered_at))
         if self._rate is None:  # many servers allow more for a moment, so what was sent in the last second is too much
+            sent = sum(one > now - SLOWED_SECONDS for one in self._sent_at) / SLOWED_SECONDS
             self._rate = 0.65 * max(sent, FIRST_RATE)
-        else:
-            self._rate = max(min(0.9 * self._rate, max(0.95 * answered, 0.5 * self._rate)), _LOWEST_RATE)
+            self._growth = _FIRST_GROWTH
+        else:  # what the server has answered since the last time, and no more, is what it allows
+            seconds = min(since, _MEASURED_SECONDS)
+            answered = sum(one > now - seconds for one in self._answered_at) / seconds
+            self._rate = max(min(0.95 * self._rate, max(0.97 * answered, 0.5 * self._rate)), _LOWEST_RATE)
+            self._growth = _GROWTH
         self._next_at = max(self._next_at, self._paused_until)
 
     def _note_answer(self, usage: Usage) -> None:
@@ -1034,8 +1046,9 @@ class ModelClient:
         now = asyncio.get_running_loop().time()
         self._answered_at.append(now)
         if self._rate is not None:  # so that a limit that was raised is noticed
-            lately = now - self._slowed_at < 5 * SLOWED_SECONDS
-            self._rate *= 1.001 if lately else 1.01
+            seconds = now - self._slowed_at
+            growth = next(growth for until, growth in self._growth if seconds < until)
+            self._rate *= 1.0 + min(growth / self._rate, 0.05)
 
     def _wait_after(self, problem: _Problem, tried: int) -> float:
         if problem.wait is not None:

@@ -98,7 +98,7 @@ def one_run(calls, name, rng, folder):
         concurrency=rng.choice([1, 2, 8]), max_tokens=rng.randint(1, 300),
     )  # fmt: skip
     schema = {"type": "object", "properties": {"button": {"enum": ["A", "B"]}}, "required": ["button"]}
-    questions = [Question("rules " * rng.randint(1, 40), (f"{name} {number}",), schema) for number in range(40)]
+    questions = [Question("rules " * rng.randint(1, 40), (f"{name} {number}",), schema) for number in range(20)]
     limit, provider, killed = None, None, 0
     for _ in range(rng.randint(1, 3)):
         if limit is None:
