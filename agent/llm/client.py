@@ -90,7 +90,7 @@ _BATCHES = "/v1/messages/batches"
 _LOWEST_RATE = 0.1
 _CATCH_UP_SECONDS = 0.1
 _MEASURED_SECONDS = 5.0
-_FIRST_GROWTH = ((math.inf, 0.1),)
+_FIRST_GROWTH = ((math.inf, 0.4),)
 _GROWTH = ((10.0, 0.003), (20.0, 0.02), (math.inf, 0.1))
 """Seconds after a slowdown -> by which share the rate grows in a second: little where the limit has just been found,
 more where it was only guessed."""
@@ -512,7 +512,8 @@ class ModelClient:
                 if not self._opened:
                     before = self.counts.sent
                     answer = await self._in_right_form(question, sample)
-                    self._opened = self.counts.sent > before
+                    # Of those that are refused none opens the way: if the first three are, the run ends with no more sent.
+                    self._opened = self._opened or (self.counts.sent > before and answer.kind != "rejected")
                     return answer
             finally:
                 self._first.release()

@@ -241,7 +241,7 @@ def test_if_the_first_three_are_refused_the_run_ends_with_the_servers_words(tmp_
             asking.ask(*range(50))
         with pytest.raises(ModelError, match="refuses all"):
             asking.ask(60)
-        assert len(server.seen) < 99
+        assert len(server.seen) == 6  # three, each with the schema and without
 
 
 ENDS = {
@@ -352,9 +352,9 @@ def test_a_limit_of_rate_is_kept(tmp_path, monkeypatch):
         asking.ask(0)
         began = time.monotonic()
         assert all(answer.kind is None for answer in asking.ask(*range(1, 250)))
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - began  # about 5 on a quiet machine
         refused = sum(seen.status == 429 for seen in server.seen)
-        assert (249 - 50) / seconds > 30 and refused <= 60, (seconds, refused)
+        assert (249 - 50) / seconds > 15 and refused <= 60, (seconds, refused)
 
 
 def test_the_most_that_may_be_spent_is_never_passed(tmp_path):
@@ -483,7 +483,8 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
     texts = []
 
     def answer(asked):
-        return answer_by_schema(asked).replace("it looks right", f"your key is {KEY}")
+        forms = f"your key is {KEY}, {KEY[::-1]}, {base64.b64encode(KEY.encode()).decode()}"
+        return answer_by_schema(asked).replace("it looks right", forms)
 
     for backend in BACKENDS:
         for number, plan in enumerate(({}, {1: "401"}, {1: "reset", 2: "cut", 3: "html", 4: "400"}, {1: "slow", 2: "close"})):
@@ -499,13 +500,21 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
                               asking.calls._connection.execute("SELECT key FROM requests").fetchall())]  # fmt: skip
                     found = asking.calls._connection.execute("SELECT reply FROM calls WHERE reply IS NOT NULL").fetchall()
                     texts += [zlib.decompress(blob).decode() for (blob,) in found]
+    with ModelServer(key=KEY, answer=answer, batch_plan={2: "413"}) as server, Asking(tmp_path / "batch", server) as asking:
+        texts += [repr(one) for one in asking.client.ask_batch([question(number) for number in range(3)])]
+        with pytest.raises(ModelError) as error:
+            asking.client.ask_batch([question(9)])
+        texts += [repr(error.value), *asking.said]
+        found = asking.calls._connection.execute("SELECT reply FROM calls WHERE reply IS NOT NULL").fetchall()
+        texts += [zlib.decompress(blob).decode() for (blob,) in found]
     out = capfd.readouterr()
     everything = "\n".join([*texts, out.out, out.err, caplog.text])
     assert "your key is [key]" in everything
     for form in (KEY, KEY[::-1], base64.b64encode(KEY.encode()).decode()[:-4]):
         assert form not in everything
     for path in tmp_path.rglob("*.sqlite*"):
-        assert KEY.encode() not in path.read_bytes()
+        raw = path.read_bytes()
+        assert not [form for form in (KEY, KEY[::-1], base64.b64encode(KEY.encode()).decode()[:-4]) if form.encode() in raw]
 
 
 def test_stopping_ends_what_waits_and_keeps_what_comes(tmp_path):
