@@ -465,10 +465,11 @@ class ModelClient:
         self._turn = asyncio.Lock()
         self._collecting = asyncio.Lock()
         self._opened = False  # the first request is answered: many may follow
+        self._refused: dict[bytes, ModelAnswer] = {}
         self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
         self._paused_until = 0.0
         self._rate: float | None = None  # requests a second; None as long as the server takes all
-        self._growth = _FIRST_GROWTH
+        self._growth: tuple[tuple[float, float], ...] = _FIRST_GROWTH
         self._next_at = 0.0
         self._slowed_at = -math.inf
         self._sent_at: collections.deque[float] = collections.deque(maxlen=1000)
@@ -558,6 +559,8 @@ class ModelClient:
 
     async def _asked(self, question: Question, request: Request) -> ModelAnswer:
         """Ask, or wait for the same question that is being asked beside this one."""
+        if (refused := self._refused.get(request.key)) is not None:  # it would be refused again
+            return replace(refused, found=True, tries=0)
         if (same := self._asking.get(request.key)) is not None:
             answer = await asyncio.shield(same)
             return replace(answer, found=True, dollars=0.0, tries=0)
@@ -565,6 +568,8 @@ class ModelClient:
         self._asking[request.key] = future
         try:
             answer = await self._tried(question, request)
+            if answer.kind == "rejected":
+                self._refused[request.key] = answer
             future.set_result(answer)
             return answer
         except BaseException as error:

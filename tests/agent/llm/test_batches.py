@@ -109,12 +109,12 @@ def test_money_bounds_a_batch_and_what_it_leaves_is_used(tmp_path):
     with ModelServer() as server:
         with Asking(tmp_path, server, max_tokens=40) as asking:
             worst = asking.client.worst_case(question(100)) / 2
-        with Asking(tmp_path, server, max_cost=2.5 * worst, max_tokens=40) as asking:
-            answers = ask(asking, *range(300))
+        with Asking(tmp_path, server, max_cost=1.2 * worst, max_tokens=40) as asking:
+            answers = ask(asking, *range(100))
             done = sum(answer.kind is None for answer in answers)
             assert {answer.kind for answer in answers} == {None, "no money"} and done > 2 and server.batches_sent > 1
             money = asking.money
-            assert money.held <= 2.5 * worst < money.held + worst and asking.client.left == 0
+            assert money.held <= 1.2 * worst < money.held + worst and asking.client.left == 0
 
 
 BATCHER = """
