@@ -1,9 +1,11 @@
 """Asking a language model: both kinds of server, tries, limits, money.
 
+    settings = settings_from_flags("claude-haiku-5-5", effort="low")
     with CallFile(path, settings.secrets) as calls, ModelClient(settings, calls, Prices(), run="a run") as client:
         client.start(pictures=True)
-        for answer in client.ask([Question(rules, (state, screen), schema, "label", "RIVAL_HOUSE")]):
-            print(answer.value, answer.kind, answer.dollars)
+        questions = (Question(rules, (state, screen), schema, "label", "RIVAL_HOUSE") for state, screen in states)
+        for number, answer in client.ask_each(questions):
+            print(number, answer.value, answer.kind, answer.dollars)
 
 This is the only module that imports `anthropic` and `openai`, and only when something is asked: importing them takes a second.
 Nothing of theirs leaves it. Their exceptions hold the request, and with it the key, so only texts of our own do.
@@ -425,8 +427,10 @@ class ModelClient:
         spent = f"${money.spent:.4f} spent"
         if money.unconfirmed:
             spent += f", and up to ${money.unconfirmed:.4f} unconfirmed, for requests that got no reply"
+        if money.under_way:
+            spent += f", and up to ${money.under_way:.4f} for what is still under way"
         if money.unpriced:
-            spent += f"; what {money.unpriced} replies cost is unknown, as the model has no price (--prices)"
+            spent += f"; what {money.unpriced} requests cost is unknown, as the model has no price (--prices)"
         lines.append(spent)
         if counts.sent > 1 and self.settings.backend == "anthropic" and not counts.cached + counts.written:
             lines.append(

@@ -182,6 +182,7 @@ def test_stopping_leaves_the_batch_to_the_next(tmp_path):
         with Asking(tmp_path, server) as asking:
             threading.Timer(0.3, asking.client.stop).start()
             assert {answer.kind for answer in ask(asking, 0, 1)} == {"stopped"}
+            assert "for what is still under way" in asking.client.summary()[1]
         for name, (named, _, made) in list(server.batches.items()):
             server.batches[name] = (named, 0.0, made)
         with Asking(tmp_path, server) as asking:
