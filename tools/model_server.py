@@ -99,6 +99,7 @@ class Model:
 
     pictures: bool = True
     effort: bool = True
+    batch: bool = True
     lifecycle: Literal["active", "deprecated", "retired"] = "active"
     retires_at: str | None = None
     cached_from: int = 512
@@ -560,7 +561,8 @@ class ModelServer:
             "created": 0, "lifecycle": model.lifecycle, "retires_at": model.retires_at, "owned_by": "this machine",
             "max_input_tokens": 1_000_000, "max_tokens": 128_000,
             "capabilities": {
-                "image_input": {"supported": model.pictures}, "effort": {"supported": model.effort},
+                "image_input": {"supported": model.pictures}, "batch": {"supported": model.batch},
+                "effort": {"supported": model.effort, "xhigh": {"supported": False}},
                 "structured_outputs": {"supported": self.schemas == "kept"},
             },
         }  # fmt: skip

@@ -300,6 +300,7 @@ class ModelClient:
         self._no_money: NoMoney | None = None
         self._stopping = False
         self._plain = False  # the server knows no schemas
+        self._no_batches = False
         self._form_known = False  # the server has answered in the form in which it is asked
         self._effort = settings.effort
         self._rejected = 0  # questions; None of interest once one was accepted
@@ -369,6 +370,8 @@ class ModelClient:
             raise ModelError("--expert-batch: chat completions have no batches; leave it out, or take --expert-backend anthropic")
         if self._replay:
             return self.ask(questions)
+        if self._no_batches:
+            raise ModelError(f"--expert-batch: {self.settings.model} takes no batches; leave it out, or take another model")
         return self._wait_for(self._batched(questions))
 
     def ask_soon(self, question: Question) -> Future[ModelAnswer]:
@@ -1144,9 +1147,13 @@ class ModelClient:
 
         if pictures and cannot("image_input"):
             raise self._end(f"--expert-model {model}: the model takes no pictures; take another, or --expert-sees state")
-        if self._effort is not None and cannot("effort"):
+        efforts = able.get("effort")
+        level = efforts.get(self._effort) if isinstance(efforts, dict) else None
+        too_much = isinstance(level, dict) and level.get("supported") is False
+        if self._effort is not None and (cannot("effort") or too_much):
             self._effort = None
-            self._say(f"{model} knows no effort: --expert-effort {self.settings.effort} is not sent")
+            self._say(f"{model} knows no such effort: --expert-effort {self.settings.effort} is not sent")
+        self._no_batches = cannot("batch")
         if cannot("structured_outputs"):
             self._plain = True
             self._say(f"{model} takes no schema: it is told it in words, and its answers are checked")

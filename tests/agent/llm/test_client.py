@@ -460,7 +460,7 @@ def test_the_model_is_looked_at_before_anything_is_asked(tmp_path):
             assert "will be switched off on 2027-01-02" in asking.said[-1]
         with Asking(tmp_path, server, model="claude-haiku-4-5") as asking:
             asking.client.start()
-            assert "knows no effort" in asking.said[-1] and asking.ask(0)[0].kind is None and len(server.seen) == 1
+            assert "knows no such effort" in asking.said[-1] and asking.ask(0)[0].kind is None and len(server.seen) == 1
     with ModelServer(endpoints=False) as server, Asking(tmp_path, server, model="claude-haiku-5-5") as asking:
         asking.client.start()  # a server that names no models
     with Asking(tmp_path, server) as asking, pytest.raises(ModelError, match="cannot be reached"):

@@ -216,3 +216,16 @@ def test_questions_are_taken_when_they_can_soon_be_sent(tmp_path):
             done.append(number)
             assert answer.kind is None and len(taken) - len(done) < 2 * 4
         assert sorted(done) == list(range(60)) and server.most_at_once == 4
+
+
+def test_what_a_model_cannot_do_is_not_asked_of_it(tmp_path):
+    models = {**MODELS, "single": Model(batch=False)}
+    with ModelServer(models=models) as server:
+        with Asking(tmp_path, server, effort="xhigh") as asking:
+            asking.client.start()
+            assert "knows no such effort: --expert-effort xhigh is not sent" in asking.said[-1]
+        with Asking(tmp_path, server, model="single") as asking:
+            asking.client.start()
+            with pytest.raises(ModelError, match="--expert-batch: single takes no batches"):
+                asking.client.ask_batch([question()])
+        assert server.seen == []
