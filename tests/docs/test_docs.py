@@ -219,8 +219,10 @@ def test_the_table_of_rooms_is_as_the_imports():
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_folders_and_files_that_are_named_exist(page):
-    made = r"(expert_data|models|runs|videos|\w+_videos|logs|\.milestone_trainer_cache|attempts|frames|milestone_trainer_results|dagger_pipeline_results|play_results)/"
-    made += r"|(eval|candidate)/$|(X\.state|play|pipeline_results|trial)\.json|(prompt|answer)\.md|policy\.py"  # metrics, and files of a run
+    made = r"(expert_data|models|runs|videos|\w+_videos|logs|\.milestone_trainer_cache|dagger_pipeline_results|play_results)/"
+    made += r"|(attempts|frames|milestone_trainer_results)/"
+    made += r"|(eval|candidate)/$|(X\.state|play|pipeline_results|trial|records)\.json|(prompt|answer)\.md|policy\.py"
+    # The last are metrics, and files of a run.
     for name in re.findall(r"`([\w./-]+(?:/|\.py|\.md|\.json|\.txt))`", prose(page)):
         if not re.match(made, name):
             there = re.compile(rf"(.*/)?{re.escape(name)}" + (".*" if name.endswith("/") else ""))
