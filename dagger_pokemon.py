@@ -51,7 +51,6 @@ from typing import Any
 
 import numpy as np
 
-from agent.labelling import MOST_AT_ONCE
 from agent.open_expert import UNSAFE_NOTICE
 from agent.oracle import LabelsWithdrawn
 from common.policies import NetworkPolicy
@@ -65,6 +64,7 @@ from common.selection import is_better, play_candidate
 from dagger import queries
 from dagger.data import DEMONSTRATION_ITERATION
 from dagger.parts import Parts
+from dagger.preview import preview
 from dagger.rollout import Rollout, film_of, log_rollout, roll_out, situations_of, unanswered
 from dagger.set_up import set_up
 from dagger.target import measure_expert, reaches_target
@@ -76,6 +76,9 @@ def main(args: Args) -> dict[str, Any]:
     check_flags(args)
     if args.unsafe_policies:
         print(UNSAFE_NOTICE, flush=True)
+    if args.preview:
+        preview(args)
+        return {"signal": None}
     with TrainingRun(args, "dagger") as run:
         parts = set_up(args, run)
         oracle, last = parts.labeller.oracle, run.files["last"]
@@ -87,6 +90,8 @@ def main(args: Args) -> dict[str, Any]:
         except Stopped:
             parts.undo_rollout()
             parts.save()
+            for line in oracle.summary():
+                print(line)
             print(f"stopped in iteration {parts.progress.iteration}; to resume: {resume_command('dagger_pokemon.py', last, args)}")
             return parts.results() | {"signal": run.stop.signal}
         except LabelsWithdrawn as error:  # the checkpoint stays as it was before this rollout
@@ -225,12 +230,8 @@ def label(args: Args, parts: Parts, ids: np.ndarray, budget: float, stop: Callab
     count = queries.number_to_ask(len(new), args.query_rate, min(labeller.left, budget))
     seed = derive(args.seed, "queries", int(ids[0]) if len(ids) else 0)
     asked = new[queries.choose(args.query_by, parts.network, parts.training, new, count, seed)]
-    at_once = MOST_AT_ONCE * labeller.oracle.concurrency
-    for start in range(0, len(asked), at_once):
-        if stop():
-            raise Stopped
-        some = asked[start : start + at_once]
-        data.set_answers(some, labeller.label(situations_of(data, some, labeller.oracle.needs_frame)))
+    for group in labeller.label_each(situations_of(data, asked, labeller.oracle.needs_frame), stop):
+        data.set_answers(asked[list(group)], list(group.values()))
     return asked
 
 
@@ -298,7 +299,7 @@ def finish(run: TrainingRun, parts: Parts) -> dict[str, Any]:
     progress = parts.progress
     run.write(run.files["final"], parts.finished_network(progress.last or {}))
     print_results({"best": (progress.best, run.best_file), "final": (progress.last, run.files["final"])})
-    print(f"data set: {parts.data.path}; {parts.labeller.counts}")
+    print("\n".join([f"data set: {parts.data.path}; {parts.labeller.counts}", *parts.labeller.oracle.summary()]))
     return parts.results() | {"signal": None}
 
 

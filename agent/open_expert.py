@@ -161,10 +161,14 @@ def open_expert(flags: ExpertFlags, milestone: str, game: Game, with_optimal: bo
         flags: of the expert.
         milestone: the one to label.
         game: the game that is played.
-        with_optimal: answers also hold all optimal actions.
+        with_optimal: answers also hold all optimal actions. A language model's do not.
 
-    Raises PolicyError if there is none for the milestone.
+    Raises PolicyError if there is none for the milestone; ModelError, PriceError or CallFileError for a model that cannot be asked.
     """
+    if flags.expert == "code-agent":
+        from agent.open_model import open_code_agent  # with asyncio and its kin, which no policy needs
+
+        return open_code_agent(flags, milestone, game)
     path = policy_path((flags.policy_dir, milestone), game)
     if not is_games_own(path, game):
         print(f"labels by {where_it_runs(path, flags.unsafe_policies)}", flush=True)

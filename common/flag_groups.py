@@ -6,9 +6,9 @@ A field that a script declares again keeps its place in the group, with another 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.runtime.flag_types import Amount, Count, CountOrZero, Few, Free, Once, Seed, Share, ShareBelowOne
+from common.runtime.flag_types import Amount, Bounds, Count, CountOrZero, Few, Free, Once, Seed, Share, ShareBelowOne
 from common.runtime.seeding import EVALUATION
 
 TierName = Literal["T0", "T1", "T2", "T3", "T4"]
@@ -148,15 +148,54 @@ class EvaluationFlags:
 
 
 @dataclass
-class ExpertFlags:
+class ModelFlags:
+    """A language model, where it is asked, and what it may cost."""
+
+    expert_model: str = "claude-haiku-5-5"
+    """The language model."""
+    expert_backend: Free[Literal["anthropic", "openai"] | None] = None
+    """Kind of server: anthropic (the Messages API) or openai (chat completions: OpenAI, vLLM, Ollama, llama.cpp, OpenRouter).
+    None is openai with --expert-base-url, else anthropic."""
+    expert_base_url: Free[str | None] = None
+    """Where the server is. It must hold no user and no password. None: the SDK's environment variable, else the provider's own."""
+    expert_key_env: Free[str | None] = None
+    """Name of the environment variable that holds the key. None: ANTHROPIC_API_KEY or OPENAI_API_KEY. A server on this machine
+    needs none."""
+    expert_timeout: Free[Annotated[float, Bounds(0.01)]] = 60
+    """Seconds that the expert may take for one answer: for one try of a language model, and 2 at most for a policy file."""
+    expert_tries: Free[Count] = 5
+    """Tries for one question."""
+    expert_concurrency: Free[Few] = 64
+    """Questions under way at once."""
+    expert_effort: str | None = "low"
+    """How much a model thinks, for those that can be told: low, medium, high. None sends nothing."""
+    expert_max_tokens: Count = 2048
+    """Tokens that an answer may have; what the model thinks counts."""
+    max_cost: Free[Annotated[float, Bounds(1e-6)] | None] = None
+    """Dollars that this run may cost, stops and resumes included. It is never passed. None sets no limit."""
+    prices: Free[str | None] = None
+    """JSON file of prices, whose entries replace or add to those that come along (agent/llm/prices.json)."""
+    model_calls: Free[str] = ".milestone_trainer_cache/model_calls.sqlite"
+    """File of all requests to models and their answers, in which answers are found again by every run."""
+    replay: Free[bool] = False
+    """Take answers from that file alone, without a key and without a network."""
+    preview: Once[bool] = False
+    """Say what the run will cost, and end. Asks nothing."""
+
+
+@dataclass
+class ExpertFlags(ModelFlags):
     """The expert that labels states."""
 
     expert: Literal["policy", "code-agent"] = "policy"
-    """The milestone's policy file, in a sandbox, or a language model (not available yet)."""
-    expert_model: str = "claude-haiku-5-5"
-    """The language model, for --expert code-agent."""
-    expert_timeout: Amount = 60
-    """Seconds that the expert may take for one answer. A policy file gets 2 at most."""
+    """What labels: the milestone's policy file, in a sandbox, or a language model (code-agent: --expert-model)."""
+    expert_sees: Literal["both", "state", "picture"] = "both"
+    """What a language model is shown: the game's state as text, the screen, or both."""
+    expert_answers: Literal["tool", "button"] = "tool"
+    """How a language model answers: with a button or one of the game's tools, or with a button alone."""
+    expert_batch: Free[bool] = False
+    """Ask for a rollout's labels as one batch: half the price, within 24 hours. Only with the Messages API, and only where nobody
+    waits for the expert: not where it acts."""
     policy_dir: Free[str] = ".milestone_trainer_cache/successful_policies"
     """Folder of policies, {MILESTONE_ID}.py. A milestone without a file there is labelled by the game's own policy."""
     unsafe_policies: bool = False

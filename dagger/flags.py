@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from common.flag_groups import DemonstrationFlags, EvaluationFlags, ExpertFlags, GameFlags, LabelSetFlags, NetworkFlags, RunFlags
-from common.runtime.flag_types import Bounds, Count, CountOrZero, FlagError, Free, Once, Share
+from common.runtime.flag_types import Count, CountOrZero, FlagError, Free, Once, Share
 
 
 @dataclass
@@ -76,8 +76,6 @@ class DaggerFlags(RunFlags, GameFlags, DemonstrationFlags, LabelSetFlags, Networ
     features. disagreement: those where the network, with its dropout on, agrees least with itself."""
     ask_repeats: bool = False
     """Query what the student sees repeatedly in one episode each time that it sees it, not once. Each counts as a label."""
-    expert_timeout: Annotated[float, Bounds(0.01)] = 60
-    """Seconds that the expert may take for one answer. A policy file gets 2 at most."""
 
     # Training
     sampling: Literal["uniform", "deduplicated", "sqrt", "balanced"] = "balanced"
@@ -97,8 +95,16 @@ def chooses(args: DaggerFlags) -> bool:
 
 def check_flags(args: DaggerFlags) -> None:
     """Raise FlagError for flags that cannot be used, or not together. Call it before anything slow begins or is written."""
-    if args.expert == "code-agent":
-        raise FlagError("--expert code-agent is not available yet: it will be a language model. Take --expert policy")
+    if args.expert != "code-agent":
+        if meant := [f"--{name.replace('_', '-')}" for name in ("max_cost", "replay", "preview") if getattr(args, name)]:
+            raise FlagError(f"{', '.join(meant)}: only for a language model; give --expert code-agent, too, or leave it out")
+    acts = args.beta_schedule in ("linear", "exponential") or (
+        args.beta_schedule == "first" and args.expert_data_dir is None and args.init_from is None
+    )
+    if args.expert == "code-agent" and args.expert_batch and (acts or args.target_success_rate is not None):
+        raise FlagError(
+            "--expert-batch: the expert acts, and a batch may take a day; give --beta-schedule none, and no --target-success-rate"
+        )
     if args.query_budget == 0 and args.expert_data_dir is None and args.resume_from is None:
         raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
     if args.handover_share + args.cutoff_share > 1:

@@ -80,7 +80,7 @@ class Parts:
             "model_state_dict": weights, "network": network_arguments(self.network), "frame_stack": self.args.frame_stack,
             "deterministic": not self.args.stochastic_eval, "global_step": step, "metrics": record, **task.identity,
             **{key: task.starts.settings.get(key) for key in ("tier", "worlds")}, "max_steps": task.max_steps,
-            "expert": self.labeller.oracle.identity, "labels": asdict(self.labeller.counts),
+            "expert": self.labeller.oracle.identity, "labels": self.labeller.counts.plain(),
         }  # fmt: skip
 
     def save(self) -> None:
@@ -104,4 +104,4 @@ class Parts:
         """Return what `main` returns: the run's name, how far it came, the records of the best and last network, the labels."""
         progress = self.progress
         about = {"run_name": self.run.name, "iteration": progress.iteration, "best": progress.best, "last": progress.last}
-        return about | {"labels": asdict(self.labeller.counts)}
+        return about | {"labels": self.labeller.counts.plain()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from agent.guided_policy import MixedPolicy
 from agent.labelling import Labeller
-from agent.oracle import Situation
+from agent.oracle import MOST_AT_ONCE, Situation
 from common.episodes import EpisodeSpec, Evaluation, Step
 from common.evaluation import evaluate
 from common.networks import PolicyNetwork
@@ -152,16 +152,16 @@ def unanswered(data: DaggerData, ids: np.ndarray, repeats: bool = False, frame_s
     return np.array(first, np.int64)
 
 
-def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> list[Situation]:
-    """What the expert would have seen at the rows `ids`."""
+def situations_of(data: DaggerData, ids: np.ndarray, with_frames: bool) -> Iterator[Situation]:
+    """Yield what the expert would have seen at the rows `ids`. They are read when they are needed, some at a time."""
     numbers = [] if not len(ids) else data.columns(["prev_action"], start=int(ids.min()))["prev_action"][ids - ids.min()]
     words = ["no_op" if number == NO_ACTION else data.buttons[number].lower() for number in numbers]
-    frames = data.frames(ids) if with_frames else [None] * len(ids)
-    situations = []
-    for snapshot, word, frame in zip(data.snapshots(ids), words, frames, strict=True):
-        assert snapshot is not None  # it is kept with each row that an expert may be asked about
-        situations.append(Situation(snapshot, word, frame))
-    return situations
+    for start in range(0, len(ids), MOST_AT_ONCE):
+        some = ids[start : start + MOST_AT_ONCE]
+        frames = data.frames(some) if with_frames else [None] * len(some)
+        for snapshot, word, frame in zip(data.snapshots(some), words[start:], frames, strict=False):
+            assert snapshot is not None  # it is kept with each row that an expert may be asked about
+            yield Situation(snapshot, word, frame)
 
 
 def recall_by_button(labels: Sequence[int], predictions: Sequence[int], buttons: Sequence[str]) -> dict[str, float]:

@@ -36,6 +36,8 @@ MOST_HANDOVERS = 64
 """The most hand-overs that are made for a run's rollouts; later episodes begin there again, with other seeds."""
 CHOOSES_EXPERT = ("policy_dir", "unsafe_policies", "expert")
 """Flags that say who labels, and are never taken from a checkpoint."""
+CHOOSES_MODEL = ("expert_model", "expert_backend", "expert_base_url")
+"""Those that do so for a language model."""
 
 
 def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
@@ -67,6 +69,7 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
     learner = Learner(network, run.device, learning_rate=args.learning_rate, weight_decay=args.weight_decay, bf16=args.bf16)
 
     # The expert. Opened before anything is written: a policy that cannot be loaded leaves no files behind
+    check_cost_limit(args, run)
     oracle = run.enter(open_expert(args, task.milestone, task.game, with_optimal=args.label_set))
     oracle.start()
     cache = run.enter(AnswerCache(args.answer_cache, len(task.game.buttons))) if args.answer_cache else None
@@ -103,6 +106,7 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
         if oracle.identity in data.withdrawn:
             raise LabelsWithdrawn(f"{data_file}: the labels of {oracle.identity} were withdrawn. {data.withdrawn[oracle.identity]}")
     run.begin(progress.step, numbered="_iter")
+    oracle.begin(run.name)
     if run.checkpoint is None:
         if args.overwrite:
             starts.clear(kept=(*handovers, *eval_handovers))
@@ -128,6 +132,15 @@ def set_up(args: DaggerFlags, run: TrainingRun) -> Parts:
         args, run, task, network, learner, labeller, starts, handovers, demonstrations, envs, eval_envs, evaluator, progress, data,
         training, time.monotonic(),
     )  # fmt: skip
+
+
+def check_cost_limit(args: DaggerFlags, run: TrainingRun) -> None:
+    """Raise FlagError if a run had a limit of its cost, and is resumed without one: it would be forgotten without a word."""
+    if args.expert == "code-agent" and (limit := not_given_again(args).get("max_cost")) is not None:
+        raise FlagError(
+            f"{run.origin}: its run was begun with --max-cost {limit:g}, which is never taken from a file; give it again, or "
+            "another that is as high as no limit"
+        )
 
 
 def select_demonstrations(args: DaggerFlags, run: TrainingRun) -> tuple[Demonstrations | None, dict[str, Any]]:
@@ -168,7 +181,8 @@ def restore_progress(
     check_fits(run.checkpoint, run.origin, network=network_arguments(network), **task.wanted)
     progress = Progress(**run.saved("progress", Progress))
     experts = labeller.oracle.identity, run.checkpoint.get("expert")
-    missing = {name: value for name, value in not_given_again(args).items() if name in CHOOSES_EXPERT}
+    chooses_expert = (*CHOOSES_EXPERT, *(CHOOSES_MODEL if args.expert == "code-agent" else ()))
+    missing = {name: value for name, value in not_given_again(args).items() if name in chooses_expert}
     if experts[1] not in (None, experts[0]) and missing:
         raise FlagError(
             f"{run.origin}: its run was begun with {as_typed(missing)}, and without that another expert would label; give "

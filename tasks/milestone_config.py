@@ -74,6 +74,15 @@ def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) ->
     return entries
 
 
+def stops_on_failure(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) -> bool:
+    """Return the file's "stop_on_failure", True without one. Raises MilestoneConfigError if it is neither true nor false."""
+    load_milestone_config(path)
+    stops = json.loads(read_file(Path(path), _MOST_BYTES)).get("stop_on_failure", True)
+    if not isinstance(stops, bool):
+        raise MilestoneConfigError(f"{path}: stop_on_failure is {stops!r}, wanted true or false")
+    return stops
+
+
 def not_of_game(entries: dict[str, MilestoneEntry], game: Game) -> list[str]:
     """Return the entries' ids that the game does not have.
 

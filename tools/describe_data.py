@@ -3,6 +3,7 @@
 
     python -m tools.describe_data runs/.../data.sqlite
     python -m tools.describe_data expert_data --json
+    python -m tools.describe_data models/dagger_pokemon_data.sqlite --reasons 20    # a page with pictures
 
 The path is the file of a DAgger run, or a folder of demonstrations.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import tyro
 
+from common.runtime.flag_types import CountOrZero, check_bounds
 from common.runtime.flags import parse_command_line
 
 
@@ -26,6 +28,8 @@ class Args:
     """A data set's .sqlite, or a folder with episode_*.npz."""
     json: bool = False
     """Print JSON instead of tables."""
+    reasons: CountOrZero = 0
+    """Write a page next to the data set, {PATH}.html, with so many labelled rows that have a reason: screen, label, reason."""
 
 
 if __name__ == "__main__":
@@ -39,6 +43,7 @@ from common.picture_codec import picture_key
 from common.runtime.main import run_main
 from common.runtime.progress import print_table
 from dagger.data import COLUMNS, DEMONSTRATION_ITERATION, NOT_RECORDED, DaggerData, DaggerDataError, Source, Status
+from tools.reasons_page import write_reasons_page
 
 SHOWN_REASONS = 3
 """How many reasons of abstentions are shown, the most frequent ones: each abstention may have another reason."""
@@ -238,7 +243,12 @@ def _percent(share: float | None) -> str:
 
 
 def main(args: Args) -> None:
+    check_bounds(args)
     found = describe(args.path)
+    if args.reasons:
+        if Path(args.path).is_dir():
+            raise DaggerDataError(f"{args.path}: demonstrations have no reasons; name the data set of a DAgger run")
+        print(write_reasons_page(Path(args.path), Path(f"{args.path}.html"), args.reasons))
     if args.json:
         print(json.dumps(found, indent=2))
     else:

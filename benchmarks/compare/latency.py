@@ -106,10 +106,10 @@ def _in_batches(
         rollout = roll_out(data, envs, student, labeller, specs, limit, beta=0.0, iteration=0)
         played = time.monotonic()
         asked = unanswered(data, rollout.ids)
-        labeller.label(situations_of(data, asked, oracle.needs_frame))
+        labeller.label(list(situations_of(data, asked, oracle.needs_frame)))
         labelled = time.monotonic()
         again = Labeller(oracle, cache)
-        again.label(situations_of(data, asked, oracle.needs_frame))
+        again.label(list(situations_of(data, asked, oracle.needs_frame)))
         ended = time.monotonic()
     finally:
         cache.close()

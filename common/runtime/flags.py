@@ -20,9 +20,12 @@ from common.runtime.value_types import is_of_type
 T = TypeVar("T")
 
 
-NEVER_FROM_FILE = ("policy_dir", "unsafe_policies", "expert", "expert_model", "track", "wandb_project_name", "wandb_entity")
+NEVER_FROM_FILE = (
+    "policy_dir", "unsafe_policies", "expert", "expert_model", "expert_backend", "expert_base_url", "expert_key_env", "max_cost",
+    "prices", "model_calls", "replay", "track", "wandb_project_name", "wandb_entity",
+)  # fmt: skip
 """Flags that are never taken from a checkpoint, which may be a stranger's: they choose the code that runs, remove its sandbox,
-spend money, or name a recipient of data."""
+spend money, or name a recipient of data or of a key."""
 WRITTEN = ("model_dir", "answer_cache", "rollout_videos")
 """Flags that name what is written. A checkpoint's values are used only if they lie where its run can be expected to write."""
 _ROOT = Path(__file__).resolve().parents[2]

@@ -108,7 +108,7 @@ def test_each_row_tells_what_happened(data, envs, oracle, rom_path):
                 assert columns["reward"][row] == reward
             end, ended = data.episode_end(number)
             assert np.array_equal(end, screen) and ended == terminated == rollout.result.episodes[number].success
-    answers = oracle.label_batch(situations_of(data, rollout.ids[asked], with_frames=False))
+    answers = oracle.label_batch(list(situations_of(data, rollout.ids[asked], with_frames=False)))
     assert [answer.action for answer in answers] == columns["label"][asked].tolist()
     assert {data.names[number] for number in columns["expert"][asked]} == {oracle.identity}
 
@@ -257,10 +257,10 @@ def test_questions_of_a_later_rollout_are_new(data, envs, oracle):
 def test_situations_with_frames(data, envs, oracle):
     rollout = play(data, envs, Labeller(oracle), steps=4)
     some = rollout.ids[[5, 2, 2]]
-    plain, seen = situations_of(data, some, False), situations_of(data, some, True)
+    plain, seen = (list(situations_of(data, some, with_frames)) for with_frames in (False, True))
     assert [one.snapshot for one in plain] == [one.snapshot for one in seen] == data.snapshots(some)
     assert plain[0].frame is None and all(map(np.array_equal, [one.frame for one in seen], data.frames(some)))
-    assert plain[1] == plain[2] and situations_of(data, some[:0], True) == []
+    assert plain[1] == plain[2] and list(situations_of(data, some[:0], True)) == []
 
 
 def test_a_rollout_that_is_stopped_leaves_nothing_behind(data, envs, oracle):

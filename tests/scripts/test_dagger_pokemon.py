@@ -19,6 +19,7 @@ import torch
 
 import bc_pokemon
 import dagger_pokemon
+from agent import oracle as oracle_module
 from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.open_expert import open_policy_oracle
 from agent.oracle import LabelsWithdrawn
@@ -468,7 +469,7 @@ def test_rows_are_what_was_played(learn):
                 assert reward == columns["reward"][row] and columns["world"][row] == 0
         asked = np.flatnonzero(columns["status"] == Status.VALID)
         with open_policy_oracle((None, MILESTONE), env.game, with_optimal=True) as oracle:
-            answers = oracle.label_batch(dagger_pokemon.situations_of(data, asked, False))
+            answers = oracle.label_batch(list(dagger_pokemon.situations_of(data, asked, False)))
             assert {data.names[i] for i in columns["expert"][asked]} == {oracle.identity}
         assert [answer.action for answer in answers] == columns["label"][asked].tolist()
         masks = [sum(1 << action for action in answer.optimal or ()) for answer in answers]
@@ -548,6 +549,7 @@ DRIVER = """
 import json, os, signal, sys
 sys.path.insert(0, {root!r})
 import dagger_pokemon
+from agent import oracle as oracle_module
 from agent.answer_cache import AnswerCache
 from common.runtime import run
 from dagger.data import DaggerData
@@ -666,7 +668,7 @@ def test_interrupted_while_labels_are_asked_for_counts_none_twice(learn, monkeyp
     flags |= dict(max_episode_steps=20, stochastic_rollouts=True)
     learn(**flags, exp_name="whole", answer_cache="")
     with monkeypatch.context() as patch:
-        patch.setattr(dagger_pokemon, "MOST_AT_ONCE", 2)  # so that it is stopped between two batches
+        patch.setattr(oracle_module, "MOST_AT_ONCE", 2)  # so that it is stopped between two batches
         interrupt_after(patch, DaggerData, name, count)
         assert learn(**flags, answer_cache="")["signal"] == signal.SIGINT
     result = learn("models/dagger_pokemon_last.pth")
