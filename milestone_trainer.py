@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 import tyro
 
 from common.flag_groups import ModelFlags, TierName
-from common.runtime.flag_types import Count, FlagError, Seed, Share, check_bounds
+from common.runtime.flag_types import Bounds, Count, FlagError, Seed, Share, check_bounds
 from common.runtime.flags import parse_command_line, plain_flags
 
 
@@ -30,7 +30,7 @@ class Args(ModelFlags):
     """The language model."""
     expert_backend: Annotated[Literal["anthropic", "openai"] | None, tyro.conf.arg(aliases=["--backend"])] = None
     """Kind of server: anthropic or openai; see docs/language-model.md. None is openai with --expert-base-url, else anthropic."""
-    expert_timeout: float = 600
+    expert_timeout: Annotated[float, Bounds(0.01)] = 600
     """Seconds for one try."""
     expert_effort: str | None = None
     """How much a model thinks, for those that can be told. None sends nothing."""
@@ -51,7 +51,7 @@ class Args(ModelFlags):
     """The milestone to begin at. None begins at the first."""
     skip_milestones: tuple[str, ...] = ()
     """Milestones to leave out."""
-    candidates: Count = 1
+    candidates: Annotated[int, Bounds(1, 100)] = 1
     """Answers that are asked for at once, for each attempt. The best counts."""
     trial_episodes: Count = 8
     """Episodes in which each policy is tried, on the same seeds."""
@@ -86,6 +86,7 @@ if __name__ == "__main__":
 
 import hashlib
 import json
+import os
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,6 +98,7 @@ from agent.llm.forecast import cost_table, forecast
 from agent.open_model import open_client
 from agent.sandbox.oracle import probe
 from common.runtime.files import clear_temporaries, exclusive_lock, save_json
+from common.runtime.kept_files import read_kept
 from common.runtime.logs import RunLog, finish_run, start_run
 from common.runtime.main import Stopped, StopRequest, run_main
 from common.runtime.progress import print_table
@@ -186,9 +188,7 @@ class Trainer:
             # Write, try, tell what went wrong, write again
             result = self.write(milestone)
             # Keep what holds: the policy, and the states in which the next milestone begins
-            keep_policy(
-                result, milestone, args.expert_model, records.output, Path(args.policy_dir), Path(args.state_dir)
-            )
+            keep_policy(result, milestone, args.expert_model, records.output, Path(args.policy_dir), Path(args.state_dir))
             records.put(milestone, result, cost_of(self.client.calls, self.client.run, milestone))
             self.report(milestone, result)
             if result.status == "failed" and (ended := self.cannot_go_on(milestone, todo)):
@@ -287,20 +287,23 @@ def check_settings(args: Args, output: Path, rom: Rom) -> None:
     settings = {key: value for key, value in plain_flags(args).items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
     settings = json.loads(json.dumps(settings))
     path = output / SETTINGS
+    made = ("attempts", "start_states", RECORDS, "report.html")
+    if not path.is_file() and (others := [name for name in made if os.path.lexists(output / name)]):
+        raise FlagError(f"{output} holds {others[0]} but no {SETTINGS}, so no trainer made it; choose another --output-dir")
     if args.overwrite:
-        for name in ("attempts", "start_states"):
-            shutil.rmtree(output / name, ignore_errors=True)
-        for name in (RECORDS, "report.html", SETTINGS):
-            (output / name).unlink(missing_ok=True)
-    before = json.loads(path.read_text()) if path.is_file() else settings
+        for name in (*made, SETTINGS):  # the settings last: a partly emptied folder is still known as a trainer's
+            if (output / name).is_dir() and not (output / name).is_symlink():
+                shutil.rmtree(output / name)
+            else:
+                (output / name).unlink(missing_ok=True)
+    before = read_kept(path, {}, "put back the file that was there, or choose another --output-dir")
+    before = settings if before is None else before
     if before != settings:
         changed = sorted(f"--{key.replace('_', '-')}" for key in {*before, *settings} if before.get(key) != settings.get(key))
         raise FlagError(
             f"{output} belongs to a trainer with other {', '.join(changed)}; give them as they were, give another --output-dir, or "
             "delete what is there by --overwrite"
         )
-    if not path.is_file() and (output / "attempts").exists():
-        raise FlagError(f"{output} holds attempts/ but no {SETTINGS}, so no trainer made it; choose another --output-dir")
     save_json(path, settings)
 
 

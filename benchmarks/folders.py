@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ import numpy as np
 
 from common.episodes import Evaluation
 from common.runtime.files import exclusive_lock, save_text
+from common.runtime.kept_files import wrong_in
 from common.runtime.main import run_main
 from common.runtime.scripts import ROOT, ScriptFailed
 from pokemon_env.errors import PokemonEnvError
@@ -125,29 +125,11 @@ def check_kept(row: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raise ValueError if a kept result, which somebody may have edited, holds other types than it should.
 
     Args:
-        wanted: key -> a type or a tuple of types; a list with that of each entry; or a dictionary like this one, for an object.
-            A key that is missing counts as None.
+        wanted: types, as in `wrong_in`.
         path: of the file, for the message.
     """
-    if complaint := _wrong_in(row, wanted, "it"):
+    if complaint := wrong_in(row, wanted, "it"):
         raise ValueError(f"{path} is no result ({complaint}); remove it, and it is made again, or choose another --output-dir")
-
-
-def _wrong_in(value: Any, wanted: Any, name: str) -> str | None:
-    """Return what of a value has another type than wanted, in words; None if nothing has."""
-    shown = f"{name} is {str(value)[:40]!r}"
-    if isinstance(wanted, dict):
-        if not isinstance(value, dict):
-            return f"{shown}, wanted an object"
-        return next((found for key, kind in wanted.items() if (found := _wrong_in(value.get(key), kind, key))), None)
-    if isinstance(wanted, list):
-        if not isinstance(value, list):
-            return f"{shown}, wanted a list"
-        return next((found for one in value if (found := _wrong_in(one, wanted[0], f"an entry of {name}"))), None)
-    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    if type(value) not in kinds:
-        return f"{shown}, wanted {' or '.join(kind.__name__ for kind in kinds)}"
-    return f"{shown}, wanted a finite number" if type(value) is float and not math.isfinite(value) else None
 
 
 def known_rows(path: Path) -> dict[str, dict[str, Any]]:

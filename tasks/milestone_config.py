@@ -19,6 +19,7 @@ DEFAULT_MILESTONE_CONFIG = Path(__file__).resolve().parent.parent / "milestone_c
 
 
 _MOST_BYTES = 1 << 24
+_MOST = 1 << 31
 
 
 class MilestoneConfigError(UserError, ValueError):
@@ -52,6 +53,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int,),
     "stuck_threshold": (int,),
 }
+
+_BOUNDS = {"max_steps": (1, _MOST), "max_retries": (0, _MOST), "timeout": (1, _MOST), "stuck_threshold": (1, _MOST)}
 
 
 def load_milestone_config(path: str | os.PathLike = DEFAULT_MILESTONE_CONFIG) -> dict[str, MilestoneEntry]:
@@ -120,6 +123,9 @@ def _checked(path: Path, number: int, item: Any) -> dict[str, Any]:
         if not isinstance(item[key], types) or isinstance(item[key], bool):
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
             raise MilestoneConfigError(f"{path}: milestone {item.get('id', number)} has {key} {item[key]!r}, wanted {wanted}")
-    if item["max_steps"] < 1:
-        raise MilestoneConfigError(f"{path}: milestone {item['id']} has max_steps {item['max_steps']}, wanted at least 1")
+    for key, (least, most) in _BOUNDS.items():
+        if not least <= item[key] <= most:
+            raise MilestoneConfigError(
+                f"{path}: milestone {item['id']} has {key} {str(item[key])[:40]}, wanted at least {least} and at most {most}"
+            )
     return {key: item[key] for key in _TYPES}

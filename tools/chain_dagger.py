@@ -85,6 +85,7 @@ from agent.rescued_chain import ChainRun, rescues
 from agent.students import find_students
 from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import atomic_write, clear_temporaries, exclusive_lock, save_json, sha256_of
+from common.runtime.kept_files import read_kept
 from common.runtime.main import run_main
 from common.runtime.progress import ProgressReport, print_table
 from common.runtime.workers import run_in_parallel
@@ -134,7 +135,8 @@ def main(args: Args) -> int:
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write what a folder is made with. Raises FlagError if it was begun with something else."""
     settings = json.loads(json.dumps(settings))
-    before = json.loads(path.read_text()) if path.is_file() else settings
+    before = read_kept(path, {}, "put back the file that was there, or choose another --output-dir")
+    before = settings if before is None else before
     if before != settings:
         changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
         raise FlagError(f"{path.parent} was begun with other {', '.join(changed)}; give them as they were, or another --output-dir")

@@ -21,6 +21,7 @@ from common.runtime.checkpoints import load_checkpoint
 from common.runtime.files import save_json
 from common.runtime.flag_types import FlagError
 from common.runtime.flags import as_flags
+from common.runtime.kept_files import KeptFileError, read_kept
 from common.runtime.progress import ProgressReport
 from common.runtime.scripts import run_script
 from common.runtime.seeding import derived_seed
@@ -35,6 +36,10 @@ from tasks.episode_starts import EpisodeStarts, choose_starts
 LONGEST = 10_000
 """Steps after which a run ends."""
 PURPOSES: tuple[Purpose, Purpose] = ("train", "choose")
+
+RUNS = dict.fromkeys(PURPOSES, [{"seed": int, "steps": {"*": int}, "rescued": [str]}]) | {"limits": {"*": int}}
+COMPARED = {"before": int, "after": int, "episodes": int}
+"""What files of a round hold, for `read_kept`."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ def play_round(chain: Chain, number: int, students: Mapping[str, Path]) -> dict[
     Returns "limits" (milestone -> steps that its student may take), and for each purpose a list of runs: `ChainRun`'s fields.
     """
     path = chain.folder(number) / "runs.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    if (kept := read_kept(path, RUNS)) is not None:
+        check_runs(path, kept, chain)
+        return kept
     shutil.rmtree(chain.folder(number) / "states", ignore_errors=True)  # of a play that was stopped
     content: dict[str, Any] = {}
     for purpose, n_runs in zip(PURPOSES, (chain.train_runs, chain.choose_runs), strict=True):
@@ -161,20 +167,38 @@ def train_further(
     """
     models = chain.folder(number) / "models" / milestone
     path = models / "compared.json"
-    if path.is_file():
-        return json.loads(path.read_text())
     best, final = (models / f"chain_{milestone}_{which}.pth" for which in ("best", "final"))
+    if (done := read_kept(path, COMPARED)) is not None:
+        return done | {"student": str(better(best, student, done))}  # never a path from the file: the folder may have been moved
     if not final.is_file():
         flags = as_flags(DaggerFlags, **dagger_flags(chain, number, milestone, student, limit))
         log = chain.output / "logs" / f"round{number}_{milestone}.log"
         run_script("dagger_pokemon.py", *flags, log=log, append=True, on_command=lambda text: None, should_stop=should_stop)
     before, after = (successes(chain, number, milestone, one, limit, should_stop) for one in (student, best))
-    kept = best if after >= before else student
-    content = {"before": before, "after": after, "episodes": chain.eval_episodes, "student": str(kept)}
+    content: dict[str, Any] = {"before": before, "after": after, "episodes": chain.eval_episodes}
+    content["student"] = str(better(best, student, content))
     save_json(path, content)
     for useless in (*models.glob("*_last.pth"), *models.glob("*_data.sqlite*")):  # and large
         useless.unlink()
     return content
+
+
+def better(new: Path, old: Path, compared: Mapping[str, Any]) -> Path:
+    """Return the student that is kept: the new one if it is as good."""
+    return new if compared["after"] >= compared["before"] else old
+
+
+def check_runs(path: Path, content: Mapping[str, Any], chain: Chain) -> None:
+    """Raise KeptFileError unless the runs of a round, which somebody may have edited, are of this chain."""
+    wanted = {"train": chain.train_runs, "choose": chain.choose_runs}
+    runs = [run for purpose in PURPOSES for run in content[purpose]]
+    names = {name for run in runs for name in (*run["steps"], *run["rescued"])}
+    if (
+        set(content["limits"]) != set(chain.milestones) or min(content["limits"].values()) < 1
+        or any(len(content[purpose]) != number for purpose, number in wanted.items())
+        or not names <= set(chain.milestones) or any(run.keys() != {"seed", "steps", "rescued"} for run in runs)
+    ):  # fmt: skip
+        raise KeptFileError(f"{path}: is of other runs; remove it, and they are played again")
 
 
 def dagger_flags(chain: Chain, number: int, milestone: str, student: Path, limit: int) -> dict[str, Any]:

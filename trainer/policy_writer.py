@@ -28,6 +28,8 @@ from trainer.attempts import folder_of, load_attempt, save_attempt, save_questio
 from trainer.feedback import Attempt, feedback_parts
 from trainer.trial import Episode, Limits, Trial, try_policy
 
+RECORDER = "milestone_trainer.py"
+"""In the details of a state that a trainer has saved."""
 CALL_SECONDS = 2.0
 WITHOUT_PROGRESS = 3
 """After so many attempts that are no better than the best before, the model begins afresh."""
@@ -225,9 +227,7 @@ class PolicyWriter:
             attempt.trial = attempt.confirmed = None
             attempt.error = str(error).replace(str(path), path.name)
 
-    def _play(
-        self, oracle: PolicyOracle, purpose: Literal["trial", "confirm"], count: int, states: Path | None = None
-    ) -> Trial:
+    def _play(self, oracle: PolicyOracle, purpose: Literal["trial", "confirm"], count: int, states: Path | None = None) -> Trial:
         """Play seeded episodes. With `states`, the state that a success ends in is kept there: the next milestone may begin at it.
 
         Raises PolicyError if the policy's answers depend on more than the state.
@@ -235,7 +235,7 @@ class PolicyWriter:
 
         def keep(episode: Episode) -> None:
             if states is not None:
-                self.env.save_state(states / f"{episode.seed}.state")
+                self.env.save_state(states / f"{episode.seed}.state", {"recorder": RECORDER})
 
         writing, seeds = self.writing, [self._seed(purpose, number) for number in range(count)]
         trial = try_policy(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,15 +13,24 @@ from typing import Any
 
 from agent.llm.calls import CallFile
 from agent.llm.prices import usage_of
-from common.runtime.files import save_json, save_text
+from common.runtime.files import atomic_write, save_json, save_text
 from common.runtime.flag_types import FlagError
+from common.runtime.kept_files import KeptFileError, read_kept
+from common.runtime.main import UserError
 from trainer.attempts import folder_of
 from trainer.feedback import Attempt
-from trainer.policy_writer import Result
+from trainer.policy_writer import RECORDER, Result
 
 HEADER = "# Written by a language model for milestone_trainer.py"
 """The beginning of a policy's first line; a file without it is the user's."""
 RECORDS, SETTINGS = "records.json", "settings.json"
+
+_NONE = type(None)
+_ATTEMPT = {"number": int, "parent": (int, _NONE), "error": str, "said": str, "trial": (list, _NONE), "confirmed": (list, _NONE)}
+_RECORD = {
+    "status": str, "attempts": [_ATTEMPT], "best": (int, _NONE), "answers": int, "tokens_in": int, "tokens_out": int,
+    "dollars": (int, float, _NONE),
+}  # fmt: skip
 
 
 class TrainerRecords:
@@ -32,8 +43,13 @@ class TrainerRecords:
 
     def __init__(self, output: Path, story: list[str]):
         self.output, self.story = output, story
-        path = output / RECORDS
-        self._records: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+        path, instead = output / RECORDS, "remove it: finished attempts stay, and nothing is asked for again"
+        self._records: dict[str, dict[str, Any]] = read_kept(path, {"*": _RECORD}, instead) or {}
+        for name, record in self._records.items():
+            numbers = [one["number"] for one in record["attempts"]]
+            known = record["best"] in ([] if record["status"] == "won" else [None]) + numbers
+            if not known or any(one["confirmed"] is not None and len(one["confirmed"]) != 2 for one in record["attempts"]):
+                raise KeptFileError(f"{path}: its record of {name[:40]!r} cannot be; {instead}")
 
     def __iter__(self):
         return ((name, self._records[name]) for name in self.story if name in self._records)
@@ -104,6 +120,17 @@ def _is_ours(path: Path) -> bool:
         return file.read(len(HEADER)) == HEADER.encode()
 
 
+def _may_replace_state(path: Path) -> bool:
+    """Return whether there is no state, or one that a trainer has put there."""
+    sidecar = Path(f"{path}.json")
+    if not os.path.lexists(path) and not os.path.lexists(sidecar):
+        return True
+    with contextlib.suppress(UserError):
+        kept = read_kept(sidecar, {"details": {"recorder": str}})
+        return not path.is_symlink() and kept is not None and kept["details"]["recorder"] == RECORDER
+    return False
+
+
 def keep_policy(result: Result, milestone: str, model: str, output: Path, policy_dir: Path, state_dir: Path) -> None:
     """Write the policy of a milestone that was won, or is weak, and the state in which a confirming episode ended.
 
@@ -121,10 +148,13 @@ def keep_policy(result: Result, milestone: str, model: str, output: Path, policy
     header = f"{HEADER}: {model}, attempt {best.number}, prompt {prompt}, {tried}, {confirmed}{weak}.\n"
     states = sorted((folder / "states").glob("*/*.state"), key=lambda path: int(path.stem))
     starts = output / "start_states" / milestone
+    first = state_dir / f"{milestone}_completed.state"
+    if states and not _may_replace_state(first):
+        print(f"{first}: is not of milestone_trainer.py, and stays; where its policy ended is in {starts}")
+        first = starts / "000.state"
     for place, path in enumerate(states):
-        target = state_dir / f"{milestone}_completed.state" if place == 0 else starts / f"{place:03d}.state"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = starts / f"{place:03d}.state" if place else first
         for source, copy in ((Path(f"{path}.json"), Path(f"{target}.json")), (path, target)):
-            shutil.copyfile(source, copy.with_name(f".{copy.name}.tmp"))
-            copy.with_name(f".{copy.name}.tmp").replace(copy)
+            with atomic_write(copy) as temporary:
+                shutil.copyfile(source, temporary)
     save_text(policy_dir / f"{milestone}.py", header + best.code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from common.runtime.files import save_text
-from trainer.attempts import folder_of
+from trainer.attempts import folder_of, read_attempt
 from trainer.records import TrainerRecords
 
 _ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).resolve().parent), autoescape=True, undefined=StrictUndefined)
@@ -27,8 +26,13 @@ def write_report(records: TrainerRecords, model: str, descriptions: Mapping[str,
         confirmed = "" if best is None or best["confirmed"] is None else f"{best['confirmed'][0]} of {best['confirmed'][1]}"
         milestones.append(
             {
-                "id": name, "description": descriptions[name], "status": record["status"], "attempts": attempts,
-                "confirmed": confirmed, "tokens_in": f"{record['tokens_in']:,}", "tokens_out": f"{record['tokens_out']:,}",
+                "id": name,
+                "description": descriptions[name],
+                "status": record["status"],
+                "attempts": attempts,
+                "confirmed": confirmed,
+                "tokens_in": f"{record['tokens_in']:,}",
+                "tokens_out": f"{record['tokens_out']:,}",
                 "dollars": "unknown" if record["dollars"] is None else f"${record['dollars']:.4f}",
             }  # fmt: skip
         )
@@ -39,7 +43,7 @@ def write_report(records: TrainerRecords, model: str, descriptions: Mapping[str,
 
 def _attempt(output: Path, milestone: str, line: Mapping[str, Any]) -> dict[str, Any]:
     folder = folder_of(output, milestone, line["number"])
-    content = json.loads((folder / "trial.json").read_text())
+    content = read_attempt(folder)
     before = "" if line["parent"] is None else (folder_of(output, milestone, line["parent"]) / "policy.py").read_text()
     code = (folder / "policy.py").read_text()
     failures = [
@@ -56,7 +60,14 @@ def _attempt(output: Path, milestone: str, line: Mapping[str, Any]) -> dict[str,
 
 def _difference(before: str, after: str) -> Iterator[dict[str, str]]:
     """Yield the lines of a policy: those that are new against its parent, and those that are gone."""
-    kinds = {"+ ": "add", "- ": "del", "  ": "same"}
-    for line in difflib.ndiff(before.splitlines(), after.splitlines()):
-        if line[:2] in kinds:
-            yield {"kind": kinds[line[:2]] if before else "same", "text": line if before else line[2:]}
+    old, new = before.splitlines(), after.splitlines()
+    if not before:
+        yield from ({"kind": "same", "text": line} for line in new)
+        return
+    # Not `difflib.ndiff`: it looks for alike lines, too, and takes minutes for some hundred of them.
+    for change, first, last, begin, end in difflib.SequenceMatcher(None, old, new).get_opcodes():
+        if change == "equal":
+            yield from ({"kind": "same", "text": f"  {line}"} for line in old[first:last])
+        else:
+            yield from ({"kind": "del", "text": f"- {line}"} for line in old[first:last])
+            yield from ({"kind": "add", "text": f"+ {line}"} for line in new[begin:end])

@@ -214,9 +214,7 @@ class _Player:
             episode.kind, episode.reason = self._why(episode, bool(terminated))
         return episode
 
-    def _note(
-        self, number: int, info: Mapping[str, Any], screen: np.ndarray, answer: Answer, button: str, drawn: bool
-    ) -> None:
+    def _note(self, number: int, info: Mapping[str, Any], screen: np.ndarray, answer: Answer, button: str, drawn: bool) -> None:
         abstained = ""
         if answer.action is None:
             self.abstentions[str(answer.kind)] += 1

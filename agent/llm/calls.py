@@ -72,6 +72,25 @@ CREATE TABLE batches (
 CREATE TABLE runs (run TEXT PRIMARY KEY, held REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE found (run TEXT, request INTEGER, times INTEGER NOT NULL, PRIMARY KEY (run, request)) WITHOUT ROWID;
 """
+_COLUMNS = {
+    "text": ("run", "role", "milestone", "backend", "model", "sent", "state"), "integer": ("id", "request", "sample", "try"),
+    "integer null": ("status", "batch"), "text null": ("owner", "kind", "request_id", "usage"),
+    "real integer null": ("gives_up", "seconds", "worst", "dollars"),
+}  # fmt: skip
+_OF_A_TYPE = [f"typeof({name}) IN ({', '.join(map(repr, types.split()))})" for types, names in _COLUMNS.items() for name in names]
+_SOUND = {
+    "calls": " AND ".join(
+        [*_OF_A_TYPE, "ifnull(dollars, 0) BETWEEN 0 AND 1e12", "ifnull(worst, 0) BETWEEN 0 AND 1e12",
+         "date(substr(sent, 1, 10)) IS substr(sent, 1, 10)", "sent > '0001'"]
+    ),
+    # What is held is a sum of differences, so that it may be a little less than nothing.
+    "runs": "typeof(run) = 'text' AND typeof(held) IN ('real', 'integer') AND held BETWEEN -0.01 AND 1e15",
+    "found": "typeof(run) = 'text' AND typeof(request) = 'integer' AND typeof(times) = 'integer' AND times >= 0",
+    "requests": "typeof(key) = 'blob' AND typeof(request) = 'blob'",
+    "parts": "typeof(key) = 'blob' AND typeof(data) = 'blob'",
+}  # fmt: skip
+"""Table -> what holds for each row that this program has written. SQLite itself takes any value, and the file may be a stranger's."""
+_IF_BROKEN = "delete it, and what it holds is asked, and paid for, again"
 _BUSY_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
 """So much longer than its time-out a call counts as under way: its process may be slow to say how it ended."""
@@ -309,7 +328,9 @@ class CallFile:
                     f"{self.path}: has schema version {version}, this program uses {SCHEMA_VERSION}; give another file"
                 )
             check_schema(connection, _SCHEMA)
-            connection.execute("SELECT id FROM calls ORDER BY id DESC LIMIT 1").fetchone()
+            for table, sound in _SOUND.items():
+                if connection.execute(f"SELECT 1 FROM {table} WHERE NOT ({sound}) LIMIT 1").fetchone() is not None:
+                    raise self._damaged(f"the table {table} holds what it cannot")
         except BaseException:
             connection.close()
             raise
@@ -500,7 +521,7 @@ class CallFile:
             found = self._connection.execute(query, [run]).fetchall()
         new: list[tuple[int, float | None, float | None]] = []
         for number, backend, model, sent, usage, key in found:
-            read = None if usage is None else usage_of(backend, json.loads(usage))
+            read = self._usage(backend, usage)
             dollars = None if read is None else prices.dollars(model, read, day_of(sent))
             request = self.request(key) if dollars is None else None
             worst = None if request is None else most(request)
@@ -525,7 +546,16 @@ class CallFile:
             where = ("", []) if run is None else (" WHERE run = ?", [run])
             found = self._connection.execute(f"SELECT {names} FROM calls{where[0]} ORDER BY id", where[1]).fetchall()
         for row in found:
-            yield dict(zip(names.split(", "), row, strict=True))
+            call = dict(zip(names.split(", "), row, strict=True))
+            self._usage(call["backend"], call["usage"])  # which then can be read
+            yield call
+
+    def _usage(self, backend: Backend, text: str | None) -> Usage | None:
+        """Return the tokens in a call's `usage`; None without any. Raises CallFileError for a text that is none of a server's."""
+        try:
+            return None if text is None else usage_of(backend, json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"a call's usage is not JSON: {error}") from None
 
     def usages(self, backend: Backend, model: str, role: str) -> Iterator[Usage]:
         """Return the tokens of all replies of a model to questions of a role, by any run."""
@@ -533,8 +563,7 @@ class CallFile:
             query = "SELECT usage FROM calls WHERE backend = ? AND model = ? AND role = ? AND state = 'answered'"
             found = self._connection.execute(query, [backend, model, role]).fetchall()
         for (usage,) in found:
-            read = None if usage is None else usage_of(backend, json.loads(usage))
-            if read is not None:
+            if (read := self._usage(backend, usage)) is not None:
                 yield read
 
     def runs(self) -> list[str]:
@@ -577,7 +606,10 @@ class CallFile:
                 raise CallFileError(f"{self.path}: has no calls of the run {run!r}; is the name after --run right?")
             names = [column[1] for column in self._connection.execute("PRAGMA table_info(calls)")]
             requests = self._connection.execute(f"SELECT * FROM requests WHERE id IN ({used})", {"run": run}).fetchall()
-            keys = {bytes.fromhex(key) for _, _, blob in requests for key in _part_keys(_inflated(blob))}
+            try:
+                keys = {bytes.fromhex(key) for _, _, blob in requests for key in _part_keys(_inflated(blob))}
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
+                raise self._damaged(f"a request cannot be read: {error}") from None
             parts = [row for row in self._connection.execute("SELECT key, data FROM parts") if row[0] in keys]
         rows = [_without_ids(dict(zip(names, row, strict=True)), run) for row in calls]
         held = sum(row["dollars"] if row["dollars"] is not None else row["worst"] or 0.0 for row in rows)
@@ -610,10 +642,11 @@ class CallFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _damaged(self, why: str) -> CallFileError:
+        return CallFileError(f"{self.path}: is damaged, or was changed ({why}); {_IF_BROKEN}")
+
     def _errors(self):
-        return told_errors(
-            self.path, CallFileError, "a file of calls", "delete it, and what it holds is asked, and paid for, again"
-        )
+        return told_errors(self.path, CallFileError, "a file of calls", _IF_BROKEN)
 
     # Many calls end within a millisecond. One thread writes all that is to be written at a moment, and waits for the disk once.
 

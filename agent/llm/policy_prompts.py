@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ MOST_TOKENS = 12_000
 PICTURE_TOKENS = 140
 """Of one enlarged screen, roughly."""
 _RULES = Path(__file__).with_name("policy_rules.md")
-_FENCED = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\r?\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+_LANGUAGES = ("", "python", "py", "python3")
 _DEFINES_RUN = re.compile(r"^(?:async )?def run\b|^run\s*=", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -113,8 +114,27 @@ def code_of(text: str) -> tuple[str, str] | None:
 
     The last such block counts. Its end may be missing only if the answer has no other: then it was cut off, and is none.
     """
-    found = [match for match in _FENCED.finditer(text) if _DEFINES_RUN.search(match[1])]
+    text = text.replace("\r\n", "\n")
+    found = [(start, code) for start, language, code in _blocks(text) if language in _LANGUAGES and _DEFINES_RUN.search(code)]
     if not found:
         return None
-    last = found[-1]
-    return last[1].rstrip() + "\n", text[: last.start()].strip()
+    start, code = found[-1]
+    return code.rstrip() + "\n", text[:start].strip()
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield where each fenced block of a text begins, its language, and its content. One without an end is none.
+
+    Line by line, as a pattern looks at each of thousands of fences again from every other.
+    """
+    place, start, language, lines = 0, -1, "", []
+    for line in text.split("\n"):
+        word = line[3:].strip() if line.startswith("```") else "`"
+        if start < 0 and "`" not in word:
+            start, language, lines = place, word.lower(), []
+        elif start >= 0 and not word:
+            yield start, language, "\n".join(lines)
+            start = -1
+        elif start >= 0:
+            lines.append(line)
+        place += len(line) + 1

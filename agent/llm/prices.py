@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from common.runtime.main import UserError
+from pokemon_env.bounded_files import read_file
 
 Backend = Literal["anthropic", "openai"]
 """The Messages API, or chat completions (of any server)."""
@@ -24,6 +25,8 @@ Backend = Literal["anthropic", "openai"]
 BUNDLED = Path(__file__).with_name("prices.json")
 
 _MILLION = 1_000_000
+_MOST = 1e12
+_MOST_BYTES = 1 << 24
 _NOTES = ("source", "checked")
 _LONG = "long_prompt"
 
@@ -88,7 +91,7 @@ def usage_of(backend: Backend, raw: object) -> Usage | None:
     prompt, output, read, written = counts
     written = min(written, prompt - read)
     cost = raw.get("cost")
-    named = float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf else None
+    named = float(cost) if _is_amount(cost) else None
     return Usage(prompt - read - written, written, 0, read, output, thinking[0] if thinking else None, named)
 
 
@@ -209,16 +212,21 @@ def _of(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
+def _is_amount(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number that one can count with: of a larger one, dollars and sums would be infinite, or none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
 def _counts(*values: object) -> list[int] | None:
-    """Return the values if all are numbers of tokens, else None."""
-    counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
+    """Return the values if all are numbers of tokens that there can be, else None."""
+    counts = [value for value in values if isinstance(value, int) and _is_amount(value)]
     return counts if len(counts) == len(values) else None
 
 
 def _read(path: Path) -> dict[str, list[Entry]]:
     """Return the models of a file of prices. Raises PriceError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, _MOST_BYTES))
     except OSError as error:
         raise PriceError(f"{path}: cannot be read ({error.strerror or error}); is the name after --prices right?") from error
     except (ValueError, RecursionError) as error:
@@ -267,9 +275,9 @@ def _entry(path: Path, model: str, raw: object) -> Entry:
 
 
 def _number(path: Path, model: str, name: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-        said = "is missing" if value is None else f"is {value!r}"
-        raise _complaint(path, f'{model}: "{name}" {said}, but must be a number of dollars, at least 0')
+    if not _is_amount(value):
+        said = "is missing" if value is None else f"is {str(value)[:40]!r}"
+        raise _complaint(path, f'{model}: "{name}" {said}, but must be a number of dollars, at least 0 and at most {_MOST:g}')
     return float(value)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.oracle import Answer
+from common.runtime.plain_text import printable
 from pokemon_env.games.base import Game
 
 Sees = Literal["both", "state", "picture"]
@@ -27,7 +28,8 @@ ENLARGED = 2
 """Models see badly below 200 pixels, and the Game Boy's screen has 160 x 144."""
 UNSURE = "unsure"
 MOST_REASON = 200
-"""Characters of a model's reason that are kept."""
+"""Characters of a model's reason that are kept, and of the tool that it names."""
+_MOST_LOOKED_AT = 2000
 
 _PLAIN = {"int": "integer", "str": "string", "bool": "boolean"}
 _SCALARS = ("objective", "compass", "clock_target", "wish", "badges")
@@ -176,7 +178,7 @@ def label_of(value: Mapping[str, Any], state: dict[str, Any], game: Game) -> Ans
         state: decoded; a tool may change it.
         game: whose tools these are.
     """
-    said = " ".join(str(value["reason"]).split())[:MOST_REASON]
+    said = _shown(str(value["reason"]))
     answer = value.get("answer", value)
     if "button" in answer:
         word: Any = answer["button"]
@@ -185,7 +187,7 @@ def label_of(value: Mapping[str, Any], state: dict[str, Any], game: Game) -> Ans
     else:
         name = answer["tool"]
         arguments = {key: one for key, one in answer.items() if key != "tool"}
-        told = f"{name}({', '.join(map(repr, arguments.values()))})"
+        told = _shown(f"{name}({', '.join(map(repr, arguments.values()))})")
         try:
             word = tools_of(game)[name](state, **arguments)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises at arguments that a model made up
@@ -197,6 +199,11 @@ def label_of(value: Mapping[str, Any], state: dict[str, Any], game: Game) -> Ans
     if word not in places:
         return Answer(None, "unknown word", said)
     return Answer(places[word], None, said)
+
+
+def _shown(text: str) -> str:
+    """Return what a model wrote as it is kept: with each label, and so short, and printable."""
+    return printable(" ".join(text[:_MOST_LOOKED_AT].split()))[:MOST_REASON]
 
 
 def tools_of(game: Game) -> dict[str, Any]:

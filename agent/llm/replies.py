@@ -7,14 +7,12 @@ and status 200, and connections that end in the middle of a reply.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent.llm.prices import Backend, Usage, usage_of
 
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "null": (type(None),), "integer": (int,),
     "number": (int, float),
@@ -109,8 +107,8 @@ def value_of(text: str, schema: Mapping[str, Any], *, plain: bool = False) -> An
     Raises InvalidAnswerError if it is not exactly one value, or not what the schema asks for.
     """
     text = text.strip()
-    if plain and len(blocks := _FENCED.findall(text)) == 1:
-        text = blocks[0].strip()
+    if plain and (block := _only_block(text)) is not None:
+        text = block
     try:
         value = json.loads(text, object_pairs_hook=_without_doubles)
     except InvalidAnswerError:
@@ -120,6 +118,13 @@ def value_of(text: str, schema: Mapping[str, Any], *, plain: bool = False) -> An
     if (complaint := complaint_of(value, schema)) is not None:
         raise InvalidAnswerError(complaint)
     return value
+
+
+def _only_block(text: str) -> str | None:
+    """Return the content of the fenced block in a text that has one, of JSON or of no language; None for others."""
+    parts = text.split("```", 4)  # no pattern: of thousands of fences, it would look at each again from every other
+    language, line_break, content = parts[1].partition("\n") if len(parts) in (3, 4) else ("", "", "")
+    return content.strip() if line_break and language.strip() in ("", "json") else None
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
