@@ -572,7 +572,7 @@ class ModelServer:
         text = self.answer(asked)
         if self.schemas == "ignored" and asked.schema is not None:
             text = f"I would say: {text}"
-        tokens, out, thinking = _tokens(asked), math.ceil(len(text.encode()) / 4), 7
+        tokens, out, thinking = _tokens(asked), math.ceil(len(text.encode("utf-8", "replace")) / 4), 7
         most = raw.get("max_tokens") or raw.get("max_completion_tokens") or 1 << 30
         cut = out + thinking > most
         if cut:

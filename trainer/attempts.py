@@ -28,8 +28,8 @@ _NONE = type(None)
 _EPISODE = {
     "seed": int, "noisy": bool, "success": bool, "steps": int, "kind": str, "reason": str, "abstentions": {"*": int},
     "last": [{
-        "number": int, "place": str, "position": (list, _NONE), "facing": str, "text": str, "menu": str, "button": str, "drawn": bool,
-        "abstained": str, "log": [str],
+        "number": int, "place": str, "position": (list, _NONE), "facing": str, "text": str, "menu": str, "button": str,
+        "drawn": bool, "abstained": str, "log": [str],
     }],
     "pictures": [{"number": int, "button": str, "file": str}], "state": {},
 }  # fmt: skip
@@ -80,14 +80,14 @@ def load_attempt(folder: Path) -> Attempt | None:
         code = read_kept_bytes(folder / "policy.py").decode()
         for one in (trial, confirmed):
             for episode in () if one is None else one.episodes:
-                format_state_for_llm(episode.state) if episode.state else None
+                _ = episode.state and format_state_for_llm(episode.state)  # it can be told
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise KeptFileError(f"{folder}: is no attempt any more ({error}); {_INSTEAD}") from error
     return Attempt(content["number"], content["plan"], code, content["error"], trial, confirmed, content["parent"])
 
 
 def read_attempt(folder: Path) -> dict[str, Any]:
-    """Return what an attempt's `trial.json` holds. Raises KeptFileError if that is not what was saved: somebody may have edited it."""
+    """Return what an attempt's `trial.json` holds. Raises KeptFileError if that cannot be: somebody may have edited it."""
     path = folder / "trial.json"
     content = read_kept(path, _ATTEMPT, _INSTEAD)
     if content is None:

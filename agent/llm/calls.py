@@ -35,7 +35,7 @@ import numpy as np
 from agent.llm.prices import Backend, Prices, Usage, usage_of
 from common.picture_codec import decode_picture, encode_picture, encode_png, picture_key
 from common.runtime.archives import inflate
-from common.runtime.files import atomic_write, is_running
+from common.runtime.files import atomic_write, is_running, link_complaint
 from common.runtime.main import UserError
 from common.runtime.sqlite_files import check_schema, connect, create, header, told_errors
 
@@ -81,7 +81,7 @@ _OF_A_TYPE = [f"typeof({name}) IN ({', '.join(map(repr, types.split()))})" for t
 _SOUND = {
     "calls": " AND ".join(
         [*_OF_A_TYPE, "ifnull(dollars, 0) BETWEEN 0 AND 1e12", "ifnull(worst, 0) BETWEEN 0 AND 1e12",
-         "date(substr(sent, 1, 10)) IS substr(sent, 1, 10)", "sent > '0001'"]
+         "date(substr(sent, 1, 10), '+0 days') IS substr(sent, 1, 10)", "sent > '0001'"]
     ),
     # What is held is a sum of differences, so that it may be a little less than nothing.
     "runs": "typeof(run) = 'text' AND typeof(held) IN ('real', 'integer') AND held BETWEEN -0.01 AND 1e15",
@@ -89,7 +89,7 @@ _SOUND = {
     "requests": "typeof(key) = 'blob' AND typeof(request) = 'blob'",
     "parts": "typeof(key) = 'blob' AND typeof(data) = 'blob'",
 }  # fmt: skip
-"""Table -> what holds for each row that this program has written. SQLite itself takes any value, and the file may be a stranger's."""
+"""Table -> what holds for each row that this program has written. SQLite takes any value, and the file may be a stranger's."""
 _IF_BROKEN = "delete it, and what it holds is asked, and paid for, again"
 _BUSY_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
@@ -317,7 +317,8 @@ class CallFile:
         if self._write and not self.path.exists():
             create(self.path, APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
         if not self.path.exists():
-            raise CallFileError(f"{self.path}: is not there; --replay needs the file of a run that was made before")
+            why = link_complaint(self.path) or "--replay needs the file of a run that was made before"
+            raise CallFileError(f"{self.path}: is not there; {why}")
         connection = connect(self.path, write=self._write, timeout=_BUSY_SECONDS)
         try:
             application, version = header(connection)

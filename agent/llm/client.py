@@ -151,8 +151,10 @@ def settings_from_flags(
         environment: where variables are looked up.
         further: the other settings.
     """
-    if not model.strip():
-        raise ModelError("--expert-model: is empty; name a model")
+    # An empty value is most often a variable that is not set: what it should have named is not to be replaced by a default.
+    for name, value in (("--expert-model", model), ("--expert-base-url", base_url), ("--expert-key-env", key_env)):
+        if value is not None and not value.strip():
+            raise ModelError(f"{name}: is empty; name one, or leave it out")
     chosen: Backend = backend or ("openai" if base_url else "anthropic")
     variable = _URL_VARIABLES[chosen]
     url = base_url or environment.get(variable) or _OWN_URLS[chosen]

@@ -127,7 +127,8 @@ def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
 
     Line by line, as a pattern looks at each of thousands of fences again from every other.
     """
-    place, start, language, lines = 0, -1, "", []
+    place, start, language = 0, -1, ""
+    lines: list[str] = []
     for line in text.split("\n"):
         word = line[3:].strip() if line.startswith("```") else "`"
         if start < 0 and "`" not in word:

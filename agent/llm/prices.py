@@ -25,7 +25,7 @@ Backend = Literal["anthropic", "openai"]
 BUNDLED = Path(__file__).with_name("prices.json")
 
 _MILLION = 1_000_000
-_MOST = 1e12
+_MOST = 1e9
 _MOST_BYTES = 1 << 24
 _NOTES = ("source", "checked")
 _LONG = "long_prompt"
@@ -219,7 +219,7 @@ def _is_amount(value: object) -> TypeGuard[int | float]:
 
 def _counts(*values: object) -> list[int] | None:
     """Return the values if all are numbers of tokens that there can be, else None."""
-    counts = [value for value in values if isinstance(value, int) and _is_amount(value)]
+    counts = [value for value in values if _is_amount(value) and isinstance(value, int)]
     return counts if len(counts) == len(values) else None
 
 
@@ -276,7 +276,7 @@ def _entry(path: Path, model: str, raw: object) -> Entry:
 
 def _number(path: Path, model: str, name: str, value: object) -> float:
     if not _is_amount(value):
-        said = "is missing" if value is None else f"is {str(value)[:40]!r}"
+        said = "is missing" if value is None else f"is {repr(value)[:40]}"
         raise _complaint(path, f'{model}: "{name}" {said}, but must be a number of dollars, at least 0 and at most {_MOST:g}')
     return float(value)
 

@@ -22,6 +22,7 @@ from common.runtime.main import UserError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a write on a full disk, over a quota, and over the limit for one file."""
 
+_MOST_LOCK_TRIES = 1000
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp(?P<suffix>.*)")
 
 
@@ -202,7 +203,7 @@ def exclusive_lock(
 def _try_lock(path: Path) -> IO[str] | None:
     """Return the file, open, empty and locked; None if another process holds it."""
     refused = False
-    while True:
+    for _ in range(_MOST_LOCK_TRIES):
         make_folder(path.parent)
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):  # its holder is deleting it
             try:
@@ -226,6 +227,7 @@ def _try_lock(path: Path) -> IO[str] | None:
                 file.truncate(0)
                 opened.pop_all()
                 return file
+    raise FileNotFoundError(errno.ENOENT, "no file can be made there; take another folder", os.fspath(path.parent))
 
 
 def _remove_if_free(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""JSON files that a command keeps in its folder and reads when it goes on: by then somebody may have edited, or half copied them."""
+"""JSON files that a command keeps in its folder and reads again when it goes on: somebody may have edited, or half copied them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_kept(path: str | os.PathLike, wanted: Any, instead: str = "remove it, a
 
 
 def read_kept_bytes(path: str | os.PathLike) -> bytes:
-    """Read a file. Never waits, as for a pipe's writer. Raises OSError, also for what is no file, and for one of more than 64 MiB."""
+    """Read a file, without waiting, as for a pipe's writer. Raises OSError, also for what is no file or has more than 64 MiB."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         about = os.fstat(fd)
@@ -57,8 +57,8 @@ def read_kept_bytes(path: str | os.PathLike) -> bytes:
 def wrong_in(value: Any, wanted: Any, name: str) -> str | None:
     """Return what of a value has another type than wanted, in words; None if nothing has.
 
-    wanted: a type or a tuple of types; a list with what each entry is; or a dictionary of key -> what its value is, for an object, in
-    which a missing key counts as None, and the key "*" stands for all others. Numbers must be finite.
+    wanted: a type or a tuple of types; a list with what each entry is; or a dictionary of key -> what its value is, for an object.
+    A missing key counts as None, and the key "*" stands for all others. Numbers must be finite.
     """
     shown = f"{name[:40]} is {str(value)[:40]!r}"
     if isinstance(wanted, dict):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import sqlite3
 import time
 from datetime import date
 from pathlib import Path
@@ -13,15 +16,18 @@ import pytest
 
 import milestone_trainer
 from agent.llm import prompts
+from agent.llm.calls import Call, CallFile, CallFileError, Outcome, Request
+from agent.llm.client import ModelError, settings_from_flags
 from agent.llm.policy_prompts import code_of
 from agent.llm.prices import PriceError, Prices, usage_of
 from agent.llm.replies import InvalidAnswerError, value_of
+from common.runtime.files import exclusive_lock
 from common.runtime.flag_types import FlagError, check_bounds
 from common.runtime.kept_files import KeptFileError
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM, Rom
 from tasks.milestone_config import MilestoneConfigError, load_milestone_config
-from tools import chain_dagger, chain_rounds
+from tools import chain_dagger, chain_rounds, model_costs
 from trainer import records
 from trainer.attempts import folder_of, load_attempt, save_attempt
 from trainer.feedback import Attempt
@@ -359,3 +365,59 @@ def test_a_students_comparison_names_no_path(chain):
         path.write_text(text)
         with pytest.raises(KeptFileError, match=r"compared.json: .*; remove it, and it is made again"):
             chain_rounds.train_further(chain, 1, "BADGE", old, 20, lambda: False)
+
+
+# Files of calls
+
+
+USAGE = {"input_tokens": 100, "output_tokens": 40, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "calls SET usage = 'x'", "calls SET usage = x'ff'", f"calls SET usage = '{'[' * 5000}'", "calls SET dollars = 'abc'",
+        "calls SET dollars = -1000", "calls SET dollars = 9e999", "calls SET dollars = NULL, worst = 'x'",
+        "calls SET sent = 'yesterday'",
+        "calls SET sent = '2026-02-31'", "calls SET run = x'ff'", "runs SET held = -1e9", "runs SET held = 'x'",
+        "found SET times = 'x'", "found SET times = -5", "requests SET request = 5", "requests SET request = x'00'",
+        "parts SET data = 5",
+    ],
+)  # fmt: skip
+def test_rows_of_calls_that_somebody_edited(change, tmp_path):
+    """They ended with a traceback, wherever they were used; and less than nothing that was spent lifted --max-cost."""
+    path = tmp_path / "calls.sqlite"
+    request = Request("anthropic", "claude-haiku-5-5", 100, "rules", ("state",), None)
+    with CallFile(path) as calls:
+        calls.end(
+            calls.begin(request, Call("one", "label"), 1.0, None, 60), Outcome("answered", 0.01, 200, usage=USAGE, reply="{}")
+        )
+        calls.begin(request, Call("one", "label"), 1.0, None, 60)
+    model_costs.main(model_costs.Args(str(path)))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE {change}")
+        connection.commit()
+    with pytest.raises(CallFileError, match=r"calls.sqlite: is damaged, or was changed \(.*\); delete it"):
+        model_costs.main(model_costs.Args(str(path), run="one", export=str(tmp_path / "published.sqlite")))
+
+
+@pytest.mark.parametrize("flag", ["base_url", "key_env"])
+def test_an_empty_flag_is_not_one_that_was_left_out(flag):
+    """With a variable that was not set, the key went to the provider's own server, or another key than was meant was sent."""
+    with pytest.raises(ModelError, match=f"--expert-{flag.replace('_', '-')}: is empty; name one, or leave it out"):
+        settings_from_flags("a model", environment={"ANTHROPIC_API_KEY": "a-key-of-12"}, **{flag: " "})
+
+
+@pytest.mark.parametrize("what", ["prices", "a lock where no file can be made"])
+def test_what_is_no_file_is_told_and_not_waited_for(what, tmp_path):
+    """Both waited for ever."""
+    if what == "prices":
+        os.mkfifo(tmp_path / "prices.json")
+        with pytest.raises(PriceError, match=r"prices.json: cannot be read \(is no file\)"):
+            quickly(lambda: Prices(tmp_path / "prices.json"))
+    else:
+        with (
+            pytest.raises(OSError, match=r"no file can be made there; take another folder: '/proc'"),
+            exclusive_lock("/proc/.lock"),
+        ):
+            pass
