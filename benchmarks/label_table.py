@@ -125,7 +125,7 @@ def markdown(cases: Sequence[Case], results: Sequence[Result], flags: str) -> st
         f"`python -m benchmarks.label_audit {flags}`".replace(" `", "`"),
         "",
         f"{where}. An answer agrees if it is the scripted expert's button, and is right if it is any button on a shortest path, "
-        "where those are known. An abstention does neither. Intervals are Wilson's (95 %). Dollars and seconds are of the answers as "
+        "where those are known. An abstention does neither. Intervals are Wilson's (95 %). Dollars and seconds are of answers as "
         "they were first given.",
         "",
         "| expert | agrees | is right | abstains | $ per 1,000 labels | seconds, median | 95 % of them |",
