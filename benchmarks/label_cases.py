@@ -93,8 +93,9 @@ def played_cases(
     for done, milestone in enumerate(milestones, 1):
         starts = choose_starts(GAME, milestone, BUNDLED_ROM, purpose="choose", tier=tier, worlds=worlds)
         with PokemonEnv(BUNDLED_ROM, target_milestone=milestone, state_in_info=False, **starts.settings) as env:
+            seen: set[tuple[str, bytes]] = set()
             for visitor, pool in pools.items():
-                pool.append(_pool(env, milestone, visitor, most, noise, seed))
+                pool.append(_pool(env, milestone, visitor, most, noise, seed, seen))
         on_milestone(done)
     halves = [_in_turn(pools["noisy expert"]), _in_turn(pools["random play"])]
     return list(itertools.islice(_in_turn(halves), n))
@@ -137,11 +138,12 @@ def digest_of(cases: Iterable[Case]) -> str:
     return digest.hexdigest()
 
 
-def _pool(env: PokemonEnv, milestone: str, visitor: Visitor, most: int, noise: float, seed: int) -> list[Case]:
-    """Return up to `most` different states, of several episodes."""
+def _pool(
+    env: PokemonEnv, milestone: str, visitor: Visitor, most: int, noise: float, seed: int, seen: set[tuple[str, bytes]]
+) -> list[Case]:
+    """Return up to `most` states of several episodes. None of them looks like one in `seen`, which grows."""
     player = PolicyExpert((GAME.policy_dir, milestone), GAME) if visitor == "noisy expert" else None
     share, barren = -(-most // _EPISODES), 0
-    seen: set[tuple[str, bytes]] = set()
     cases: list[Case] = []
     with InProcessOracle((GAME.policy_dir, milestone), GAME, with_optimal=True) as oracle:
         for episode in itertools.count():
