@@ -17,6 +17,7 @@ part of a question. So models of two servers come into one table: audit each alo
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -75,7 +76,7 @@ import numpy as np
 from agent.code_agent import CodeAgent
 from agent.llm import prompts
 from agent.llm.calls import CallFile
-from agent.llm.client import ModelClient, Question
+from agent.llm.client import ACCIDENTS, ModelClient, Question
 from agent.llm.preview import SAMPLED, cost_table, notes, tokens_of
 from agent.llm.prices import Prices
 from agent.open_expert import UNSAFE_NOTICE, open_policy_oracle
@@ -270,7 +271,11 @@ def main(args: Args) -> int:
             preview(args, askers, cases)
             return 0
         results = audit(args, askers, policies, cases)
-        said = dict.fromkeys(line for asker in askers for line in asker.client.summary())
+        said = list(dict.fromkeys(line for asker in askers for line in asker.client.summary()))
+    lost = Counter(answer.kind for result in results for answer in result.answers if answer is not None and answer.kind in ACCIDENTS)
+    if lost and not args.replay:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in lost.most_common())
+        said.append(f"{lost.total():,} answers were lost by accident ({kinds}), and count as abstentions: the same command asks again")
     output, text = Path(args.output_dir), markdown(cases, results, command(args))
     flags = {name: value for name, value in asdict(args).items() if name != "expert_model"}
     records = [record(cases, result) for result in results]

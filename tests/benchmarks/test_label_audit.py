@@ -286,6 +286,15 @@ def test_money_is_not_passed_and_the_rest_is_not_counted(audit, cases, capsys):
         assert whole["all"]["asked"] == len(cases) == len(server.seen) and before == few["all"]["asked"]
 
 
+def test_an_answer_that_was_lost_is_told_and_asked_for_again(audit, cases, capsys):
+    with ModelServer(answer=Teacher(cases), plan={7: "close", 8: "500"}) as server:
+        lost = audit(server, at=cases[:20], models=(MODEL,), expert_tries=1)[MODEL]["all"]
+        assert lost["abstained"] == {"connection": 1, "server error": 1} and lost["right"] == 18
+        assert "2 answers were lost by accident (connection 1, server error 1)" in capsys.readouterr().out
+        assert audit(server, at=cases[:20], models=(MODEL,))[MODEL]["all"]["right"] == 20 and len(server.seen) == 22
+        assert "by accident" not in capsys.readouterr().out
+
+
 def test_a_preview_asks_nothing(audit, cases, capsys):
     with ModelServer(answer=Teacher(cases)) as server:
         with pytest.raises(FileNotFoundError):
