@@ -17,6 +17,7 @@ part of a question. So models of two servers come into one table: audit each alo
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -119,7 +120,7 @@ def find_policies(args: Args) -> dict[str, Path]:
     if args.policy_dir is None:
         return {}
     found = {one.id: Path(args.policy_dir) / f"{one.id}.py" for one in GAME.milestones}
-    found = {name: path for name, path in found.items() if path.exists()}
+    found = {name: path for name, path in found.items() if os.path.lexists(path)}  # what is there, but is no file, is told below
     if not found:
         raise ValueError(f"--policy-dir {args.policy_dir}: has no policy, such as {GAME.milestones[0].id}.py; is the name right?")
     if args.unsafe_policies:
@@ -261,6 +262,16 @@ def command(args: Args) -> str:
     return " ".join(words)
 
 
+def lost(results: Sequence[Result]) -> list[str]:
+    """Return a line that says how many answers of models did not come."""
+    asked = [answer for result in results if result.cost is not None for answer in result.answers if answer is not None]
+    kinds = Counter(str(answer.kind) for answer in asked if answer.kind in ACCIDENTS)
+    if not kinds:
+        return []
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+    return [f"{kinds.total():,} answers were lost by accident ({counts}): abstentions here, and the same command asks again"]
+
+
 def main(args: Args) -> int:
     milestones = check_flags(args)
     with ExitStack() as opened:
@@ -272,10 +283,7 @@ def main(args: Args) -> int:
             return 0
         results = audit(args, askers, policies, cases)
         said = list(dict.fromkeys(line for asker in askers for line in asker.client.summary()))
-    lost = Counter(answer.kind for result in results for answer in result.answers if answer is not None and answer.kind in ACCIDENTS)
-    if lost and not args.replay:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in lost.most_common())
-        said.append(f"{lost.total():,} answers were lost by accident ({kinds}), and count as abstentions: the same command asks again")
+        said += lost(results)
     output, text = Path(args.output_dir), markdown(cases, results, command(args))
     flags = {name: value for name, value in asdict(args).items() if name != "expert_model"}
     records = [record(cases, result) for result in results]

@@ -95,8 +95,6 @@ def test_states_are_of_all_visitors_and_scenes(cases):
     assert {case.scene for case in cases} == {"overworld", "dialog", "menu", "battle"}
     assert len({(case.milestone, format_state_for_llm(case.state), case.picture) for case in cases}) == len(cases)
     assert all(case.action in case.right and case.frame.shape == (144, 160, 3) for case in cases)
-    first = Counter(case.milestone for case in cases[:60])
-    assert all(10 <= first[name] <= 30 for name in MILESTONES)  # so that the first are a fair sample
 
 
 def test_states_are_the_same_each_time_and_too_few_of_a_milestone_are_made_up_for_by_others():
@@ -112,7 +110,8 @@ def test_the_scripted_expert_is_always_right_and_chance_at_an_eighth(audit, case
     assert list(experts) == [SCRIPTED, CHANCE]
     whole = experts[SCRIPTED]["all"]
     assert whole["asked"] == whole["agree"] == whole["right"] == len(cases) and whole["abstained"] == {}
-    assert holds(experts[CHANCE]["all"]["agree_interval"], 1 / 8) and 0 < experts[CHANCE]["all"]["agree"] < len(cases) / 4
+    chance = experts[CHANCE]["all"]
+    assert holds(chance["agree_interval"], 1 / 8) and 0 < chance["agree"] < chance["right"] < len(cases) / 2
     text = Path("results/label_audit/label_audit.md").read_text()
     assert f"| {SCRIPTED} | 120/120 = 100 % [97, 100] | 120/120 = 100 % [97, 100] | 0 % | - | - | - |" in text
     played = json.loads(Path("results/label_audit/label_audit.json").read_text())["states"]
@@ -163,22 +162,24 @@ def test_abstentions_are_counted_by_kind_and_are_not_right(audit, cases):
     teacher, told = Teacher(cases), Counter()
 
     def answer(asked: Asked) -> str:
-        which = int(asked.hash, 16) % 4
+        which = int(asked.hash, 16) % 5
         told[which, teacher.case(asked).scene] += 1
         if which == 0:
             return json.dumps({"reason": "I see nothing", "answer": {"button": "unsure"}})
         if which == 1:
             return json.dumps({"reason": "up", "answer": {"tool": "find_path_action", "x": 10**9, "y": 0}})
-        return teacher(asked)
+        return "I would go up." if which == 2 else teacher(asked)
 
     with ModelServer(answer=answer, plan={5: "refusal", 6: "413"}) as server:
         model = audit(server, models=(MODEL,), shown=40)[MODEL]
     whole = model["all"]
+    malformed = whole["abstained"].pop("malformed")  # asked twice, and paid twice
+    assert malformed > 5 and len(server.seen) >= len(cases) + malformed and model["cost"]["answers"] == len(cases) - 1
     assert whole["abstained"].pop("refusal") == whole["abstained"].pop("rejected") == 1
     unsure, failed = (sum(count for (which, _), count in told.items() if which == one) for one in (0, 1))
     assert unsure - whole["abstained"]["unsure"] in (0, 1) and failed - whole["abstained"]["exception"] in (0, 1)
     assert set(whole["abstained"]) == {"unsure", "exception"}
-    assert whole["asked"] == len(cases) and whole["right"] == len(cases) - 2 - sum(whole["abstained"].values())
+    assert whole["asked"] == len(cases) and whole["right"] == len(cases) - 2 - malformed - sum(whole["abstained"].values())
     scenes = [one["abstained"].get("unsure", 0) for one in model["by_scene"].values()]
     assert sum(scenes) == whole["abstained"]["unsure"] and sum(count > 0 for count in scenes) > 1
     assert model["answers"].count("none: unsure") == whole["abstained"]["unsure"]
@@ -263,6 +264,7 @@ def test_a_students_states_are_taken_from_its_data_set(audit, cases, tmp_path):
     assert len(find_cases(Args(states=0, data=path, data_states=7), MILESTONES)) == 7
     both = find_cases(Args(states=10, milestones=("RIVAL_HOUSE",), data=path, data_states=7), ["RIVAL_HOUSE"])
     assert Counter(case.visitor for case in both) == {"student": 7, "noisy expert": 5, "random play": 5}
+    assert {case.visitor for case in both[-7:]} != {"student"}  # the first are a fair sample, should the money not last
     for name, about, match in (
         ("other", {"facts": {"game": "other"}}, "of another game than Tallgrass"),
         ("whole", {"milestone": None}, "is of the whole game"),
