@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +98,9 @@ def test_states_are_of_all_visitors_and_scenes(cases):
     assert all(case.action in case.right and case.frame.shape == (144, 160, 3) for case in cases)
 
 
-def test_states_are_the_same_each_time_and_too_few_of_a_milestone_are_made_up_for_by_others():
+def test_too_few_states_of_a_milestone_are_made_up_for_by_others():
     args = Args(milestones=("GAME_RUNNING", "RIVAL_HOUSE"), states=40, tier="T0", noise=0.0)
-    found = find_cases(args, args.milestones)
-    assert digest_of(find_cases(args, args.milestones)) == digest_of(found)
-    counts = Counter(case.milestone for case in found)
+    counts = Counter(case.milestone for case in find_cases(args, args.milestones))
     assert sum(counts.values()) == 40 and 0 < counts["GAME_RUNNING"] < 15
 
 
@@ -115,7 +114,9 @@ def test_the_scripted_expert_is_always_right_and_chance_at_an_eighth(audit, case
     text = Path("results/label_audit/label_audit.md").read_text()
     assert f"| {SCRIPTED} | 120/120 = 100 % [97, 100] | 120/120 = 100 % [97, 100] | 0 % | - | - | - |" in text
     played = json.loads(Path("results/label_audit/label_audit.json").read_text())["states"]
-    assert played == [described(case) for case in cases]
+    assert played == [described(case) for case in cases]  # the same each time
+    others = [replace(case, prev_action="start") for case in cases]
+    assert digest_of(cases) == digest_of(list(cases)) != digest_of(others) and digest_of(cases) != digest_of(cases[::-1])
     assert "`python -m benchmarks.label_audit --states 120 --milestones CLOCK_SET RIVAL_HOUSE RIVAL_BATTLE_WON`" in text
 
 
