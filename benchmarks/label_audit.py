@@ -89,7 +89,9 @@ from benchmarks.label_cases import Case, digest_of, played_cases, shuffled, stud
 from benchmarks.label_page import write_page
 from benchmarks.label_table import Answers, Result, cost_of, described, markdown, record
 from common.runtime.files import save_json, save_text
+from common.runtime.main import StopRequest
 from common.runtime.progress import ProgressReport, print_table
+from common.runtime.scripts import never
 from common.runtime.seeding import derive
 from pokemon_env.games.tallgrass import GAME
 
@@ -168,8 +170,14 @@ class Asker:
     def question(self, case: Case, state: dict[str, Any]) -> Question:
         return self.agent(case.milestone).question(state, case.frame)
 
-    def ask(self, cases: Sequence[Case], on_answer: Callable[[], None]) -> Answers:
-        """Return the model's answers. on_answer: is called at each."""
+    def ask(self, cases: Sequence[Case], on_answer: Callable[[], None], should_stop: Callable[[], bool] = never) -> Answers:
+        """Return the model's answers.
+
+        Args:
+            cases: the states.
+            on_answer: is called at each answer.
+            should_stop: once it is true, nothing more is asked, and what is under way is waited for, as it is paid.
+        """
         answers: Answers = [None] * len(cases)
         states: dict[int, dict[str, Any]] = {}
 
@@ -178,7 +186,7 @@ class Asker:
                 states[number] = case.state
                 yield self.question(case, states[number])
 
-        for number, reply in self.client.ask_each(questions()):
+        for number, reply in self.client.ask_each(questions(), should_stop):
             answers[number] = self.agent(cases[number].milestone).answer(reply, states.pop(number))
             on_answer()
         if cases and all(answer is not None and answer.kind == "not recorded" for answer in answers):
@@ -235,20 +243,26 @@ def find_cases(args: Args, milestones: Sequence[str]) -> list[Case]:
 
 
 def audit(args: Args, askers: Sequence[Asker], policies: Mapping[str, Path], cases: Sequence[Case]) -> list[Result]:
-    """Ask all experts. The models go last, as they cost money."""
+    """Ask all experts. The models go last, as they cost money. Raises KeyboardInterrupt if that was stopped."""
     results = [Result(SCRIPTED, ask_scripted(cases)), Result(CHANCE, ask_chance(cases, args.seed))]
     if policies:
         results.append(Result(f"policies of {args.policy_dir}", ask_policies(policies, cases, args.unsafe_policies)))
     if not askers:
         return results
     run, prices, numbers = run_name(args, cases), Prices(args.prices), itertools.count(1)
-    with ProgressReport("answers of models", len(askers) * len(cases)) as report:
-        for asker in askers:
-            asker.client.run = run
-            answers = asker.ask(cases, lambda: report.update(next(numbers)))
-            with CallFile(args.model_calls, write=False) as calls:
-                rows = [row for row in calls.rows(run, found=True) if row["model"] == asker.model]
-            results.append(Result(asker.model, answers, cost_of(rows, prices)))
+    stop = StopRequest()
+    try:
+        with ProgressReport("answers of models", len(askers) * len(cases)) as report:
+            for asker in askers:
+                asker.client.run = run
+                answers = asker.ask(cases, lambda: report.update(next(numbers)), stop)
+                if stop():
+                    raise KeyboardInterrupt
+                with CallFile(args.model_calls, write=False) as calls:
+                    rows = [row for row in calls.rows(run, found=True) if row["model"] == asker.model]
+                results.append(Result(asker.model, answers, cost_of(rows, prices)))
+    finally:
+        stop.restore()
     return results
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -287,6 +290,22 @@ def test_money_is_not_passed_and_the_rest_is_not_counted(audit, cases, capsys):
         before = len(server.seen)
         whole = audit(server, max_cost=1.0, **flags)[MODEL]
         assert whole["all"]["asked"] == len(cases) == len(server.seen) and before == few["all"]["asked"]
+
+
+def test_ctrl_c_loses_no_answer_that_is_paid(audit, cases):
+    count, teacher = itertools.count(1), Teacher(cases)
+
+    def interrupting(asked: Asked) -> str:
+        if next(count) == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return teacher(asked)
+
+    flags = {"models": (MODEL,), "expert_concurrency": 4, "at": cases[:60]}
+    with ModelServer(answer=interrupting, seconds=0.1) as server:
+        with pytest.raises(KeyboardInterrupt):
+            audit(server, **flags)
+        assert len(server.seen) < 30 and not Path("results").exists()
+        assert audit(server, **flags)[MODEL]["all"]["right"] == 60 and len(server.seen) == 60
 
 
 def test_an_answer_that_was_lost_is_told_and_asked_for_again(audit, cases, capsys):
