@@ -207,9 +207,9 @@ def preview(args: Args, askers: Sequence[Asker], cases: Sequence[Case]) -> None:
         print("\n".join(notes(tokens, asker.model, args.expert_max_tokens)))
 
 
-def run_name(args: Args, cases: Sequence[Case]) -> str:
+def run_name(args: Args, backend: str, cases: Sequence[Case]) -> str:
     """Return the name under which the file of calls counts the audit's money: the same for the same states and questions."""
-    asked = [digest_of(cases), args.expert_sees, args.expert_answers, args.expert_effort, args.expert_max_tokens]
+    asked = [digest_of(cases), backend, args.expert_sees, args.expert_answers, args.expert_effort, args.expert_max_tokens]
     return f"label_audit_{fingerprint(asked, [prompts.__file__])}"
 
 
@@ -249,8 +249,8 @@ def audit(args: Args, askers: Sequence[Asker], policies: Mapping[str, Path], cas
         results.append(Result(f"policies of {args.policy_dir}", ask_policies(policies, cases, args.unsafe_policies)))
     if not askers:
         return results
-    run, prices, numbers = run_name(args, cases), Prices(args.prices), itertools.count(1)
-    stop = StopRequest()
+    run = run_name(args, askers[0].client.settings.backend, cases)
+    prices, numbers, stop = Prices(args.prices), itertools.count(1), StopRequest()
     try:
         with ProgressReport("answers of models", len(askers) * len(cases)) as report:
             for asker in askers:
