@@ -60,6 +60,7 @@ from PIL import Image
 from rich.table import Table
 
 import milestone_trainer
+from agent.llm.policy_prompts import Part, code_of
 from benchmarks.folders import run_table
 from common.runtime.flag_types import FlagError
 from common.runtime.progress import print_table
@@ -128,10 +129,11 @@ _CUTS: dict[str, Callable[[Episode], Episode]] = {
 
 @contextlib.contextmanager
 def telling_no(kind: str | None) -> Iterator[None]:
-    """Let the trainer leave out one kind of feedback; None for none."""
+    """Let the trainer leave out one kind of feedback; None leaves out nothing."""
 
-    def told(attempt: Attempt, earlier: Sequence[Attempt], pictures: int):
-        return feedback_parts(lacking(kind, attempt), [lacking(kind, one) for one in earlier], pictures) if kind else []
+    def told(attempt: Attempt, earlier: Sequence[Attempt], pictures: int) -> list[Part]:
+        assert kind is not None
+        return feedback_parts(lacking(kind, attempt), [lacking(kind, one) for one in earlier], pictures)
 
     if kind is not None:
         policy_writer.feedback_parts = told
@@ -189,7 +191,7 @@ def asked_again(milestone: str, parent: Attempt, earlier: Sequence[Attempt]) -> 
     for part in feedback_parts(parent, earlier, 9):
         parts.append(part.content if isinstance(part.content, str) else _png(part.content))
     text = scripted_model.answer(Asked("anthropic", "", "", tuple(parts), None, "", 1))
-    found = policy_writer.code_of(text)
+    found = code_of(text)
     return "" if found is None else found[0]
 
 
@@ -206,10 +208,11 @@ def attempts_table(records: dict[str, Any]) -> tuple[Table, bool]:
     for milestone, record in records.items():
         best = next((one for one in record["attempts"] if one["number"] == record["best"]), None)
         confirmed = (best or {}).get("confirmed")
+        confirmed = "" if confirmed is None else f"{confirmed[0]} of {confirmed[1]}"
         scripted, count = scripted_model.attempts_of(milestone), len(record["attempts"])
         right &= record["status"] == "won" and count == scripted
         table.add_row(
-            milestone, record["status"], str(count), str(scripted), "" if confirmed is None else f"{confirmed[0]} of {confirmed[1]}",
+            milestone, record["status"], str(count), str(scripted), confirmed,
             f"{record['tokens_in']:,}", f"{record['tokens_out']:,}", f"{record['seconds']:.0f}",
         )  # fmt: skip
     return table, right

@@ -8,7 +8,8 @@ holds what it needs, of one of `KINDS`: so a trainer that does not tell it, or t
 is read but the prompt, texts and pictures, and the same prompt always gets the same answer. The right policies are the shipped
 ones, which stand for what a model knows of the game; what it must learn, such as a name, is put into them from the prompt.
 
-Where a policy is wrong only at some starts or for some noise, it is so with the trainer's default --seed, --trial-episodes and --noise.
+Some policies are wrong only at some starts, or for some noise. They are so with the trainer's default --seed, --noise and
+--trial-episodes.
 """
 
 from __future__ import annotations
