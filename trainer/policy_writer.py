@@ -6,6 +6,7 @@ run, self-correction. Selection is evolutionary: the next policy is written from
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,7 +147,10 @@ class PolicyWriter:
             if not attempt.error:
                 self._try(attempt, folder / "states" / str(candidate))
             tried.append((attempt, text))
-        attempt, text = max(tried, key=lambda one: one[0].score)
+        place, (attempt, text) = max(enumerate(tried, 1), key=lambda one: (one[1][0].score, -one[0]))
+        for other in range(1, len(tried) + 1):
+            if other != place:  # the next milestone begins in states that the policy which is kept has reached
+                shutil.rmtree(folder / "states" / str(other), ignore_errors=True)
         save_text(folder / "answer.md", text)
         return attempt
 
