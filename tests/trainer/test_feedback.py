@@ -58,7 +58,8 @@ def test_three_failures_are_told_and_of_each_reason_one_before_a_second():
 def test_equal_steps_are_one_line_and_all_that_differs_is_told():
     steps = [
         step(1), step(2), step(3, position=(3, 5)), step(4, position=(3, 5), text="Hello\nyou"),
-        step(5, menu="yes_no 1", button="a"), step(6, button="left", drawn=True), step(7, button="left", drawn=True, abstained="none: answered None"),
+        step(5, menu="yes_no 1", button="a"), step(6, button="left", drawn=True),
+        step(7, button="left", drawn=True, abstained="none: answered None"),
         step(8, position=None, place="title"),
     ]  # fmt: skip
     assert run_lengths(steps) == [
