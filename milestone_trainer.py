@@ -92,10 +92,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from agent.llm.calls import CallFile
 from agent.llm.client import ModelClient
-from agent.llm.preview import cost_table, notes, tokens_of
-from agent.llm.prices import Prices
+from agent.llm.forecast import cost_table, forecast
 from agent.open_model import open_client
 from agent.sandbox.oracle import probe
 from common.runtime.files import clear_temporaries, exclusive_lock, save_json
@@ -313,12 +311,11 @@ def preview(args: Args, client: ModelClient, game: Game, entries: dict[str, Mile
         limits = Limits(1, 1, 1.0)
         writing = Writing(1, seed=args.seed)
         question = PolicyWriter(client, env, todo[0], starts.files, limits, writing, Path(args.output_dir)).first_question()
-    with CallFile(args.model_calls, write=False) as calls:
-        tokens = tokens_of(client, [question], calls.rows())
-    attempts = {name: 1 + entries[name].max_retries for name in todo}
-    cases = {"likely": 2.0 * len(todo), "most": float(sum(attempts.values()) * (1 + ASKED_AGAIN)) * args.candidates}
-    print_table(cost_table(Prices(args.prices), args.expert_model, tokens, cases))
-    print("\n".join(notes(tokens, args.expert_model, args.expert_max_tokens)))
+    attempts = sum(1 + entries[name].max_retries for name in todo)
+    numbers = {"likely": 2 * len(todo), "most": attempts * (1 + ASKED_AGAIN) * args.candidates}
+    cases = {name: forecast(client, [question], number) for name, number in numbers.items()}
+    print_table(cost_table(cases))
+    print("\n".join(cases["likely"].notes()))
     print("Likely: two answers for each policy. Prompts after the first also hold a policy and what went wrong with it.")
     return 0
 

@@ -12,6 +12,7 @@ here, and its button is the label. Nothing is guessed from a bad answer: it is a
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,8 @@ from pokemon_env.games.base import Game
 
 NEVER_ASKED = ("no money", "stopped")
 """Kinds of failure in which the question was not asked: there is no answer, not even an abstention."""
+MOST_IN_A_BATCH = 2000
+"""Questions of a batch, at most: each holds its screen, a quarter of a megabyte."""
 _SOURCES = Path(prompts.__file__).resolve().parents[2] / "pokemon_env"
 
 
@@ -40,6 +43,7 @@ class CodeAgent(ExpertOracle):
         milestone: the one to reach next.
         sees: what the model is shown: the state as text, the screen, or both.
         form: how it answers: with a button or a tool, or with a button alone.
+        batch: all situations of a call are asked as batches, at half the price.
         opened: what to close with the oracle.
     """
 
@@ -51,9 +55,11 @@ class CodeAgent(ExpertOracle):
         *,
         sees: Sees = "both",
         form: Form = "tool",
+        batch: bool = False,
         opened: ExitStack | None = None,
     ):
         self.client, self.game, self.milestone, self.sees, self.form = client, game, milestone, sees, form
+        self.batch = batch
         self.identity = identity_of(client, game, milestone, sees, form)
         self.concurrency = client.settings.concurrency
         self.needs_frame = sees != "state"
@@ -77,7 +83,7 @@ class CodeAgent(ExpertOracle):
         self.client.start(pictures=self.needs_frame)
 
     def begin(self, run: str) -> None:
-        self.client.run = run
+        self.client.begin(run)
 
     def summary(self) -> list[str]:
         return self.client.summary()
@@ -100,13 +106,20 @@ class CodeAgent(ExpertOracle):
                 places.append(number)
                 yield self.question(state, situation.frame)
 
-        for place, reply in self.client.ask_each(questions(), should_stop):
+        for place, reply in self._batches(questions()) if self.batch else self.client.ask_each(questions(), should_stop):
             number = places[place]
             answer = self.answer(reply, states.pop(number))
             yield unreadable | ({} if answer is None else {number: answer})
             unreadable.clear()
         if unreadable:
             yield dict(unreadable)
+
+    def _batches(self, questions: Iterator[Question]) -> Iterator[tuple[int, ModelAnswer]]:
+        """Ask as few batches as there is memory for, and yield the number of each question with its answer."""
+        answered = 0
+        while batch := list(itertools.islice(questions, MOST_IN_A_BATCH)):
+            yield from enumerate(self.client.ask_batch(batch), answered)
+            answered += len(batch)
 
     def label_batch(self, situations: Sequence[Situation]) -> list[Answer]:
         """Return one answer for each situation. One that was not asked, for want of money, is an abstention here."""

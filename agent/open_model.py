@@ -32,6 +32,5 @@ def open_code_agent(flags: ExpertFlags, milestone: str, game: Game) -> CodeAgent
     """Return the language model that the flags name, as an expert. Raises as `open_client` does."""
     with ExitStack() as opened:
         client = open_client(flags, "", opened)  # `CodeAgent.begin` says the run's name
-        return CodeAgent(
-            client, game, milestone, sees=flags.expert_sees, form=flags.expert_answers, opened=opened.pop_all()
-        )
+        sees, form, batch = flags.expert_sees, flags.expert_answers, flags.expert_batch
+        return CodeAgent(client, game, milestone, sees=sees, form=form, batch=batch, opened=opened.pop_all())

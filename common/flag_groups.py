@@ -193,6 +193,9 @@ class ExpertFlags(ModelFlags):
     """What a language model is shown: the game's state as text, the screen, or both."""
     expert_answers: Literal["tool", "button"] = "tool"
     """How a language model answers: with a button or one of the game's tools, or with a button alone."""
+    expert_batch: Free[bool] = False
+    """Ask for a rollout's labels as one batch: half the price, within 24 hours. Only with the Messages API, and only where nobody
+    waits for the expert: not where it acts."""
     policy_dir: Free[str] = ".milestone_trainer_cache/successful_policies"
     """Folder of policies, {MILESTONE_ID}.py. A milestone without a file there is labelled by the game's own policy."""
     unsafe_policies: bool = False

@@ -95,6 +95,13 @@ def check_flags(args: DaggerFlags) -> None:
     if args.expert != "code-agent":
         if meant := [f"--{name.replace('_', '-')}" for name in ("max_cost", "replay", "preview") if getattr(args, name)]:
             raise FlagError(f"{', '.join(meant)}: only for a language model; give --expert code-agent, too, or leave it out")
+    acts = args.beta_schedule in ("linear", "exponential") or (
+        args.beta_schedule == "first" and args.expert_data_dir is None and args.init_from is None
+    )
+    if args.expert == "code-agent" and args.expert_batch and (acts or args.target_success_rate is not None):
+        raise FlagError(
+            "--expert-batch: the expert acts, and a batch may take a day; give --beta-schedule none, and no --target-success-rate"
+        )
     if args.query_budget == 0 and args.expert_data_dir is None and args.resume_from is None:
         raise FlagError("--query-budget 0 leaves nothing to learn from: raise it, or give demonstrations with --expert-data-dir")
     if args.handover_share + args.cutoff_share > 1:

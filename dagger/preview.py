@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from agent.code_agent import CodeAgent
-from agent.llm.calls import CallFile
-from agent.llm.preview import SAMPLED, cost_table, notes, tokens_of
-from agent.llm.prices import Prices
+from agent.llm.forecast import cost_table, forecast
 from agent.open_expert import open_expert
 from agent.oracle import Situation
 from common.demonstrations import select_episodes
@@ -21,6 +20,8 @@ from dagger.flags import DaggerFlags
 from dagger.target import TARGET_EPISODES
 from tasks.task import Task, find_task
 
+SAMPLED = 20
+"""Real prompts whose tokens are counted."""
 PLAYED = 400
 """Steps of the random rollout."""
 
@@ -42,11 +43,10 @@ def preview(args: DaggerFlags) -> None:
         situations, new = random_rollout(args, task)
         states = [task.game.decode_state(one.snapshot, one.prev_action) for one in situations]
         questions = [agent.question(state, one.frame) for state, one in zip(states, situations, strict=True)]
-        with CallFile(args.model_calls, write=False) as calls:
-            tokens = tokens_of(agent.client, questions, calls.rows())
-    cases = {"likely": labels(args, new), "most": labels(args, 1.0)}
-    print_table(cost_table(Prices(args.prices), args.expert_model, tokens, cases))
-    print("\n".join(notes(tokens, args.expert_model, args.expert_max_tokens)))
+        numbers = {"likely": labels(args, new), "most": labels(args, 1.0)}
+        cases = {name: forecast(agent.client, questions, math.ceil(number)) for name, number in numbers.items()}
+    print_table(cost_table(cases))
+    print("\n".join(cases["likely"].notes()))
     if args.target_success_rate is not None:
         most = TARGET_EPISODES * task.max_steps
         print(f"--target-success-rate asks up to {most:,} more questions, to play {TARGET_EPISODES} episodes with the expert.")

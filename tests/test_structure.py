@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     ["scripts", "benchmarks", "tools"],
-    ["cloning", "dagger", "pipeline"],
+    ["cloning", "dagger", "pipeline", "trainer"],
     ["tasks"],
     ["agent"],
     ["common"],

@@ -29,6 +29,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any, Literal
 
@@ -61,7 +62,7 @@ FAULTS = {
 " no-retry" behind it.
 """
 
-_MOST_BODY = 1 << 26
+_MOST_BODY = 1 << 28
 _ERROR_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
     404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error",
@@ -99,6 +100,7 @@ class Model:
 
     pictures: bool = True
     effort: bool = True
+    batch: bool = True
     lifecycle: Literal["active", "deprecated", "retired"] = "active"
     retires_at: str | None = None
     cached_from: int = 512
@@ -221,12 +223,15 @@ class ModelServer:
         cost: adds `usage.cost` to chat completions, as OpenRouter does.
         endpoints: False leaves out all that is no question: the lists of models, and the counting of tokens.
         batch_seconds: how long a batch takes.
+        batch_plan: number of the batch, from 1 on -> what becomes of it: a status such as "529"; "lost", if it is taken but the
+            reply never comes; "dropped", if it is not even taken.
         port: 0 takes a free one.
 
     Attributes:
         seen: all questions that came.
         times: hash of a question -> how often it came.
-        batches: id of a batch -> its requests by name, and when it ends.
+        batches: id of a batch -> its requests by name, when it ends, and when it was made.
+        batches_sent: how many batches came, those that were not taken included.
     """
 
     def __init__(
@@ -247,6 +252,7 @@ class ModelServer:
         cost: float | None = None,
         endpoints: bool = True,
         batch_seconds: float = 0.0,
+        batch_plan: Mapping[int, str] | None = None,
         port: int = 0,
     ):
         self.key, self.plan, self.share, self.share_of = key, dict(plan or {}), share, share_of
@@ -254,7 +260,9 @@ class ModelServer:
         self.at_once, self.a_second, self.cost, self.endpoints, self.port = at_once, a_second, cost, endpoints, port
         self.seen: list[Seen] = []
         self.times: Counter[str] = Counter()
-        self.batches: dict[str, tuple[dict[str, bytes], float]] = {}
+        self.batches: dict[str, tuple[dict[str, bytes], float, str]] = {}
+        self.batch_plan, self.batches_sent = dict(batch_plan or {}), 0
+        self._results: dict[str, str] = {}
         self.batch_seconds = batch_seconds
         self.most_at_once = 0
         self._rng = random.Random(seed)
@@ -328,6 +336,15 @@ class ModelServer:
         question = method == "POST" and path in ("/messages", "/chat/completions")
         backend: Literal["anthropic", "openai"] = "openai" if path == "/chat/completions" else "anthropic"
         if not question:
+            if method == "POST" and path == "/messages/batches":
+                self.batches_sent += 1
+                if (fault := self.batch_plan.get(self.batches_sent)) is not None:
+                    if fault.isdigit():
+                        return await self._send(writer, int(fault), json.dumps(_error("anthropic", int(fault), "by plan")).encode())
+                    if fault == "lost":
+                        self._other(method, path, headers, body)
+                    writer.transport.abort()
+                    return False
             status, content = self._other(method, path, headers, body)
             text = content if isinstance(content, str) else json.dumps(content)
             return await self._send(writer, status, text.encode())
@@ -494,23 +511,30 @@ class ModelServer:
                 raise Refused(400, "requests: each needs a custom_id and params") from None
             if not named or len(named) < len(requests):
                 raise Refused(400, "requests: custom_id must be unique, and there must be one")
+            if len(named) > 100_000 or len(body) > 256_000_000:
+                raise Refused(413, "a batch has at most 100000 requests and 256 MB")
             number = f"msgbatch_{len(self.batches) + 1:04}"
-            self.batches[number] = (named, time.monotonic() + self.batch_seconds)
+            self.batches[number] = (named, time.monotonic() + self.batch_seconds, datetime.now(UTC).isoformat())
             return self._batch("GET", number, b"")
+        if method == "GET" and not path:
+            return {"data": [self._batch("GET", name, b"") for name in reversed(self.batches)], "has_more": False}
         number, _, what = path.partition("/")
         if method != "GET" or number not in self.batches or what not in ("", "results"):
             raise Refused(404, f"batch: {path}")
-        named, ready = self.batches[number]
+        named, ready, made = self.batches[number]
         ended = time.monotonic() >= ready
         if what and not ended:
             raise Refused(400, "the batch has not ended")
         if what:
-            return "".join(json.dumps({"custom_id": name, "result": self._batched(raw)}) + "\n" for name, raw in named.items())
+            if number not in self._results:  # answered once, however often they are fetched; in no order
+                lines = [json.dumps({"custom_id": name, "result": self._batched(raw)}) + "\n" for name, raw in named.items()]
+                self._results[number] = "".join(reversed(lines))
+            return self._results[number]
         counts = {"processing": 0 if ended else len(named), "succeeded": len(named) if ended else 0}
         return {
             "id": number, "type": "message_batch", "processing_status": "ended" if ended else "in_progress",
-            "request_counts": {**counts, "errored": 0, "canceled": 0, "expired": 0}, "created_at": "2026-01-01T00:00:00Z",
-            "expires_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-01T01:00:00Z" if ended else None,
+            "request_counts": {**counts, "errored": 0, "canceled": 0, "expired": 0}, "created_at": made,
+            "expires_at": made, "ended_at": made if ended else None,
             "results_url": f"{self.url}/v1/messages/batches/{number}/results" if ended else None,
         }  # fmt: skip
 
@@ -538,7 +562,8 @@ class ModelServer:
             "created": 0, "lifecycle": model.lifecycle, "retires_at": model.retires_at, "owned_by": "this machine",
             "max_input_tokens": 1_000_000, "max_tokens": 128_000,
             "capabilities": {
-                "image_input": {"supported": model.pictures}, "effort": {"supported": model.effort},
+                "image_input": {"supported": model.pictures}, "batch": {"supported": model.batch},
+                "effort": {"supported": model.effort, "xhigh": {"supported": False}},
                 "structured_outputs": {"supported": self.schemas == "kept"},
             },
         }  # fmt: skip

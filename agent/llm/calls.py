@@ -21,7 +21,7 @@ import time
 import urllib.parse
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -32,8 +32,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from agent.llm.prices import Backend
-from common.picture_codec import decode_picture, encode_picture, picture_key
+from agent.llm.prices import Backend, Prices, Usage, usage_of
+from common.picture_codec import decode_picture, encode_picture, encode_png, picture_key
 from common.runtime.archives import inflate
 from common.runtime.files import atomic_write, is_running
 from common.runtime.main import UserError
@@ -60,10 +60,15 @@ CREATE TABLE calls (
     id INTEGER PRIMARY KEY, request INTEGER NOT NULL, run TEXT NOT NULL, role TEXT NOT NULL, milestone TEXT NOT NULL,
     backend TEXT NOT NULL, model TEXT NOT NULL, sample INTEGER NOT NULL, try INTEGER NOT NULL, sent TEXT NOT NULL, owner TEXT,
     gives_up REAL, worst REAL, state TEXT NOT NULL, status INTEGER, kind TEXT, seconds REAL, request_id TEXT, usage TEXT,
-    dollars REAL, reply BLOB
+    dollars REAL, reply BLOB, batch INTEGER
 );
 CREATE INDEX calls_by_request ON calls (request);
 CREATE INDEX calls_under_way ON calls (run) WHERE state = 'under way';
+CREATE INDEX calls_by_batch ON calls (batch) WHERE batch IS NOT NULL;
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, model TEXT NOT NULL, sent TEXT NOT NULL, owner TEXT, gives_up REAL, name TEXT,
+    ended INTEGER NOT NULL
+);
 CREATE TABLE runs (run TEXT PRIMARY KEY, held REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE found (run TEXT, request INTEGER, times INTEGER NOT NULL, PRIMARY KEY (run, request)) WITHOUT ROWID;
 """
@@ -73,6 +78,8 @@ _GRACE_SECONDS = 60.0
 _MOST_BYTES = 1 << 26
 _LEVEL = 9
 _SHORTEST_SECRET = 8
+_IN_BATCH = "batch"
+"""The owner of calls in a batch that the server has: they are under way whatever becomes of the process that sent it."""
 
 T = TypeVar("T")
 
@@ -134,6 +141,11 @@ class Request:
         """The key of each part that is a picture."""
         return [None if isinstance(part, str) else picture_key(part) for part in self.parts]
 
+    @cached_property
+    def pngs(self) -> list[bytes | None]:
+        """Each part that is a picture, as a server wants it."""
+        return [None if isinstance(part, str) else encode_png(part) for part in self.parts]
+
     def _text(self, **stored: Any) -> str:
         keys = zip(self.parts, self._pictures, strict=True)
         parts = [part if key is None else {"picture": key.hex()} for part, key in keys]
@@ -143,8 +155,9 @@ class Request:
         }  # fmt: skip
         return json.dumps(whole | stored, sort_keys=True, separators=(",", ":"))
 
-    def stored(self) -> tuple[str, dict[bytes, bytes]]:
-        """Return the request's text for the file, and its larger parts, by key, which many requests share."""
+    @cached_property
+    def stored(self) -> tuple[bytes, dict[bytes, bytes]]:
+        """The request for the file, and its larger parts, by key, which many requests share."""
         shared: dict[str, Any] = {}
         parts: dict[bytes, bytes] = {}
         for name, text in (("fixed", self.fixed), ("schema", json.dumps(self.schema, sort_keys=True))):
@@ -154,7 +167,7 @@ class Request:
         for part, picture in zip(self.parts, self._pictures, strict=True):
             if not isinstance(part, str) and picture is not None:
                 parts[picture] = b"P" + encode_picture(part)
-        return self._text(**shared), parts
+        return zlib.compress(self._text(**shared).encode(), _LEVEL), parts
 
 
 @dataclass(frozen=True)
@@ -187,6 +200,8 @@ class Sent:
 
     row: int
     worst: float | None
+    batch: int | None = None
+    """Of a batch: its row."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +209,11 @@ class Wait:
     """The request may not be sent yet.
 
     Attributes:
-        why: "asked", if another try for the same answer is under way; "money", if those under way may cost what is left.
+        why: "asked", if another try for the same answer is under way; "batch", if that is in a batch that the server has; "money",
+            if those under way may cost what is left.
     """
 
-    why: Literal["asked", "money"]
+    why: Literal["asked", "batch", "money"]
 
 
 @dataclass(frozen=True)
@@ -206,6 +222,20 @@ class NoMoney:
 
     held: float
     worst: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that has been sent, or was about to be, and whose results are not in the file yet."""
+
+    row: int
+    run: str
+    model: str
+    sent: str
+    name: str | None
+    """The server's; None if the process that sent it was ended before it knew it."""
+    calls: Mapping[str, Sent]
+    """Key of the request, in hexadecimal digits -> its call."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +263,7 @@ class Money:
     under_way: float
     """The most that the requests under way can cost."""
     unpriced: int
-    """Replies of models without a price: what they cost is unknown."""
+    """Requests to models without a price: what they cost is unknown."""
 
     @property
     def held(self) -> float:
@@ -306,9 +336,8 @@ class CallFile:
         """Do the same, together with what else is to be written at this moment: waiting for the disk once for all of it."""
         if limit is not None and worst is None:
             raise ValueError("a limit needs prices")
-        text, parts = request.stored()
-        request_blob = zlib.compress(text.encode(), _LEVEL)
-        return self._order(lambda: self._begin(request, call, worst, limit, seconds, request_blob, parts))
+        blob, parts = request.stored  # not in the thread that writes
+        return self._order(lambda: self._begin(request, call, worst, limit, seconds, blob, parts))
 
     def end(self, sent: Sent, outcome: Outcome) -> None:
         """Write how a call ended. When this has returned, its reply may be used."""
@@ -316,10 +345,93 @@ class CallFile:
 
     def end_soon(self, sent: Sent, outcome: Outcome) -> Future:
         """Do the same, together with what else is to be written at this moment."""
+        ready = self._ready(outcome)
+        return self._order(lambda: self._end(sent, *ready))
+
+    def _ready(self, outcome: Outcome) -> tuple[Outcome, bytes | None, str | None, str | None]:
+        """Return an outcome with its texts as they are written: deflated, and without secrets."""
         reply = None if outcome.reply is None else zlib.compress(_storable(self.redact(outcome.reply)), _LEVEL)
         usage = None if outcome.usage is None else self.redact(json.dumps(outcome.usage))
         request_id = None if outcome.request_id is None else self.redact(outcome.request_id)[:200]
-        return self._order(lambda: self._end(sent, outcome, reply, usage, request_id))
+        return outcome, reply, usage, request_id
+
+    def begin_batch_soon(
+        self, requests: Sequence[tuple[Request, Call, float | None]], limit: float | None, seconds: float
+    ) -> Future:
+        """Write that requests will be sent as one batch: those that may be.
+
+        Args:
+            requests: what is asked, by whom, and the most that it can cost.
+            limit, seconds: as in `begin`; the seconds are those that sending takes.
+
+        Returns for each what `begin` returns, and the new batch; None if nothing is to be sent.
+        """
+        stored = [request.stored for request, _, _ in requests]
+
+        def begin() -> tuple[list[Any], Batch | None]:
+            run, model = requests[0][1].run, requests[0][0].model
+            sent, gives_up = _now(), time.time() + seconds + _GRACE_SECONDS
+            row = self._connection.execute(
+                "INSERT INTO batches VALUES (NULL, ?, ?, ?, ?, ?, NULL, 0)", [run, model, sent, self._owner, gives_up]
+            ).lastrowid
+            assert row is not None
+            begun = [
+                self._begin(request, call, worst, limit, seconds, blob, parts, row)
+                for (request, call, worst), (blob, parts) in zip(requests, stored, strict=True)
+            ]
+            calls = {request.key.hex(): one for (request, _, _), one in zip(requests, begun, strict=True) if isinstance(one, Sent)}
+            if not calls:
+                self._connection.execute("DELETE FROM batches WHERE id = ?", [row])
+                return begun, None
+            return begun, Batch(row, run, model, sent, None, calls)
+
+        return self._order(begin)
+
+    def name_batch_soon(self, batch: Batch, name: str) -> Future:
+        """Write the name that the server gave to a batch: from now on any process can collect it."""
+
+        def write() -> None:
+            self._connection.execute("UPDATE batches SET name = ?, owner = NULL WHERE id = ?", [name, batch.row])
+            self._connection.execute(
+                "UPDATE calls SET owner = ?, gives_up = NULL WHERE batch = ? AND state = 'under way'", [_IN_BATCH, batch.row]
+            )
+
+        return self._order(write)
+
+    def end_batch_soon(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> Future:
+        """Write how all calls of a batch ended, at once. Another process may have done so before: then nothing is changed."""
+        ready = [(batch.calls[key], self._ready(outcome)) for key, outcome in outcomes.items()]
+
+        def write() -> None:
+            ended = self._connection.execute("SELECT ended FROM batches WHERE id = ?", [batch.row]).fetchone()
+            if ended is not None and not ended[0]:
+                for sent, outcome in ready:
+                    self._end(sent, *outcome)
+                self._connection.execute("UPDATE batches SET ended = 1, owner = NULL WHERE id = ?", [batch.row])
+
+        return self._order(write)
+
+    def batches(self, model: str) -> list[Batch]:
+        """Return the batches of a model, of any run, that no process has collected, but those that a process is sending now."""
+        with self._lock, self._errors():
+            query = "SELECT id, run, model, sent, name, owner, gives_up FROM batches WHERE ended = 0 AND model = ? ORDER BY id"
+            found = self._connection.execute(query, [model]).fetchall()
+            batches = []
+            for row, run, of_model, sent, name, owner, gives_up in found:
+                if name is None and _is_under_way(owner, gives_up):
+                    continue
+                query = (
+                    "SELECT key, calls.id, worst FROM calls JOIN requests ON requests.id = calls.request "
+                    "WHERE batch = ? AND state = 'under way'"
+                )
+                calls = {key.hex(): Sent(number, worst, row) for key, number, worst in self._connection.execute(query, [row])}
+                batches.append(Batch(row, run, of_model, sent, name, calls))
+        return batches
+
+    def known_batches(self) -> set[str]:
+        """Return the servers' names of all batches of this file."""
+        with self._lock, self._errors():
+            return {name for (name,) in self._connection.execute("SELECT name FROM batches WHERE name IS NOT NULL")}
 
     def find(self, request: Request, run: str | None = None, *, rejected: bool = False) -> Reply | None:
         """Return what the request was answered, by any run; None if it was not.
@@ -331,9 +443,13 @@ class CallFile:
                 where there is a server.
         """
         if run is not None and self._write:
-            return self._order(lambda: self._find(request, run, rejected)).result()
+            return self.find_soon(request, run, rejected=rejected).result()
         with self._lock, self._errors():
             return self._find(request, None, rejected)
+
+    def find_soon(self, request: Request, run: str, *, rejected: bool = False) -> Future:
+        """Do the same, together with what else is to be written at this moment."""
+        return self._order(lambda: self._find(request, run, rejected))
 
     def request(self, key: bytes) -> Request | None:
         """Return the request with this key, as it was sent; None if the file has none."""
@@ -359,20 +475,84 @@ class CallFile:
         with self._lock, self._errors():
             spent, lost, unpriced = self._connection.execute(
                 "SELECT coalesce(sum(dollars), 0), coalesce(sum(CASE WHEN dollars IS NULL THEN worst END), 0), "
-                "coalesce(sum(dollars IS NULL AND worst IS NULL AND state = 'answered'), 0) FROM calls WHERE run = ?",
+                "coalesce(sum(dollars IS NULL AND worst IS NULL AND state <> 'under way'), 0) FROM calls WHERE run = ?",
                 [run],
             ).fetchone()
             under_way = self._under_way(run)
         return Money(spent, max(lost - under_way, 0.0), under_way, unpriced)
 
+    def price(self, run: str, prices: Prices, most: Callable[[Request], float | None]) -> str | None:
+        """Give dollars to the calls of a run that were made when their model had no price.
+
+        Args:
+            run: its name.
+            prices: what tokens cost, by the day of the call.
+            most: returns the most that a request can cost, for those whose reply never came.
+
+        Returns a model that still has no price; None if all have one.
+        """
+        with self._lock, self._errors():
+            query = (
+                "SELECT calls.id, calls.backend, calls.model, sent, usage, key "
+                "FROM calls JOIN requests ON requests.id = calls.request "
+                "WHERE run = ? AND dollars IS NULL AND worst IS NULL"
+            )
+            found = self._connection.execute(query, [run]).fetchall()
+        new: list[tuple[int, float | None, float | None]] = []
+        for number, backend, model, sent, usage, key in found:
+            read = None if usage is None else usage_of(backend, json.loads(usage))
+            dollars = None if read is None else prices.dollars(model, read, day_of(sent))
+            request = self.request(key) if dollars is None else None
+            worst = None if request is None else most(request)
+            if dollars is None and worst is None:
+                return model
+            new.append((number, dollars, worst))
+
+        def write() -> None:
+            for number, dollars, worst in new:
+                self._connection.execute("UPDATE calls SET dollars = ?, worst = ? WHERE id = ?", [dollars, worst, number])
+                self._hold(run, (dollars if dollars is not None else worst) or 0.0)
+
+        if new:
+            self._order(write).result()
+        return None
+
     def rows(self, run: str | None = None) -> Iterator[dict[str, Any]]:
         """Return all calls, or those of one run, as they stand in the file, without request and reply."""
         names = "id, run, role, milestone, backend, model, sample, try, sent, worst, state, status, kind, seconds, usage, dollars"
+        names += ", batch"
         with self._lock, self._errors():
             where = ("", []) if run is None else (" WHERE run = ?", [run])
             found = self._connection.execute(f"SELECT {names} FROM calls{where[0]} ORDER BY id", where[1]).fetchall()
         for row in found:
             yield dict(zip(names.split(", "), row, strict=True))
+
+    def usages(self, backend: Backend, model: str, role: str) -> Iterator[Usage]:
+        """Return the tokens of all replies of a model to questions of a role, by any run."""
+        with self._lock, self._errors():
+            query = "SELECT usage FROM calls WHERE backend = ? AND model = ? AND role = ? AND state = 'answered'"
+            found = self._connection.execute(query, [backend, model, role]).fetchall()
+        for (usage,) in found:
+            read = None if usage is None else usage_of(backend, json.loads(usage))
+            if read is not None:
+                yield read
+
+    def runs(self) -> list[str]:
+        """Return the names of all runs that asked or found something."""
+        with self._lock, self._errors():
+            query = "SELECT run FROM calls UNION SELECT run FROM found ORDER BY run"
+            return [name for (name,) in self._connection.execute(query)]
+
+    def found(self, run: str | None = None) -> Iterator[tuple[str, str, str, int, float | None]]:
+        """Return run, model, role, times, and dollars of the call that was paid, of all answers that were found again."""
+        with self._lock, self._errors():
+            query = (
+                "SELECT found.run, model, role, times, dollars FROM found JOIN calls ON calls.id = "
+                "(SELECT min(id) FROM calls WHERE request = found.request AND state = 'answered')"
+            )
+            where = ("", []) if run is None else (" WHERE found.run = ?", [run])
+            rows = self._connection.execute(query + where[0] + " ORDER BY found.run, calls.id", where[1]).fetchall()
+        yield from rows
 
     def found_again(self, run: str) -> int:
         """Return how often a run found an answer instead of asking for it."""
@@ -489,17 +669,18 @@ class CallFile:
         seconds: float,
         blob: bytes,
         parts: Mapping[bytes, bytes],
+        batch: int | None = None,
     ) -> Reply | Wait | NoMoney | Sent:
         if (known := self._find(request, call.run, rejected=False)) is not None:
             return known
         execute = self._connection.execute
         row = execute("SELECT id FROM requests WHERE key = ?", [request.key]).fetchone()
-        if row is not None and self._is_asked(row[0]):
-            return Wait("asked")
+        if row is not None and (why := self._is_asked(row[0])) is not None:
+            return Wait(why)
         if limit is not None and worst is not None:
             held = self._held(call.run)
             if held + worst > limit:
-                return Wait("money") if self._under_way(call.run) > 0 else NoMoney(held, worst)
+                return Wait("money") if self._is_any_under_way(call.run) else NoMoney(held, worst)
         for key, data in parts.items():
             if key not in self._known_parts:
                 execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", [key, data])
@@ -507,16 +688,17 @@ class CallFile:
                     self._known_parts.add(key)
         number = row[0] if row is not None else execute("INSERT INTO requests VALUES (NULL, ?, ?)", [request.key, blob]).lastrowid
         cursor = execute(
-            "INSERT INTO calls (request, run, role, milestone, backend, model, sample, try, sent, owner, gives_up, worst, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'under way')",
+            "INSERT INTO calls (request, run, role, milestone, backend, model, sample, try, sent, owner, gives_up, worst, batch, "
+            "state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'under way')",
             [
                 number, call.run, call.role, call.milestone, request.backend, request.model, request.sample, call.tried, _now(),
-                self._owner, time.time() + seconds + _GRACE_SECONDS, worst,
+                self._owner, time.time() + seconds + _GRACE_SECONDS, worst, batch,
             ],
         )  # fmt: skip
         self._hold(call.run, worst or 0.0)
         assert cursor.lastrowid is not None
-        return Sent(cursor.lastrowid, worst)
+        return Sent(cursor.lastrowid, worst, batch)
 
     def _end(self, sent: Sent, outcome: Outcome, reply: bytes | None, usage: str | None, request_id: str | None) -> None:
         row = self._connection.execute("SELECT run FROM calls WHERE id = ? AND state = 'under way'", [sent.row]).fetchone()
@@ -547,7 +729,7 @@ class CallFile:
         except (ValueError, TypeError) as error:
             warnings.warn(f"{self.path}: an answer is damaged ({error}); it is asked for again", RuntimeWarning, stacklevel=2)
             return None
-        if run is not None:
+        if run is not None and status == 200:
             self._connection.execute(
                 "INSERT INTO found VALUES (?, ?, 1) ON CONFLICT (run, request) DO UPDATE SET times = times + 1", [run, number]
             )
@@ -559,13 +741,20 @@ class CallFile:
             raise ValueError("a part of it is missing")
         return decode_picture(row[0][1:]) if row[0][:1] == b"P" else _inflated(row[0][1:])
 
-    def _is_asked(self, request: int) -> bool:
+    def _is_asked(self, request: int) -> Literal["asked", "batch"] | None:
         query = "SELECT owner, gives_up FROM calls WHERE request = ? AND state = 'under way'"
-        return any(_is_under_way(*row) for row in self._connection.execute(query, [request]))
+        found = self._connection.execute(query, [request]).fetchall()
+        if any(owner == _IN_BATCH for owner, _ in found):
+            return "batch"
+        return "asked" if any(_is_under_way(*row) for row in found) else None
 
     def _under_way(self, run: str) -> float:
         query = "SELECT owner, gives_up, coalesce(worst, 0) FROM calls WHERE run = ? AND state = 'under way'"
         return sum(worst for *row, worst in self._connection.execute(query, [run]) if _is_under_way(*row))
+
+    def _is_any_under_way(self, run: str) -> bool:
+        query = "SELECT owner, gives_up FROM calls WHERE run = ? AND state = 'under way' AND worst > 0 ORDER BY id DESC"
+        return any(_is_under_way(*row) for row in self._connection.execute(query, [run]))
 
     def _held(self, run: str) -> float:
         row = self._connection.execute("SELECT held FROM runs WHERE run = ?", [run]).fetchone()
@@ -597,6 +786,8 @@ def _owner(pid: int) -> str:
 
 def _is_under_way(owner: object, gives_up: object) -> bool:
     """Return whether a call that has no end may still get one."""
+    if owner == _IN_BATCH:
+        return True
     try:
         pid = int(str(owner).split(" ")[0])
     except ValueError:

@@ -1,9 +1,11 @@
 """Asking a language model: both kinds of server, tries, limits, money.
 
+    settings = settings_from_flags("claude-haiku-5-5", effort="low")
     with CallFile(path, settings.secrets) as calls, ModelClient(settings, calls, Prices(), run="a run") as client:
         client.start(pictures=True)
-        for answer in client.ask([Question(rules, (state, screen), schema, "label", "RIVAL_HOUSE")]):
-            print(answer.value, answer.kind, answer.dollars)
+        questions = (Question(rules, (state, screen), schema, "label", "RIVAL_HOUSE") for state, screen in states)
+        for number, answer in client.ask_each(questions):
+            print(number, answer.value, answer.kind, answer.dollars)
 
 This is the only module that imports `anthropic` and `openai`, and only when something is asked: importing them takes a second.
 Nothing of theirs leaves it. Their exceptions hold the request, and with it the key, so only texts of our own do.
@@ -39,10 +41,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
-from agent.llm.calls import Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait
+from agent.llm.calls import Batch, Call, CallFile, NoMoney, Outcome, Reply, Request, Sent, State, Wait, day_of
 from agent.llm.prices import Backend, Prices, Usage, picture_tokens
 from agent.llm.replies import BrokenReplyError, InvalidAnswerError, read_reply, value_of
 from common.runtime.main import UserError
@@ -50,6 +51,7 @@ from common.runtime.plain_text import in_one_line
 
 ACCIDENTS = (
     "timeout", "overloaded", "rate limit", "connection", "broken reply", "server error", "not recorded", "no money", "stopped",
+    "expired", "canceled",
 )  # fmt: skip
 """Kinds of failure that say nothing about the question: it may be asked again."""
 PAID_FAILURES = ("refusal", "cut off", "malformed", "rejected")
@@ -59,6 +61,12 @@ BACK_OFF_SECONDS = 0.5
 """About how long the second try waits; each later one twice as long."""
 LONGEST_WAIT_SECONDS = 60.0
 """No longer than this a question waits between two tries, whatever the server wishes."""
+MOST_IN_A_BATCH = 10_000
+MOST_BATCH_BYTES = 200_000_000
+"""The provider takes batches of up to 100,000 requests and 256 MB."""
+BATCH_PAUSE_SECONDS = 5.0
+"""How long after a batch was sent is looked whether it has ended; each later pause is longer by a half."""
+LONGEST_BATCH_PAUSE_SECONDS = 120.0
 POLL_SECONDS = 0.05
 """How often is looked whether another process has got the answer, or there is money again."""
 SLOWED_SECONDS = 1.0
@@ -70,11 +78,25 @@ _DEFAULT_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 _URL_VARIABLES = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL"}
 _OWN_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
 _NO_KEY = "none"  # the SDKs want one
-_AGAIN = (408, 409, 429)
+_BEHIND_A_GATEWAY = (502, 504, 520, 521, 522, 523, 524)
+"""A gateway says that no reply came: the server behind it may have answered all the same, and be paid for it."""
+_HEADERS = {
+    "host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent", "authorization",
+    "x-api-key", "anthropic-version", "anthropic-beta",
+}  # fmt: skip
+_POOL_SIZE = 8  # a pool of connections looks at all of its idle ones for each request, so several small ones are quicker
 _MOST_WORDS = 300
 _MOST_REJECTED = 3
+_MOST_LOOKS = 20  # in vain, one after another, for a batch: about half an hour
+_BATCHES = "/v1/messages/batches"
 _LOWEST_RATE = 0.1
 _LOOK_SECONDS = 0.25  # between two looks at whether to stop
+_CATCH_UP_SECONDS = 0.1
+_MEASURED_SECONDS = 5.0
+_FIRST_GROWTH = ((math.inf, 0.4),)
+_GROWTH = ((10.0, 0.003), (20.0, 0.02), (math.inf, 0.1))
+"""Seconds after a slowdown -> by which share the rate grows in a second: little where the limit has just been found,
+more where it was only guessed."""
 _AHEAD = 2  # times as many questions are begun as may be under way, since some wait for their next try
 _TOLD = "Answer with one JSON value and nothing else, by this JSON schema:\n"
 
@@ -219,6 +241,14 @@ class _Problem:
 
 
 @dataclass
+class _Pool:
+    """A client of the SDK, with connections of its own."""
+
+    sdk: Any
+    under_way: int = 0
+
+
+@dataclass
 class Counts:
     """What a client has asked so far."""
 
@@ -271,25 +301,29 @@ class ModelClient:
         self._no_money: NoMoney | None = None
         self._stopping = False
         self._plain = False  # the server knows no schemas
-        self._schema_known = False
+        self._no_batches = False
+        self._form_known = False  # the server has answered in the form in which it is asked
         self._effort = settings.effort
         self._rejected = 0  # questions; None of interest once one was accepted
         self._accepted = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
-        self._sdk: Any = None
+        self._pools: list[_Pool] = []
+        if max_cost is not None and not replay:
+            self._price_what_has_none()
 
     # From any thread.
-
-    @property
-    def calls(self) -> CallFile:
-        """The file of calls."""
-        return self._calls
 
     @property
     def left(self) -> float:
         """How many questions can still be asked: 0 once the next may cost more than is left, else infinite."""
         return 0.0 if self._no_money is not None else math.inf
+
+    def begin(self, run: str) -> None:
+        """Count what is asked from now on as the cost of the run of this name. Raises ModelError as the constructor does."""
+        self.run = run
+        if self.max_cost is not None and not self._replay:
+            self._price_what_has_none()
 
     def start(self, pictures: bool = False) -> None:
         """Look whether the server has the model, and whether the model can do what is needed. Asks nothing that costs.
@@ -331,14 +365,33 @@ class ModelClient:
                 under_way += 1
             if not under_way:
                 return
-            with contextlib.suppress(queue.Empty):
+            try:
                 number, future = done.get(timeout=_LOOK_SECONDS)
-                under_way -= 1
-                yield number, future.result()
+            except queue.Empty:
+                continue
+            under_way -= 1
+            yield number, future.result()
 
     @property
     def _ahead(self) -> int:
         return _AHEAD * self.settings.concurrency
+
+    def ask_batch(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        """Return an answer for each question, in order, asked as batches: half the price, and up to 24 hours.
+
+        What the file has is not asked. A batch that an ended process has sent is collected, not sent again. What ended in an error
+        is asked again in the next batch, and so is an answer that is not what the schema asks for. Kinds of abstention beside the
+        known: "expired" and "canceled", of requests that the server gave up.
+
+        Raises ModelError as `ask` does, and for chat completions, which have no batches of this kind.
+        """
+        if self.settings.backend != "anthropic":
+            raise ModelError("--expert-batch: chat completions have no batches; leave it out, or take --expert-backend anthropic")
+        if self._replay:
+            return self.ask(questions)
+        if self._no_batches:
+            raise ModelError(f"--expert-batch: {self.settings.model} takes no batches; leave it out, or take another model")
+        return self._wait_for(self._batched(questions))
 
     def ask_soon(self, question: Question) -> Future[ModelAnswer]:
         """Ask a question, and return at once. The result may raise ModelError, as `ask` does."""
@@ -350,6 +403,16 @@ class ModelClient:
             return None
         return self._wait_for(self._count_tokens(self._request(question, 1)))
 
+    @property
+    def calls(self) -> CallFile:
+        """The file of calls."""
+        return self._calls
+
+    @property
+    def prices(self) -> Prices:
+        """What tokens cost."""
+        return self._prices
+
     def worst_case(self, question: Question) -> float | None:
         """Return the most that one request for a question can cost, in dollars; None if the model's price is unknown."""
         return self._worst_case(self._request(question, 1))
@@ -357,6 +420,9 @@ class ModelClient:
     def stop(self) -> None:
         """Send nothing more. Questions that wait get the kind "stopped"; those under way are still answered."""
         self._stopping = True
+        with self._starting:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._halted.set)
 
     def close(self) -> None:
         """End what is under way, and the thread. May be called again."""
@@ -383,8 +449,10 @@ class ModelClient:
         spent = f"${money.spent:.4f} spent"
         if money.unconfirmed:
             spent += f", and up to ${money.unconfirmed:.4f} unconfirmed, for requests that got no reply"
+        if money.under_way:
+            spent += f", and up to ${money.under_way:.4f} for what is still under way"
         if money.unpriced:
-            spent += f"; what {money.unpriced} replies cost is unknown, as the model has no price (--prices)"
+            spent += f"; what {money.unpriced} requests cost is unknown, as the model has no price (--prices)"
         lines.append(spent)
         if counts.sent > 1 and self.settings.backend == "anthropic" and not counts.cached + counts.written:
             lines.append(
@@ -415,14 +483,19 @@ class ModelClient:
             return self._loop
 
     def _prepare(self) -> None:
-        self._slots = asyncio.Semaphore(self.settings.concurrency)
+        self._busy = 0
+        self._freed = asyncio.Event()
+        self._halted = asyncio.Event()  # nothing more is to be sent: those that wait need not wait any longer
         self._first = asyncio.Lock()
         self._poor = asyncio.Lock()
         self._turn = asyncio.Lock()
+        self._collecting = asyncio.Lock()
         self._opened = False  # the first request is answered: many may follow
+        self._refused: dict[bytes, ModelAnswer] = {}
         self._asking: dict[bytes, asyncio.Future[ModelAnswer]] = {}
         self._paused_until = 0.0
         self._rate: float | None = None  # requests a second; None as long as the server takes all
+        self._growth: tuple[tuple[float, float], ...] = _FIRST_GROWTH
         self._next_at = 0.0
         self._slowed_at = -math.inf
         self._sent_at: collections.deque[float] = collections.deque(maxlen=1000)
@@ -434,26 +507,15 @@ class ModelClient:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        if self._sdk is not None:
+        for pool in self._pools:
             with contextlib.suppress(Exception):
-                await self._sdk.close()
+                await pool.sdk.close()
 
     # One question.
 
     async def _answer(self, question: Question) -> ModelAnswer:
-        self.counts.asked += 1
-        if self._replay or self._opened:
-            return await self._answer_now(question)
-        async with self._first:
-            if not self._opened:
-                before = self.counts.sent
-                answer = await self._answer_now(question)
-                self._opened = self.counts.sent > before
-                return answer
-        return await self._answer_now(question)
-
-    async def _answer_now(self, question: Question) -> ModelAnswer:
         """Ask once, and once more if the answer isn't what the schema asks for."""
+        self.counts.asked += 1
         first = await self._sample(question, 2 * question.candidate - 1)
         if first.kind != "malformed" or question.schema is None:
             return first
@@ -466,7 +528,26 @@ class ModelClient:
         return replace(second, usage=usage, dollars=_sum(first.dollars, second.dollars), tries=first.tries + second.tries)
 
     async def _sample(self, question: Question, sample: int) -> ModelAnswer:
-        """Ask in the form that the server understands, which may first have to be found."""
+        """Return the answer that the file has, in whatever form it was asked for; else ask, the first question alone."""
+        if self._replay or not self._form_known:
+            recorded = await self._recorded(question, sample)
+            if self._replay or recorded.kind not in ("not recorded", "rejected"):
+                return recorded
+        # The first goes alone, so that the provider's cache is written once, and the form is found.
+        if not self._opened and await self._acquired(self._first):
+            try:
+                if not self._opened:
+                    before = self.counts.sent
+                    answer = await self._in_right_form(question, sample)
+                    # Of those that are refused none opens the way: if the first three are, the run ends with no more sent.
+                    self._opened = self._opened or (self.counts.sent > before and answer.kind != "rejected")
+                    return answer
+            finally:
+                self._first.release()
+        return await self._in_right_form(question, sample)
+
+    async def _in_right_form(self, question: Question, sample: int) -> ModelAnswer:
+        """Ask with schema and effort; without, if the server refuses them."""
         effort, plain = self._effort, self._plain or question.schema is None
         answer = await self._asked(question, self._request(question, sample))
         if answer.kind == "rejected" and effort is not None and "effort" in answer.reason:
@@ -474,42 +555,47 @@ class ModelClient:
                 self._effort = None
                 self._say(f"{self.settings.model} knows no effort: --expert-effort {effort} is no longer sent")
             answer = await self._asked(question, self._request(question, sample))
-        if not plain and not self._schema_known and answer.kind in ("rejected", "not recorded"):
+        if not plain and not self._form_known and answer.kind == "rejected":
             told = await self._asked(question, self._request(question, sample, plain=True))
-            if told.kind not in (answer.kind, "not recorded"):
+            if told.kind != "rejected":
                 if not self._plain:
                     self._plain = True
                     self._say(f"The server takes no schema: {self.settings.model} is told it in words, and its answers are checked")
                 answer = told
-        elif not plain and answer.kind not in ACCIDENTS and answer.kind != "rejected":
-            self._schema_known = True
+        if answer.kind not in ACCIDENTS and answer.kind != "rejected":
+            self._form_known = True
         self._count_rejected(answer)
         return answer
 
     def _count_rejected(self, answer: ModelAnswer) -> None:
-        if answer.kind == "rejected":
+        if answer.kind == "rejected" and not answer.found:
             self._rejected += 1
-            if self._rejected >= _MOST_REJECTED and not self._accepted and not self._replay:
+            if self._rejected >= _MOST_REJECTED and not self._accepted:
                 raise self._end(f"the server refuses all that it is asked: {answer.reason}")
         elif answer.kind not in ACCIDENTS:
             self._accepted = True
 
-    def _request(self, question: Question, sample: int, plain: bool | None = None) -> Request:
+    def _request(self, question: Question, sample: int, plain: bool | None = None, effort: str | None = "") -> Request:
         fixed, schema = question.fixed, question.schema
+        effort = self._effort if effort == "" else effort
         if schema is not None and (self._plain if plain is None else plain):
             fixed, schema = f"{fixed}\n\n{_TOLD}{json.dumps(schema)}".lstrip(), None
         settings = self.settings
-        return Request(settings.backend, settings.model, settings.max_tokens, fixed, question.parts, schema, self._effort, sample)
+        return Request(settings.backend, settings.model, settings.max_tokens, fixed, question.parts, schema, effort, sample)
 
     async def _asked(self, question: Question, request: Request) -> ModelAnswer:
         """Ask, or wait for the same question that is being asked beside this one."""
+        if (refused := self._refused.get(request.key)) is not None:  # it would be refused again
+            return replace(refused, found=True, tries=0)
         if (same := self._asking.get(request.key)) is not None:
             answer = await asyncio.shield(same)
             return replace(answer, found=True, dollars=0.0, tries=0)
         future: asyncio.Future[ModelAnswer] = asyncio.get_running_loop().create_future()
         self._asking[request.key] = future
         try:
-            answer = await (self._recorded(question, request) if self._replay else self._tried(question, request))
+            answer = await self._tried(question, request)
+            if answer.kind == "rejected":
+                self._refused[request.key] = answer
             future.set_result(answer)
             return answer
         except BaseException as error:
@@ -519,20 +605,36 @@ class ModelClient:
         finally:
             del self._asking[request.key]
 
-    async def _recorded(self, question: Question, request: Request) -> ModelAnswer:
-        reply = self._calls.find(request, rejected=True)
-        if reply is None:
-            return ModelAnswer(None, kind="not recorded", reason=f"{self._calls.path.name} has no answer to it")
-        return self._read(question, request, reply.status, reply.text, found=True)
+    async def _recorded(self, question: Question, sample: int) -> ModelAnswer:
+        """Look for an answer in the file, in each form in which the question may have been asked."""
+        refused: ModelAnswer | None = None
+        for plain in dict.fromkeys((question.schema is None, True)):
+            for effort in dict.fromkeys((self.settings.effort, None)):
+                request = self._request(question, sample, plain, effort)
+                if self._replay:
+                    reply = self._calls.find(request, rejected=True)
+                else:
+                    reply = await self._written(self._calls.find_soon(request, self.run, rejected=True))
+                if reply is not None:
+                    answer = self._read(question, request, reply.status, reply.text, found=True)
+                    if answer.kind != "rejected":
+                        self.counts.found += 1
+                        return answer
+                    refused = refused or answer
+        return refused or ModelAnswer(None, kind="not recorded", reason=f"{self._calls.path.name} has no answer to it")
 
     async def _tried(self, question: Question, request: Request) -> ModelAnswer:
         """Send the request until there is an answer, as often as the settings say."""
-        self._opened_sdk()
+        self._pool()
         worst = self._worst_case(request)
         problem, tried = _Problem("stopped", "the run was stopped"), 0
         while tried < self.settings.tries:
             if (begun := self._no_money) is not None and (worst or 0.0) >= begun.worst:
-                return self._out_of_money(begun, tried)
+                reply = await self._written(self._calls.find_soon(request, self.run))  # what the file has is free
+                if reply is None:
+                    return self._out_of_money(begun, tried)
+                self.counts.found += 1
+                return self._read(question, request, reply.status, reply.text, found=True)
             if not await self._place():
                 return ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tried)
             try:
@@ -552,19 +654,23 @@ class ModelClient:
                         return replace(result, tries=tried)
                     problem = result
             finally:
-                self._slots.release()
+                self._busy -= 1
+                self._freed.set()
             if isinstance(begun, Wait):
                 if begun.why == "asked":
                     self._opened = True  # another process has sent the first
-                    await asyncio.sleep(POLL_SECONDS)
+                    await self._pause(POLL_SECONDS)
+                elif begun.why == "batch":
+                    if (gone := await self._earlier_batches()) is not None:
+                        return gone
                 else:
                     async with self._poor:  # one looks again, not all of them
-                        await asyncio.sleep(POLL_SECONDS / 5)
+                        await self._pause(POLL_SECONDS / 5)
                 continue
             if problem.final:
                 break
             if tried < self.settings.tries:
-                await asyncio.sleep(self._wait_after(problem, tried))
+                await self._pause(self._wait_after(problem, tried))
         return ModelAnswer(None, kind=problem.kind, reason=problem.reason, tries=tried)
 
     async def _one_try(self, question: Question, request: Request, sent: Sent) -> ModelAnswer | _Problem:
@@ -574,7 +680,6 @@ class ModelClient:
         whole = wire(request, self._own_server)
         try:
             status, headers, body = await asyncio.wait_for(self._post(_path(request.backend), whole), self.settings.timeout)
-            body = self._calls.redact(body)
         except asyncio.CancelledError:
             self._calls.end_soon(sent, replace(outcome, seconds=time.monotonic() - began))
             raise
@@ -598,11 +703,13 @@ class ModelClient:
             outcome = Outcome("answered", dollars, kind=answer.kind, usage=read.raw_usage, reply=body, **common)
             await self._written(self._calls.end_soon(sent, outcome))
             self._note_answer(read.usage)
+            self._check_price(sent.worst, dollars)
             return answer
         words = self._words(body)
         kind = _kind_of(status)
         state: State = "rejected" if kind == "rejected" else "failed"
-        await self._written(self._calls.end_soon(sent, Outcome(state, 0.0, kind=kind, reply=body[:4000], **common)))
+        paid = None if status in _BEHIND_A_GATEWAY or status < 300 else 0.0
+        await self._written(self._calls.end_soon(sent, Outcome(state, paid, kind=kind, reply=body[:4000], **common)))
         await self._end_if_vain(status, words, body)
         if kind == "rejected":
             return ModelAnswer(None, kind=kind, reason=f"the server refused it ({status}): {words}")
@@ -630,6 +737,25 @@ class ModelClient:
             said = in_one_line(read.text)[:80]
             return replace(answer, kind="malformed", reason=f"the answer is not what was asked for: {error}; it begins {said!r}")
 
+    def _check_price(self, worst: float | None, dollars: float | None) -> None:
+        """End the run if a request cost more than it can by the prices: by them, no limit can be kept."""
+        if self.max_cost is not None and worst is not None and dollars is not None and dollars > worst * (1 + 1e-9):
+            raise self._end(
+                f"--max-cost {self.max_cost:g}: the server counts ${dollars:.6f} for a request that costs ${worst:.6f} at most by "
+                f"the prices of {self.settings.model}; give its prices with --prices, and the run can go on"
+            )
+
+    def _price_what_has_none(self) -> None:
+        """Count what this run asked when it had no price and no limit: the limit is of the whole run."""
+        today = datetime.now(UTC).date()
+
+        def most(request: Request) -> float | None:
+            return self._prices.worst_case(request.model, self._most_tokens(request), request.max_tokens, today)
+
+        left = self._calls.price(self.run, self._prices, most)
+        if left:
+            self._prices.demand(left)
+
     def _out_of_money(self, begun: NoMoney, tried: int) -> ModelAnswer:
         if begun.held == 0:
             raise self._end(
@@ -638,15 +764,249 @@ class ModelClient:
         self._no_money = begun
         return ModelAnswer(None, kind="no money", reason="what is left of --max-cost may not be enough", tries=tried)
 
-    def _worst_case(self, request: Request) -> float | None:
-        """Return the most that a request can cost: a token for each byte of text, pictures twice, and all output it may write."""
+    def _worst_case(self, request: Request, batch: bool = False) -> float | None:
+        """Return the most that a request can cost."""
+        today = datetime.now(UTC).date()
+        return self._prices.worst_case(request.model, self._most_tokens(request), request.max_tokens, today, batch)
+
+    @staticmethod
+    def _most_tokens(request: Request) -> int:
+        """Return the most tokens that a request can have: one for each byte of text, and pictures twice."""
         texts = [request.fixed, *(part for part in request.parts if isinstance(part, str)), json.dumps(request.schema or "")]
         # What servers add to a request (marks between the messages, an instruction for the schema) is far less than this.
         tokens = 500 + sum(len(text.encode("utf-8", "replace")) for text in texts)
         for part in request.parts:
             if not isinstance(part, str):
                 tokens += 2 * picture_tokens(request.backend, *part.shape[:2])
-        return self._prices.worst_case(request.model, tokens, request.max_tokens, datetime.now(UTC).date())
+        return tokens
+
+    # Batches.
+
+    async def _batched(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        self.counts.asked += len(questions)
+        answers: list[ModelAnswer | None] = [None] * len(questions)
+        first: dict[int, ModelAnswer] = {}  # answers that were not what was asked for
+        tries = [0] * len(questions)
+        now: set[str] = set()  # what was paid for here
+        for batch in self._calls.batches(self.settings.model):
+            if batch.name is None:
+                await self._adopted(batch)
+        while waiting := [number for number, answer in enumerate(answers) if answer is None]:
+            if self._stopping:
+                for number in waiting:
+                    answers[number] = ModelAnswer(None, kind="stopped", reason="the run was stopped", tries=tries[number])
+                break
+            asked = {
+                number: self._request(questions[number], self._sample_of(questions[number], number in first)) for number in waiting
+            }
+            begun, problems = await self._one_batch(questions, asked, tries)
+            for number in waiting:
+                key = asked[number].key.hex()
+                one, problem = begun.get(key), problems.get(key)
+                if isinstance(one, Sent):
+                    tries[number] += 1
+                if isinstance(one, Sent | Wait) and problem is None:
+                    found, one = one, self._calls.find(asked[number]) or one
+                    if isinstance(one, Reply) and isinstance(found, Sent):
+                        now.add(key)
+                if isinstance(one, Reply):
+                    answer = self._read(questions[number], asked[number], one.status, one.text, found=key not in now)
+                    self.counts.found += answer.found
+                    answer = replace(answer, dollars=one.dollars if key in now else 0.0, tries=tries[number])
+                    if answer.kind == "malformed" and number not in first:
+                        first[number] = answer
+                        continue
+                    if number in first:
+                        usage = _added(first[number].usage, answer.usage)
+                        answer = replace(answer, usage=usage, dollars=_sum(first[number].dollars, answer.dollars))
+                    answers[number] = answer
+                elif isinstance(one, NoMoney):
+                    answers[number] = self._out_of_money(one, tries[number])
+                elif problem is not None and (problem.final or tries[number] >= self.settings.tries):
+                    answers[number] = failed = ModelAnswer(None, kind=problem.kind, reason=problem.reason, tries=tries[number])
+                    self._count_rejected(failed)
+        return [answer for answer in answers if answer is not None]
+
+    @staticmethod
+    def _sample_of(question: Question, again: bool) -> int:
+        return 2 * question.candidate if again else 2 * question.candidate - 1
+
+    async def _one_batch(
+        self, questions: Sequence[Question], asked: Mapping[int, Request], tries: Sequence[int]
+    ) -> tuple[dict[str, Any], dict[str, _Problem]]:
+        """Send one batch, or collect those that were sent before. Returns what became of each request, and why of the failed ones.
+
+        A request whose answer came is found in the file by the next call.
+        """
+        wanted: dict[str, tuple[Request, Call, float | None]] = {}
+        size = 0
+        for number, request in asked.items():
+            key = request.key.hex()
+            if key not in wanted and len(wanted) < MOST_IN_A_BATCH and size < MOST_BATCH_BYTES:
+                question = questions[number]
+                call = Call(self.run, question.role, question.milestone, tries[number] + 1)
+                wanted[key] = (request, call, self._worst_case(request, batch=True))
+                size += sum(len(part) for part in (request.fixed, *request.parts) if isinstance(part, str)) + 500
+                size += sum(4 * len(png) // 3 for png in request.pngs if png is not None)
+        soon = self._calls.begin_batch_soon(list(wanted.values()), self.max_cost, self.settings.timeout)
+        begun, batch = await self._written(soon)
+        result = dict(zip(wanted, begun, strict=True))
+        problems: dict[str, _Problem] = {}
+        if batch is not None:
+            problems |= await self._sent_batch(batch, {key: wanted[key][0] for key in batch.calls})
+        elif any(isinstance(one, Wait) and one.why == "batch" for one in begun):
+            for earlier in self._calls.batches(self.settings.model):
+                if earlier.name is None:
+                    problems |= await self._adopted(earlier)
+                else:
+                    problems |= await self._collected(earlier)
+        elif any(isinstance(one, Wait) for one in begun):
+            await self._pause(POLL_SECONDS)
+        return result, problems
+
+    async def _earlier_batches(self) -> ModelAnswer | None:
+        """Collect the batches of a run that asked in batches before, for a question that is in one of them."""
+        async with self._collecting:
+            for batch in self._calls.batches(self.settings.model):
+                await (self._adopted(batch) if batch.name is None else self._collected(batch))
+        return ModelAnswer(None, kind="stopped", reason="the run was stopped") if self._stopping else None
+
+    async def _sent_batch(self, batch: Batch, requests: Mapping[str, Request]) -> dict[str, _Problem]:
+        """Send a batch and wait for it. Returns why requests failed."""
+        lines = [{"custom_id": key, "params": wire(request)} for key, request in requests.items()]
+        body = json.dumps({"requests": lines}).encode()
+        del lines
+        problem, lost = _Problem("connection", "the batch could not be sent"), False
+        for tried in range(1, self.settings.tries + 1):
+            try:
+                status, headers, text = await asyncio.wait_for(self._post_bytes(_BATCHES, body), max(self.settings.timeout, 600))
+            except Exception as error:  # noqa: BLE001 - as in _one_try
+                kind, reason, arrived = self._lost(error)
+                problem, headers = _Problem(kind, reason), {}
+                if arrived:  # the server may have taken it all the same
+                    if (name := await self._name_of(batch)) is not None:
+                        return await self._named(batch, name, len(requests))
+                    lost = True
+            else:
+                if status == 200:
+                    with contextlib.suppress(ValueError, KeyError, TypeError):
+                        return await self._named(batch, str(json.loads(text)["id"]), len(requests))
+                words = self._words(text)
+                problem = _Problem(_kind_of(status), f"the server answered {status} to a batch: {words}", _retry_after(headers))
+                if status not in (408, 409, 429) and status < 500:
+                    await self._give_up(batch, problem, 0.0)
+                    await self._end_if_vain(status, words, text)
+                    raise self._end(f"--expert-batch: the server refuses a batch ({status}: {words}); leave it out")
+            if self._stopping:
+                break
+            await self._pause(self._wait_after(problem, tried))
+        return await self._give_up(batch, problem, None if lost else 0.0)
+
+    async def _named(self, batch: Batch, name: str, number: int) -> dict[str, _Problem]:
+        if re.fullmatch(r"[\w-]{1,200}", name) is None:
+            raise self._end("--expert-batch: the server gives a batch a name that is none; leave it out")
+        await self._written(self._calls.name_batch_soon(batch, name))
+        self.counts.sent += number
+        self._say(f"A batch of {number:,} questions is under way ({name}); it may take up to 24 hours, and can be collected later")
+        return await self._collected(replace(batch, name=name))
+
+    async def _adopted(self, batch: Batch) -> dict[str, _Problem]:
+        """Look whether a batch arrived whose sender was ended before it knew; collect it, or give it up."""
+        if (name := await self._name_of(batch)) is None:
+            return await self._give_up(batch, _Problem("connection", "the batch never arrived"), None)
+        return await self._named(batch, name, len(batch.calls))
+
+    async def _name_of(self, batch: Batch) -> str | None:
+        """Return the name of the batch that the server made of this one, by its time and size; None if there is none."""
+        known = self._calls.known_batches()
+        with contextlib.suppress(Exception):
+            status, _, text = await asyncio.wait_for(self._get(f"{_BATCHES}?limit=100"), min(self.settings.timeout, 60))
+            for one in json.loads(text)["data"] if status == 200 else ():
+                after = datetime.fromisoformat(one["created_at"]) - datetime.fromisoformat(batch.sent)
+                size = sum(one["request_counts"].values())
+                if one["id"] not in known and after.total_seconds() > -60 and size == len(batch.calls):
+                    return str(one["id"])
+        return None
+
+    async def _give_up(self, batch: Batch, problem: _Problem, dollars: float | None) -> dict[str, _Problem]:
+        outcome = Outcome("failed", dollars, kind=problem.kind)
+        await self._written(self._calls.end_batch_soon(batch, dict.fromkeys(batch.calls, outcome)))
+        return dict.fromkeys(batch.calls, problem)
+
+    async def _collected(self, batch: Batch) -> dict[str, _Problem]:
+        """Wait until a batch has ended, and write what came of it. Returns why requests failed; nothing if the run is stopped."""
+        place, pause, failed = f"{_BATCHES}/{urllib.parse.quote(batch.name or '', safe='')}", BATCH_PAUSE_SECONDS, 0
+        while not self._stopping:
+            ended, results, wait = False, None, None
+            try:
+                status, headers, text = await asyncio.wait_for(self._get(place), min(self.settings.timeout, 60))
+                if status == 200 and (ended := json.loads(text)["processing_status"] == "ended"):
+                    status, headers, text = await asyncio.wait_for(self._get(f"{place}/results"), max(self.settings.timeout, 600))
+                    results = text if status == 200 else None
+            except ModelError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as in _one_try
+                status, headers, text, reason = 0, {}, "", self._lost(error)[1]
+            if results is not None:
+                return await self._took(batch, results)
+            if status in (401, 402, 403):
+                await self._end_if_vain(status, self._words(text), text)
+            if status in (404, 410):  # deleted, or of another account: what it cost is not known
+                return await self._give_up(batch, _Problem("server error", "the server does not know the batch any more"), None)
+            failed = 0 if status == 200 and not ended else failed + 1
+            if failed > _MOST_LOOKS:
+                said = reason if status == 0 else f"{status}: {self._words(text)}"
+                raise self._end(
+                    f"{self.settings.url}: the batch {batch.name} cannot be collected ({said}); the run can do so later"
+                )
+            wait = _retry_after(headers)
+            await self._pause(pause if wait is None else max(min(wait, LONGEST_WAIT_SECONDS), pause))
+            pause = min(pause * 1.5, LONGEST_BATCH_PAUSE_SECONDS)
+        return {}
+
+    async def _took(self, batch: Batch, results: str) -> dict[str, _Problem]:
+        """Write the results of a batch: one line of JSON for each of its requests, in any order."""
+        outcomes: dict[str, Outcome] = {}
+        problems: dict[str, _Problem] = {}
+        day = day_of(batch.sent)
+        wrong: str | None = None
+        for line in results.split("\n"):
+            try:
+                raw = json.loads(line) if line.strip() else {}
+                key, result = raw["custom_id"], raw["result"]
+                kind, body = result["type"], json.dumps(result.get("message") or result.get("error"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # a line that is cut: its request has no result
+            if key not in batch.calls or key in outcomes:
+                continue
+            if kind == "succeeded":
+                try:
+                    read = read_reply("anthropic", body)
+                except BrokenReplyError as error:
+                    problems[key] = _Problem("broken reply", f"the server's reply is no answer: {error}")
+                    outcomes[key] = Outcome("failed", None, 200, "broken reply", reply=body[:2000])
+                    continue
+                dollars = self._prices.dollars(batch.model, read.usage, day, batch=True)
+                outcomes[key] = Outcome("answered", dollars, 200, read.kind, usage=read.raw_usage, reply=body)
+                self._note_answer(read.usage)
+                worst = batch.calls[key].worst
+                if worst is not None and dollars is not None and dollars > worst * (1 + 1e-9):
+                    wrong = key
+            elif kind in ("expired", "canceled"):
+                problems[key] = _Problem(kind, f"the server gave it up: {kind}", final=True)
+                outcomes[key] = Outcome("failed", 0.0, kind=kind)
+            else:
+                refused = '"invalid_request_error"' in body
+                kind = "rejected" if refused else "server error"
+                problems[key] = _Problem(kind, f"the server answered an error: {self._words(body)}", final=refused)
+                outcomes[key] = Outcome("rejected" if refused else "failed", 0.0, 400 if refused else None, kind, reply=body[:4000])
+        for key in batch.calls.keys() - outcomes.keys():
+            problems[key] = _Problem("broken reply", "the batch has no result for it")
+            outcomes[key] = Outcome("failed", None, kind="broken reply")
+        await self._written(self._calls.end_batch_soon(batch, outcomes))
+        if wrong is not None:
+            self._check_price(batch.calls[wrong].worst, outcomes[wrong].dollars)
+        return problems
 
     # When requests leave.
 
@@ -661,29 +1021,55 @@ class ModelClient:
                     return False
                 until = self._paused_until if self._rate is None else max(self._paused_until, self._next_at)
                 if (ahead := until - loop.time()) > 0:
-                    await asyncio.sleep(min(ahead, 0.5))
+                    await self._pause(ahead)
                     continue
-                await self._slots.acquire()
-                if self._paused_until > loop.time() or self._stopping or self._ended is not None:
-                    self._slots.release()
+                if self._busy >= self.settings.concurrency:
+                    self._freed.clear()
+                    halted = asyncio.ensure_future(self._halted.wait())
+                    freed = asyncio.ensure_future(self._freed.wait())
+                    await asyncio.wait((halted, freed), return_when=asyncio.FIRST_COMPLETED)
+                    halted.cancel()
+                    freed.cancel()
                     continue
+                self._busy += 1
                 if self._rate is not None:
-                    self._next_at = max(self._next_at, loop.time()) + 1.0 / self._rate
+                    # Who wakes a little late does not slow down all that follow.
+                    self._next_at = max(self._next_at, loop.time() - _CATCH_UP_SECONDS) + 1.0 / self._rate
                 return True
+
+    async def _acquired(self, lock: asyncio.Lock) -> bool:
+        """Wait for a lock, or until nothing more is to be sent: then return False, without it."""
+        acquired, halted = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(self._halted.wait())
+        try:
+            await asyncio.wait((acquired, halted), return_when=asyncio.FIRST_COMPLETED)
+            return acquired.done()
+        finally:
+            halted.cancel()
+            if not acquired.done():
+                acquired.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until nothing more is to be sent."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._halted.wait(), seconds)
 
     def _slow_down(self, problem: _Problem) -> None:
         """After a 429: nothing new goes until the server allows it, as all share the limit; and then less quickly."""
         now = asyncio.get_running_loop().time()
         self._paused_until = max(self._paused_until, now + self._wait_after(problem, 1))
-        if now - self._slowed_at < SLOWED_SECONDS:
+        since = now - self._slowed_at
+        if since < SLOWED_SECONDS:
             return
         self._slowed_at = now
-        lately = now - SLOWED_SECONDS
-        sent, answered = (sum(one > lately for one in times) / SLOWED_SECONDS for times in (self._sent_at, self._answered_at))
         if self._rate is None:  # many servers allow more for a moment, so what was sent in the last second is too much
+            sent = sum(one > now - SLOWED_SECONDS for one in self._sent_at) / SLOWED_SECONDS
             self._rate = 0.65 * max(sent, FIRST_RATE)
-        else:
-            self._rate = max(min(0.9 * self._rate, max(0.95 * answered, 0.5 * self._rate)), _LOWEST_RATE)
+            self._growth = _FIRST_GROWTH
+        else:  # what the server has answered since the last time, and no more, is what it allows
+            seconds = min(since, _MEASURED_SECONDS)
+            answered = sum(one > now - seconds for one in self._answered_at) / seconds
+            self._rate = max(min(0.95 * self._rate, max(0.97 * answered, 0.5 * self._rate)), _LOWEST_RATE)
+            self._growth = _GROWTH
         self._next_at = max(self._next_at, self._paused_until)
 
     def _note_answer(self, usage: Usage) -> None:
@@ -692,8 +1078,9 @@ class ModelClient:
         now = asyncio.get_running_loop().time()
         self._answered_at.append(now)
         if self._rate is not None:  # so that a limit that was raised is noticed
-            lately = now - self._slowed_at < 5 * SLOWED_SECONDS
-            self._rate *= 1.001 if lately else 1.01
+            seconds = now - self._slowed_at
+            growth = next(growth for until, growth in self._growth if seconds < until)
+            self._rate *= 1.0 + min(growth / self._rate, 0.05)
 
     def _wait_after(self, problem: _Problem, tried: int) -> float:
         if problem.wait is not None:
@@ -705,45 +1092,57 @@ class ModelClient:
     def _end(self, text: str) -> ModelError:
         """Note that all further questions are vain, and return the error that says why."""
         self._ended = self._ended or ModelError(text)
+        if self._loop is not None:
+            self._halted.set()
         return ModelError(str(self._ended))
 
     async def _end_if_vain(self, status: int, words: str, body: str) -> None:
         settings = self.settings
         if status == 401:
             raise self._end(f"{settings.key_name}: the server does not take the key ({words})")
-        if status == 402 or (status in (400, 429) and re.search("credit balance|insufficient_quota|billing", body)):
+        if status == 402 or (
+            status in (400, 429) and re.search("credit balance|insufficient_quota|billing_(error|not|hard)", body)
+        ):
             raise self._end(f"{settings.url}: there is no credit left ({words}); the run goes on where it was, once there is")
         if status == 403:
             raise self._end(f"{settings.url}: the key may not use {settings.model} ({words})")
         if status == 404:
-            raise self._end(f"--expert-model {settings.model}: the server has no such model ({words}){await self._models_said()}")
+            models = await self._models_said() or f", or {settings.url} is not its base URL"
+            raise self._end(f"--expert-model {settings.model}: the server has no such model ({words}){models}")
 
-    async def _models_said(self) -> str:
+    async def _models(self) -> list[str]:
+        """Return the models that the server names; none if it names none."""
         with contextlib.suppress(Exception):
             status, _, body = await asyncio.wait_for(self._get(_models_path(self.settings.backend)), 10)
-            names = [str(one["id"]) for one in json.loads(body)["data"] if isinstance(one, dict)] if status == 200 else []
-            if names:
-                return in_one_line(f"; it has {', '.join(names[:20])}{' and more' * (len(names) > 20)}")
-        return ""
+            if status == 200:
+                return [str(one["id"]) for one in json.loads(body)["data"] if isinstance(one, dict)]
+        return []
+
+    async def _models_said(self) -> str:
+        names = await self._models()
+        return in_one_line(f"; it has {', '.join(names[:20])}{' and more' * (len(names) > 20)}") if names else ""
 
     async def _look_at_model(self, pictures: bool) -> None:
         settings = self.settings
         path = f"{_models_path(settings.backend)}/{urllib.parse.quote(settings.model, safe='/')}"
         for tried in range(1, 4):
+            headers: Mapping[str, str] = {}
             try:
-                status, _, body = await asyncio.wait_for(self._get(path), min(settings.timeout, 30))
-                break
+                status, headers, body = await asyncio.wait_for(self._get(path), min(settings.timeout, 30))
+                if status not in (408, 409, 429) and status < 500 or tried == 3:
+                    break
             except ModelError:
                 raise
             except Exception as error:  # noqa: BLE001 - as in _one_try
                 reason = self._lost(error)[1]
-            if tried == 3:
-                raise self._end(f"{settings.url}: cannot be reached ({reason}); is the server there, and the URL right?")
-            await asyncio.sleep(self._wait_after(_Problem("connection", reason), tried))
-        body = self._calls.redact(body)
+                if tried == 3:
+                    raise self._end(
+                        f"{settings.url}: cannot be reached ({reason}); is the server there, and the URL right?"
+                    ) from None
+            await self._pause(self._wait_after(_Problem("connection", "", _retry_after(headers)), tried))
         if status == 404:
-            if (names := await self._models_said()) and f" {settings.model}," not in f"{names.replace(' and more', '')},":
-                raise self._end(f"--expert-model {settings.model}: the server has no such model{names}")
+            if (names := await self._models()) and settings.model not in names:
+                raise self._end(f"--expert-model {settings.model}: the server has no such model{await self._models_said()}")
             return  # it names no models, or only as a list
         if status in (401, 402, 403):
             await self._end_if_vain(status, self._words(body), body)
@@ -767,9 +1166,13 @@ class ModelClient:
 
         if pictures and cannot("image_input"):
             raise self._end(f"--expert-model {model}: the model takes no pictures; take another, or --expert-sees state")
-        if self._effort is not None and cannot("effort"):
+        efforts = able.get("effort")
+        level = efforts.get(self._effort) if isinstance(efforts, dict) else None
+        too_much = isinstance(level, dict) and level.get("supported") is False
+        if self._effort is not None and (cannot("effort") or too_much):
             self._effort = None
-            self._say(f"{model} knows no effort: --expert-effort {self.settings.effort} is not sent")
+            self._say(f"{model} knows no such effort: --expert-effort {self.settings.effort} is not sent")
+        self._no_batches = cannot("batch")
         if cannot("structured_outputs"):
             self._plain = True
             self._say(f"{model} takes no schema: it is told it in words, and its answers are checked")
@@ -784,22 +1187,24 @@ class ModelClient:
         """Whether the server is the provider's own, which knows the newest parameters."""
         return urllib.parse.urlsplit(self.settings.url).hostname == "api.openai.com"
 
-    def _opened_sdk(self) -> Any:
-        """Return the SDK's client, made when it is first needed. Raises ModelError."""
-        if self._sdk is None:
+    def _pool(self) -> _Pool:
+        """Return the client of the SDK that has least to do; made when it is first needed. Raises ModelError."""
+        pool = min(self._pools, key=lambda one: one.under_way, default=None)
+        if pool is None or (pool.under_way >= _POOL_SIZE and len(self._pools) * _POOL_SIZE < self.settings.concurrency):
             module, refused = _imported(self.settings.backend), ""
             try:
-                self._sdk = self._made_sdk(module)
+                pool = _Pool(self._made_sdk(module))
             except Exception as error:  # noqa: BLE001 - nothing of it may go on, as it may hold the key
                 refused = type(error).__name__
-            if refused:
+            if refused or pool is None:
                 raise self._end(f"--expert-base-url: {self.settings.url} cannot be used ({refused})")
-        return self._sdk
+            self._pools.append(pool)
+        return pool
 
     def _made_sdk(self, module: Any) -> Any:
         settings = self.settings
         local = _check_url("--expert-base-url", settings.url)
-        http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local)
+        http = module.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not local, event_hooks={"request": [self._strip]})
         limit = module.Timeout(settings.timeout + 5, connect=min(settings.timeout, 10.0))
         options: dict[str, Any] = {
             "api_key": settings.key or _NO_KEY, "base_url": settings.url, "max_retries": 0, "timeout": limit, "http_client": http,
@@ -808,22 +1213,37 @@ class ModelClient:
             return module.AsyncAnthropic(**options, open_telemetry=False)
         return module.AsyncOpenAI(**options)
 
+    async def _strip(self, request: Any) -> None:
+        """Take out of a request what the SDK found in environment variables of its own: organisations, headers, other keys."""
+        key = self.settings.key or _NO_KEY
+        for name in list(request.headers):
+            own = name.lower() in _HEADERS or name.lower().startswith("x-stainless-")
+            if not own or (name.lower() in ("authorization", "x-api-key") and request.headers[name] not in (key, f"Bearer {key}")):
+                del request.headers[name]
+        if "x-api-key" not in request.headers:
+            request.headers["authorization"] = f"Bearer {key}"
+
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], str]:
-        sdk = self._opened_sdk()
-        return await self._sent(lambda kind: sdk.post(path, body=body, cast_to=kind))
+        return await self._sent(lambda sdk, kind: sdk.post(path, body=body, cast_to=kind))
+
+    async def _post_bytes(self, path: str, body: bytes) -> tuple[int, dict[str, str], str]:
+        options = {"headers": {"content-type": "application/json"}}
+        return await self._sent(lambda sdk, kind: sdk.post(path, content=body, cast_to=kind, options=options))
 
     async def _get(self, path: str) -> tuple[int, dict[str, str], str]:
-        sdk = self._opened_sdk()
-        return await self._sent(lambda kind: sdk.get(path, cast_to=kind))
+        return await self._sent(lambda sdk, kind: sdk.get(path, cast_to=kind))
 
-    async def _sent(self, send: Callable[[Any], Awaitable[Any]]) -> tuple[int, dict[str, str], str]:
-        """Return status, headers and body of what came back, whatever the SDK thinks of it."""
-        module = _imported(self.settings.backend)
+    async def _sent(self, send: Callable[[Any, Any], Awaitable[Any]]) -> tuple[int, dict[str, str], str]:
+        """Return status, headers and body of what came back, whatever the SDK thinks of it, without secrets."""
+        module, pool = _imported(self.settings.backend), self._pool()
+        pool.under_way += 1
         try:
-            response = await send(importlib.import_module("httpx2").Response)
+            response = await send(pool.sdk, importlib.import_module("httpx2").Response)
         except module.APIStatusError as error:
             response = error.response
-        text = response.content.decode("utf-8", "replace")
+        finally:
+            pool.under_way -= 1
+        text = self._calls.redact(response.content.decode("utf-8", "replace"))
         return response.status_code, {name.lower(): value for name, value in response.headers.items()}, text
 
     async def _count_tokens(self, request: Request) -> int | None:
@@ -876,7 +1296,7 @@ def wire(request: Request, newest: bool = False) -> dict[str, Any]:
         request: what is asked.
         newest: of chat completions, the server is OpenAI's own, whose name for the limit of output the others need not know.
     """
-    content = [_block(request.backend, part) for part in request.parts]
+    content = [_block(request.backend, part, png) for part, png in zip(request.parts, request.pngs, strict=True)]
     if request.backend == "anthropic":
         body: dict[str, Any] = {
             "model": request.model, "max_tokens": request.max_tokens, "messages": [{"role": "user", "content": content}],
@@ -901,12 +1321,10 @@ def wire(request: Request, newest: bool = False) -> dict[str, Any]:
     return body
 
 
-def _block(backend: Backend, part: str | np.ndarray) -> dict[str, Any]:
+def _block(backend: Backend, part: str | np.ndarray, png: bytes | None) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part.encode("utf-8", "backslashreplace").decode()}
-    right, png = cv2.imencode(".png", np.ascontiguousarray(part[:, :, ::-1]))
-    assert right
-    data = base64.b64encode(png.tobytes()).decode()
+    data = base64.b64encode(png or b"").decode()
     if backend == "anthropic":
         return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
@@ -971,7 +1389,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds if 0 <= (seconds := float(text)) < math.inf else None
     with contextlib.suppress(TypeError, ValueError):
         when = email.utils.parsedate_to_datetime(text)
-        return max((when - datetime.now(when.tzinfo)).total_seconds(), 0.0)
+        when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
     return None
 
 

@@ -91,6 +91,8 @@ def _chat(raw: dict[str, Any]) -> tuple[str, str]:
         raise BrokenReplyError("it does not say why it ended")
     if isinstance(message.get("refusal"), str) and message["refusal"]:
         return content or "", "refusal"
+    if stopped == "error":  # some gateways say so of a provider behind them
+        raise BrokenReplyError("it ended with an error of the server")
     if content is None and stopped == "stop":
         raise BrokenReplyError("it has no content")
     return content or "", stopped
@@ -110,11 +112,20 @@ def value_of(text: str, schema: Mapping[str, Any], *, plain: bool = False) -> An
     if plain and len(blocks := _FENCED.findall(text)) == 1:
         text = blocks[0].strip()
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_without_doubles)
+    except InvalidAnswerError:
+        raise
     except (ValueError, RecursionError):
         raise InvalidAnswerError("it is not one JSON value") from None
     if (complaint := complaint_of(value, schema)) is not None:
         raise InvalidAnswerError(complaint)
+    return value
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise InvalidAnswerError("it says something twice")
     return value
 
 

@@ -137,7 +137,7 @@ def all_flags() -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_flags_that_are_named_exist(page):
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", prose(page)))
-    assert named - all_flags() <= {"--help"}
+    assert named - all_flags() <= {"--help", "--model-name", "--backend"}  # the latter are aliases
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -220,7 +220,9 @@ def test_the_table_of_rooms_is_as_the_imports():
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_folders_and_files_that_are_named_exist(page):
     made = r"(expert_data|models|runs|videos|\w+_videos|logs|\.milestone_trainer_cache|dagger_pipeline_results|play_results)/"
-    made += r"|(eval|candidate)/$|(X\.state|play|pipeline_results)\.json"  # metrics, and files of a run
+    made += r"|(attempts|frames|milestone_trainer_results)/"
+    made += r"|(eval|candidate)/$|(X\.state|play|pipeline_results|trial|records)\.json|(prompt|answer)\.md|policy\.py"
+    # The last are metrics, and files of a run.
     for name in re.findall(r"`([\w./-]+(?:/|\.py|\.md|\.json|\.txt))`", prose(page)):
         if not re.match(made, name):
             there = re.compile(rf"(.*/)?{re.escape(name)}" + (".*" if name.endswith("/") else ""))
@@ -269,7 +271,7 @@ def check_metrics(page: str, logged: set[str]) -> None:
     named = set(re.findall(r"`(\w+/[\w{}]+|hyperparameters)`", section))
     patterns = {re.sub(r"\{\w+\}", r"\\w+", name) for name in named}
     assert not {name for name in logged if not any(re.fullmatch(pattern, name) for pattern in patterns)}, "not on the page"
-    example = re.compile(rf".*\{{.*|\w+/recall_({BUTTONS})")
+    example = re.compile(rf".*\{{.*|\w+/recall_({BUTTONS})|labels/(tokens|dollars)")  # the latter by a language model
     assert not {name for name in named - logged if not example.fullmatch(name)}, "not logged"
 
 

@@ -138,7 +138,7 @@ def test_a_preview_asks_nothing_and_is_near_what_the_run_costs(learn, capsys):
     with ModelServer(answer=walker) as server:
         learn(server, preview=True, **flags)
         said = capsys.readouterr().out
-        assert not server.seen and "likely" in said and "the most that --expert-max-tokens allows" in said
+        assert not server.seen and "likely" in said and "it was not used before" in said
         assert not Path("models").exists() and not Path("runs").exists()
         learn(server, **flags)
         with CallFile(Path("calls.sqlite"), write=False) as calls:
@@ -150,7 +150,7 @@ def test_a_preview_asks_nothing_and_is_near_what_the_run_costs(learn, capsys):
         again = capsys.readouterr().out
     row = next(line for line in said.splitlines() if "likely" in line)
     wanted = int(row.split("│")[3].replace(",", ""))
-    assert abs(wanted * len(used) / 30 - tokens) < 0.1 * tokens and "the mean of earlier calls" in again
+    assert abs(wanted * len(used) / 30 - tokens) < 0.1 * tokens and "as in its earlier calls" in again
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_written(learn, monkeypatch):

@@ -138,7 +138,7 @@ def test_batches_take_their_time_and_answer_each_request():
         connection.request("GET", f"{place}/results")
         lines = [json.loads(line) for line in connection.getresponse().read().split(b"\n") if line]
         connection.close()
-        assert [(line["custom_id"], line["result"]["type"]) for line in lines] == [
+        assert [(line["custom_id"], line["result"]["type"]) for line in reversed(lines)] == [
             ("q0", "succeeded"), ("q1", "expired"), ("q2", "errored"), ("q3", "succeeded"),
         ]  # fmt: skip
         assert lines[0]["result"]["message"]["usage"]["service_tier"] == "batch"

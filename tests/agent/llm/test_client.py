@@ -51,7 +51,7 @@ def question(number=0, **changes):
 
 def settings_for(server, backend="anthropic", **changes):
     url = server.url + ("/v1" if backend == "openai" else "")
-    whole = dict(model="claude-haiku-5-5", backend=backend, url=url, key=KEY, key_name="THE_KEY", timeout=0.6, effort="low")
+    whole = dict(model="claude-haiku-5-5", backend=backend, url=url, key=KEY, key_name="THE_KEY", timeout=10.0, effort="low")
     return ModelSettings(**(whole | changes))
 
 
@@ -116,12 +116,12 @@ UNPAID = ("408", "409", "429", "500", "503", "529", "redirect")
 def test_one_mistake_costs_one_more_request(tmp_path, backend):
     # One question after another: the first try of each meets its fault, the second is answered.
     plan = {2 * number + 1: fault for number, fault in enumerate(AFTER_ONE)}
-    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend) as asking:
+    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, timeout=1.0) as asking:
         for number, fault in enumerate(AFTER_ONE):
             began = time.monotonic()
             (answer,) = asking.ask(number)
             assert (answer.kind, answer.tries) == (None, 2), fault
-            assert time.monotonic() - began < 1.5, fault
+            assert time.monotonic() - began < 3, fault
         assert len(server.seen) == 2 * len(AFTER_ONE)
         lost = [row for row in asking.calls.rows() if row["state"] == "failed" and row["dollars"] is None]
         # Those whose reply never came, or came broken, may have been billed: they count with their most.
@@ -139,7 +139,7 @@ FOR_EVER = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_tries_in_vain_have_a_kind_and_are_asked_again(tmp_path, backend):
     plan = {2 * number + 1 + more: fault for number, fault in enumerate(FOR_EVER) for more in (0, 1)}
-    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, tries=2, timeout=0.3) as asking:
+    with ModelServer(key=KEY, plan=plan) as server, Asking(tmp_path, server, backend, tries=2, timeout=0.8) as asking:
         got = {}
         for number, fault in enumerate(FOR_EVER):
             (answer,) = asking.ask(number)
@@ -241,7 +241,7 @@ def test_if_the_first_three_are_refused_the_run_ends_with_the_servers_words(tmp_
             asking.ask(*range(50))
         with pytest.raises(ModelError, match="refuses all"):
             asking.ask(60)
-        assert len(server.seen) < 99
+        assert len(server.seen) == 6  # three, each with the schema and without
 
 
 ENDS = {
@@ -325,24 +325,25 @@ def test_a_request_never_costs_more_than_its_worst_case(tmp_path, backend):
             assert answer.kind in (None, "cut off") and 0 < answer.dollars <= worst[-1]
 
 
-def test_waiting_takes_no_place_of_those_under_way(tmp_path):
-    with ModelServer(plan={2: "529 retry-after-ms=200", 3: "529 retry-after-ms=200"}) as server:
+def test_waiting_takes_no_place_of_those_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "LONGEST_WAIT_SECONDS", 60.0)
+    with ModelServer(plan={2: "529 retry-after-ms=2000", 3: "529 retry-after-ms=2000"}) as server:
         with Asking(tmp_path, server, concurrency=2) as asking:
             asking.ask(0)
             began = time.monotonic()
             waiting = [asking.client.ask_soon(question(number)) for number in (1, 2)]
             assert asking.client.ask([question(number) for number in range(3, 9)])[-1].kind is None
-            assert time.monotonic() - began < 0.2 and not any(future.done() for future in waiting)
+            assert time.monotonic() - began < 1.5 and not any(future.done() for future in waiting)
             assert all(future.result().tries == 2 for future in waiting)
 
 
 def test_no_more_at_once_than_allowed_and_no_barrier(tmp_path):
-    with ModelServer(seconds=0.05, share=0.1, share_of=("slow=0.25",)) as server:
-        with Asking(tmp_path, server, concurrency=8, timeout=2.0) as asking:
+    with ModelServer(seconds=0.05, share=0.1, share_of=("slow=1",)) as server:
+        with Asking(tmp_path, server, concurrency=8) as asking:
             began = time.monotonic()
             assert all(answer.kind is None for answer in asking.ask(*range(80)))
             assert server.most_at_once == 8
-            assert time.monotonic() - began < 2.5  # one after another 6 s, in batches of 8 more than 3 s
+            assert time.monotonic() - began < 4.5  # one after another 12 s, in batches of 8 about 6 s
 
 
 def test_a_limit_of_rate_is_kept(tmp_path, monkeypatch):
@@ -352,9 +353,9 @@ def test_a_limit_of_rate_is_kept(tmp_path, monkeypatch):
         asking.ask(0)
         began = time.monotonic()
         assert all(answer.kind is None for answer in asking.ask(*range(1, 250)))
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - began  # about 5 on a quiet machine
         refused = sum(seen.status == 429 for seen in server.seen)
-        assert (249 - 50) / seconds > 30 and refused <= 60, (seconds, refused)
+        assert (249 - 50) / seconds > 15 and refused <= 60, (seconds, refused)
 
 
 def test_the_most_that_may_be_spent_is_never_passed(tmp_path):
@@ -460,7 +461,7 @@ def test_the_model_is_looked_at_before_anything_is_asked(tmp_path):
             assert "will be switched off on 2027-01-02" in asking.said[-1]
         with Asking(tmp_path, server, model="claude-haiku-4-5") as asking:
             asking.client.start()
-            assert "knows no effort" in asking.said[-1] and asking.ask(0)[0].kind is None and len(server.seen) == 1
+            assert "knows no such effort" in asking.said[-1] and asking.ask(0)[0].kind is None and len(server.seen) == 1
     with ModelServer(endpoints=False) as server, Asking(tmp_path, server, model="claude-haiku-5-5") as asking:
         asking.client.start()  # a server that names no models
     with Asking(tmp_path, server) as asking, pytest.raises(ModelError, match="cannot be reached"):
@@ -483,12 +484,13 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
     texts = []
 
     def answer(asked):
-        return answer_by_schema(asked).replace("it looks right", f"your key is {KEY}")
+        forms = f"your key is {KEY}, {KEY[::-1]}, {base64.b64encode(KEY.encode()).decode()}"
+        return answer_by_schema(asked).replace("it looks right", forms)
 
     for backend in BACKENDS:
         for number, plan in enumerate(({}, {1: "401"}, {1: "reset", 2: "cut", 3: "html", 4: "400"}, {1: "slow", 2: "close"})):
             with ModelServer(key=KEY, plan=plan, answer=answer) as server:
-                with Asking(tmp_path / f"{backend}{number}", server, backend, tries=2, timeout=0.3) as asking:
+                with Asking(tmp_path / f"{backend}{number}", server, backend, tries=2, timeout=0.8) as asking:
                     try:
                         texts += [repr(one) for one in asking.ask(1, 2, 3)]
                     except ModelError as error:
@@ -499,13 +501,21 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
                               asking.calls._connection.execute("SELECT key FROM requests").fetchall())]  # fmt: skip
                     found = asking.calls._connection.execute("SELECT reply FROM calls WHERE reply IS NOT NULL").fetchall()
                     texts += [zlib.decompress(blob).decode() for (blob,) in found]
+    with ModelServer(key=KEY, answer=answer, batch_plan={2: "413"}) as server, Asking(tmp_path / "batch", server) as asking:
+        texts += [repr(one) for one in asking.client.ask_batch([question(number) for number in range(3)])]
+        with pytest.raises(ModelError) as error:
+            asking.client.ask_batch([question(9)])
+        texts += [repr(error.value), *asking.said]
+        found = asking.calls._connection.execute("SELECT reply FROM calls WHERE reply IS NOT NULL").fetchall()
+        texts += [zlib.decompress(blob).decode() for (blob,) in found]
     out = capfd.readouterr()
     everything = "\n".join([*texts, out.out, out.err, caplog.text])
     assert "your key is [key]" in everything
     for form in (KEY, KEY[::-1], base64.b64encode(KEY.encode()).decode()[:-4]):
         assert form not in everything
     for path in tmp_path.rglob("*.sqlite*"):
-        assert KEY.encode() not in path.read_bytes()
+        raw = path.read_bytes()
+        assert not [form for form in (KEY, KEY[::-1], base64.b64encode(KEY.encode()).decode()[:-4]) if form.encode() in raw]
 
 
 def test_stopping_ends_what_waits_and_keeps_what_comes(tmp_path):
