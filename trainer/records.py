@@ -104,6 +104,11 @@ def _is_ours(path: Path) -> bool:
         return file.read(len(HEADER)) == HEADER.encode()
 
 
+def has_kept(milestone: str, policy_dir: Path, state_dir: Path) -> bool:
+    """Return whether a milestone's policy and the state that it ends in are there."""
+    return (policy_dir / f"{milestone}.py").is_file() and (state_dir / f"{milestone}_completed.state").is_file()
+
+
 def keep_policy(result: Result, milestone: str, model: str, output: Path, policy_dir: Path, state_dir: Path) -> None:
     """Write the policy of a milestone that was won, or is weak, and the state in which a confirming episode ended.
 
