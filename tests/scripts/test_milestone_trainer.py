@@ -36,7 +36,7 @@ STORY = ["GAME_RUNNING", "PLAYER_NAME_SET", "INTRO_CUTSCENE_COMPLETE"]
 KEY = "sk-test-0123456789/abcdef+XYZ"
 RIGHT = scripted_model.answer_of("Press <b>START</b>.", 'def run(state):\n    return "start"')
 WRONG = scripted_model.answer_of("<script>alert(1)</script>", 'def run(state):\n    return "up"  # </pre><img src=x>')
-UNEQUAL = {name: Model(cached_from=1 << 30) for name in ("claude-sonnet-5-5", "claude-haiku-5-5")}
+UNCACHED = {name: Model(cached_from=1 << 30) for name in ("claude-sonnet-5-5", "claude-haiku-5-5")}
 """Models without a prompt cache: with one, what an answer costs depends on which came before."""
 
 
@@ -373,7 +373,7 @@ def test_a_run_is_repeated_without_a_server(train):
 def test_killed_at_random_moments_it_ends_with_the_same_files(tmp_path, monkeypatch):
     prepare(tmp_path, monkeypatch)
     names, rng = ["PLAYER_NAME_SET"], random.Random(os.environ.get("KILL_SEED", "1"))
-    with ModelServer(answer=scripted_model.answer, models=UNEQUAL) as server:
+    with ModelServer(answer=scripted_model.answer, models=UNCACHED, seconds=0.3) as server:
         for folder in ("whole", "killed"):
             (tmp_path / folder).mkdir()
             monkeypatch.chdir(tmp_path / folder)
@@ -386,7 +386,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_files(tmp_path, monkeypa
         while True:
             process = subprocess.Popen(command(server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                assert process.wait(rng.uniform(0.4, 0.9) * seconds if kills < 3 else 120) == 0
+                assert process.wait(rng.uniform(0.4, 0.9) * seconds if kills < 2 else 120) == 0
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
@@ -395,8 +395,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_files(tmp_path, monkeypa
     assert kills
     with CallFile(Path("calls.sqlite"), write=False) as calls:
         answered = [row for row in calls.rows() if row["usage"]]
-    assert len(answered) == len({row["key"] for row in answered}) == asked
-    assert len(server.seen) - asked <= asked + kills  # only what was under way came again
+    assert len(answered) == asked  # none twice
+    assert asked <= len(server.seen) - asked <= asked + kills  # only what was under way came again
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
