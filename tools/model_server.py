@@ -183,6 +183,13 @@ def answer_by_schema(asked: Asked) -> str:
     return json.dumps(instance(asked.schema, rng))
 
 
+def scripted_answer(asked: Asked) -> str:
+    """Return a policy as `tools.scripted_model` writes it, and to other questions what the schema allows."""
+    from tools.scripted_model import answer  # needs the libraries for pictures, which a server alone does not
+
+    return answer(asked) if asked.schema is None else answer_by_schema(asked)
+
+
 def instance(schema: Mapping[str, Any], rng: random.Random) -> Any:
     """Return a value that a schema allows."""
     if "const" in schema:
@@ -865,12 +872,9 @@ class Args:
 
 def main(args: Args) -> int:
     """Serve until Ctrl-C."""
-    answer = answer_by_schema
-    if args.scripted:
-        from tools.scripted_model import answer  # needs the libraries for pictures, which a server alone does not
     server = ModelServer(
         plan=plan_of(args.plan), share=args.share, share_of=tuple(faults_of(args.faults)), seed=args.seed, seconds=args.seconds,
-        a_second=args.a_second, schemas=args.schemas, answer=answer, port=args.port,
+        a_second=args.a_second, schemas=args.schemas, answer=scripted_answer if args.scripted else answer_by_schema, port=args.port,
         models={**MODELS, **dict.fromkeys(args.models, Model())},
     )  # fmt: skip
     with server:

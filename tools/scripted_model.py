@@ -19,11 +19,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
-
-from tools.model_server import Asked, answer_by_schema
 
 KINDS = {
     "exception": "the line that an exception names, and why a file was not loaded",
@@ -45,6 +44,14 @@ _FAILURE = re.compile(r"^# Failure \d+: (.+) \((some|no) presses drawn by chance
 _HEADING = re.compile(r"^# (?!Failure)", re.MULTILINE)
 _PICTURE = re.compile(r"^\x00picture (\d+)$", re.MULTILINE)
 _STEP = re.compile(r"^\d+(?:-\d+)? .*: .*$", re.MULTILINE)
+
+
+class Prompt(Protocol):
+    """What it reads of a request, such as `tools.model_server.Asked`."""
+
+    @property
+    def parts(self) -> Sequence[str | bytes]:
+        """Texts, and pictures as PNG."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,7 @@ STORY: dict[str, tuple[Wrong, ...]] = {
     ),
     "PLAYER_NAME_SET": (
         Wrong("exception", not_loaded("no fenced block"), "I would press A.", "", said="Press A until the name is set, I think."),
-        Wrong("place", stuck_at(r", (name_grid) \d+: a"), "A types and confirms.", 'def run(state):\n    return "a"', "name_grid"),
+        Wrong("place", stuck_at(r", (\w+) \d+: a"), "A types and confirms.", 'def run(state):\n    return "a"', "name_grid"),
         Wrong(
             "seed",
             later_seed,
@@ -290,7 +297,7 @@ def run(state):
 def run(state):
     return close_what_is_open(state) or read_sign(state, "T_CLOCK", "BEDROOM")
 """, "clock"),
-        Wrong("log", logged(r"keys: .*\b(clock_target)\b"), "Which key tells the hour? I log all of them.", """
+        Wrong("log", logged(r"keys: .*\b(clock_\w+)"), "Which key tells the hour? I log all of them.", """
 def run(state):
     menu = state["game"]["menu"]
     if menu is not None and menu["name"] == "clock":
@@ -313,7 +320,7 @@ def run(state):
     place = state["location"]
     return talk_to(state, "MOTHER", place)
 """),
-        Wrong("log", logged(r"here are (?:.*, )?(MOM)\b"), "I talk to Mom, and log who is there.", """
+        Wrong("log", logged(r"here are (?:.*, )?(M\w+)"), "I talk to Mom, and log who is there.", """
 def run(state):
     if action := close_what_is_open(state):
         return action
@@ -322,7 +329,7 @@ def run(state):
 """, "MOM"),
     ),
     "RIVAL_HOUSE": (
-        Wrong("log", logged(r"ways to (?:.*, )?(RIVAL_1F)\b"), "To the rival's house; I log where the doors lead to.", """
+        Wrong("log", logged(r"ways to (?:.*, )?(RIVAL\w+)"), "To the rival's house; I log where the doors lead to.", """
 def run(state):
     log("ways to " + ", ".join(warp["to"] for warp in state["map"]["warps"]))
     return close_what_is_open(state) or go_to_map(state, "BRAMS_HOUSE")
@@ -406,7 +413,7 @@ def run(state):
     who = state["map"]["trainer"]
     return close_what_is_open(state) or talk_to(state, who, "ROUTE_2")
 """),
-        Wrong("log", logged(r"signs: (?:.*, )?(T_SIGN_FORK)\b"), "A sign tells the gap; I log which there are.", """
+        Wrong("log", logged(r"signs: (?:.*, )?(T_SIGN_\w+)"), "A sign tells the gap; I log which there are.", """
 def run(state):
     log("signs: " + ", ".join(sign["script_name"] for sign in state["map"]["signs"]))
     return close_what_is_open(state) or read_sign(state, "T_SIGN_GAP", "ROUTE_2")
@@ -451,8 +458,8 @@ def right(milestone: str) -> str:
     return (POLICIES / f"{milestone}.py").read_text()
 
 
-def answer(asked: Asked) -> str:
-    """Return the next policy, by what the prompt says of the last one; or, where a schema is given, what it allows."""
+def answer(asked: Prompt) -> str:
+    """Return the next policy, by what the prompt says of the last one."""
     texts, pictures = [], []
     for part in asked.parts:
         if isinstance(part, str):
@@ -462,8 +469,8 @@ def answer(asked: Asked) -> str:
             pictures.append(part)
     text = "\n".join(texts)
     found = re.search(r"^# The milestone (\w+)$", text, re.MULTILINE)
-    if asked.schema is not None or found is None or found[1] not in STORY:
-        return answer_by_schema(asked)
+    if found is None or found[1] not in STORY:
+        return "I do not know this milestone."
     milestone, told = found[1], told_by(text, pictures)
     wrongs = STORY[milestone]
     last = None if told is None else next((place for place, wrong in enumerate(wrongs) if wrong.code.strip() == told.code), None)
