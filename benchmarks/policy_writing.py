@@ -83,8 +83,9 @@ def lacking(kind: str, attempt: Attempt) -> Attempt:
 
     kind: of `tools.scripted_model.KINDS`.
     """
-    trials = {name: None if (trial := getattr(attempt, name)) is None else _cut(kind, trial) for name in ("trial", "confirmed")}
-    return replace(attempt, error=LEFT_OUT if attempt.error and kind == "exception" else attempt.error, **trials)
+    trial, confirmed = (None if one is None else _cut(kind, one) for one in (attempt.trial, attempt.confirmed))
+    error = LEFT_OUT if attempt.error and kind == "exception" else attempt.error
+    return replace(attempt, error=error, trial=trial, confirmed=confirmed)
 
 
 def _cut(kind: str, trial: Trial) -> Trial:
@@ -172,7 +173,7 @@ def unsolved_by_prompts(folder: Path, milestones: Sequence[str], kind: str) -> l
     """Return the milestones whose next policy the scripted model would not write, if one kind were not told of the last one."""
     found = []
     for milestone in milestones:
-        attempts = []
+        attempts: list[Attempt] = []
         while (attempt := load_attempt(folder_of(folder, milestone, len(attempts) + 1))) is not None:
             attempts.append(attempt)
         for place in range(1, len(attempts)):

@@ -460,7 +460,8 @@ def right(milestone: str) -> str:
 
 def answer(asked: Prompt) -> str:
     """Return the next policy, by what the prompt says of the last one."""
-    texts, pictures = [], []
+    texts: list[str] = []
+    pictures: list[bytes] = []
     for part in asked.parts:
         if isinstance(part, str):
             texts.append(part)
