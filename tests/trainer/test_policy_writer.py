@@ -170,6 +170,8 @@ def test_answers_that_depend_on_more_than_the_state_are_no_success(kit):
     result = kit.writer().write()
     assert result.attempts[0].trial is None and "its answers depend on more than the state" in result.attempts[0].error
     assert "its answers depend on more than the state" in kit.prompts[1] and result.status == "won"
+    # Which of its answers were found out is drawn anew each time: a prompt that told them would be another after a kill.
+    assert "'b'" not in result.attempts[0].error and "'start'" not in result.attempts[0].error
 
 
 def test_all_attempts_used_it_has_failed_and_the_best_is_told(kit):
