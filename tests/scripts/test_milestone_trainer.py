@@ -282,6 +282,25 @@ def test_a_folder_of_other_settings_is_refused_and_overwrite_begins_again(train)
         assert json.loads(Path("out/settings.json").read_text())["noise"] == 0.2
 
 
+def test_what_no_trainer_made_is_not_deleted(train):
+    Path("out/attempts").mkdir(parents=True)
+    Path("out/attempts/mine.txt").write_text("mine")
+    with ModelServer(answer=scripted_model.answer) as server:
+        for overwrite in (False, True):
+            line = refused(train, server, overwrite=overwrite)
+            assert "out holds attempts/ but no settings.json" in line and Path("out/attempts/mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["records.json", "settings.json", "attempts/GAME_RUNNING/01/trial.json"])
+def test_a_damaged_file_is_named(train, name):
+    with ModelServer(answer=scripted_model.answer) as server:
+        train(server)
+        Path("out", name).write_text('{"cut')
+        Path("policies/GAME_RUNNING.py").unlink()
+        with pytest.raises((UserError, FlagError), match=name):
+            train(server)
+
+
 def test_one_trainer_at_a_time(train):
     with ModelServer(answer=scripted_model.answer) as server, exclusive_lock("out/.lock"):
         with pytest.raises(AlreadyLockedError, match="out"):
