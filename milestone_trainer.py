@@ -109,6 +109,7 @@ from pokemon_env.gym_env import PokemonEnv
 from pokemon_env.rom import Rom
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game, stops_on_failure
+from trainer.attempts import read_json
 from trainer.policy_writer import ASKED_AGAIN, OutOfMoney, PolicyWriter, Result, Writing
 from trainer.records import RECORDS, SETTINGS, TrainerRecords, check_policy_dir, cost_of, has_kept, keep_policy
 from trainer.report import write_report
@@ -289,20 +290,20 @@ def check_settings(args: Args, output: Path, rom: Rom) -> None:
     settings = {key: value for key, value in plain_flags(args).items() if key not in MAY_CHANGE} | {"rom_sha256": rom.header.sha256}
     settings = json.loads(json.dumps(settings))
     path = output / SETTINGS
+    if not path.is_file() and (output / "attempts").exists():
+        raise FlagError(f"{output} holds attempts/ but no {SETTINGS}, so no trainer made it; choose another --output-dir")
     if args.overwrite:
         for name in ("attempts", "start_states"):
             shutil.rmtree(output / name, ignore_errors=True)
         for name in (RECORDS, "report.html", SETTINGS):
             (output / name).unlink(missing_ok=True)
-    before = json.loads(path.read_text()) if path.is_file() else settings
+    before = read_json(path) if path.is_file() else settings
     if before != settings:
         changed = sorted(f"--{key.replace('_', '-')}" for key in {*before, *settings} if before.get(key) != settings.get(key))
         raise FlagError(
             f"{output} belongs to a trainer with other {', '.join(changed)}; give them as they were, give another --output-dir, or "
             "delete what is there by --overwrite"
         )
-    if not path.is_file() and (output / "attempts").exists():
-        raise FlagError(f"{output} holds attempts/ but no {SETTINGS}, so no trainer made it; choose another --output-dir")
     save_json(path, settings)
 
 

@@ -38,9 +38,9 @@ SHOWN_STARTS, SHOWN_WINNERS = 3, 3
 WEAK_RATE = 0.6
 """A policy that confirms this rate is kept as weak: the gate of the pipeline."""
 NOT_REPEATABLE = (
-    "policy.py: asked again at the same states, it gave other answers: its answers depend on more than the state (a clock, id(), what "
-    "was asked before, or a generator of its own); let run(state) decide from the state alone, and draw lots by random.random() or "
-    "random.choice(), which are seeded from the state"
+    "policy.py: asked again at the same states, it gave other answers: its answers depend on more than the state (a clock, id(), "
+    "what was asked before, or a generator of its own); let run(state) decide from the state alone, and draw lots by "
+    "random.random() or random.choice(), which are seeded from the state"
 )
 """`ExpertOracle.withdrawn` names two answers as well, which are others each time: a prompt with them would not be found again."""
 ACCIDENT = "the model could not be asked for {milestone} ({kind}: {reason}); the same command goes on where it was"

@@ -13,7 +13,7 @@ from agent.llm.calls import CallFile
 from agent.llm.prices import usage_of
 from common.runtime.files import save_json, save_text
 from common.runtime.flag_types import FlagError
-from trainer.attempts import folder_of
+from trainer.attempts import folder_of, read_json
 from trainer.feedback import Attempt
 from trainer.policy_writer import Result
 
@@ -33,7 +33,7 @@ class TrainerRecords:
     def __init__(self, output: Path, story: list[str]):
         self.output, self.story = output, story
         path = output / RECORDS
-        self._records: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+        self._records: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
 
     def __iter__(self):
         return ((name, self._records[name]) for name in self.story if name in self._records)

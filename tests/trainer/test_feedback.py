@@ -82,7 +82,7 @@ def test_a_failure_is_told_with_noise_abstentions_log_state_and_screens():
     text = text_of(parts)
     for told in (
         "# Your policy, attempt 2\nYour plan: plan 2\n```python\ncode of 2\n```",
-        "in 1 of 8 episodes (the trial's starts), in 12 steps",
+        "in 1 of 8 episodes from the trial's starts, in 12 steps",
         "after 2 it was ended", "- stuck: nothing changed: in 1 episode\n", "# Failure 1: stuck (some presses drawn by chance)",
         "Without an answer: none 3", "1-2 TOWN (3, 4) down: up", "step 1: I see 5", "Step 2, before up was pressed:",
         "Step 3, the last one:", "# Earlier attempts\n1: could not be loaded: SyntaxError (line 3)",
@@ -98,7 +98,7 @@ def test_a_failure_is_told_with_noise_abstentions_log_state_and_screens():
 def test_an_attempt_that_was_confirmed_is_told_by_its_failures_there():
     first, later = failed("stuck", "in the trial", steps=[step(1)]), failed("circle", "later", steps=[step(1)])
     text = text_of(feedback_parts(tried(1, [won(), first], confirmed=[won(), later, later]), [], 0))
-    assert "(the trial's starts)" in text and "in 1 of 3 episodes (other, to confirm starts)" in text
+    assert "from the trial's starts" in text and "in 1 of 3 episodes from other starts, to confirm it" in text
     assert "circle: later" in text and "in the trial" not in text
 
 
