@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.llm.client import ModelAnswer, ModelClient, Question
-from agent.llm.policy_prompts import Part, code_of, milestone_parts, policy_rules, shortened
+from agent.llm.policy_prompts import MOST_TOKENS, Part, code_of, milestone_parts, policy_rules, shortened
+from agent.llm.prompts import estimated_tokens
 from agent.oracle import PolicyError
 from agent.sandbox.oracle import PolicyOracle
 from agent.sandbox.worker import ALLOWED_IMPORTS
@@ -170,7 +171,7 @@ class PolicyWriter:
         elif history:
             lines = "\n".join(one.in_a_line() for one in history)
             told = [Part(f"\n# What was tried, without success\n{lines}\nBegin afresh, with another plan.")]
-        return shortened([*self._about, *told])
+        return shortened([*self._about, *told], MOST_TOKENS - estimated_tokens(self._rules))
 
     def _shown_starts(self) -> list[tuple[dict[str, Any], np.ndarray]]:
         shown = []

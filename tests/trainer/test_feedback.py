@@ -118,6 +118,13 @@ def test_what_is_too_long_is_cut_by_rank_and_said():
     assert shortened(parts, 10)[0] == "kept" * 100
 
 
+def test_a_screen_is_cut_with_its_caption_and_said_once():
+    screens = [Part("Step 1:", "screens", 4), Part(np.zeros((2, 2, 3)), "screens", 4)] * 4
+    assert shortened([Part("kept"), *screens], 500) == ["kept", "\n(Left out for length: screens.)"]
+    winners = [Part(name * 350, f"the policy of {name}", 4) for name in "abc"]
+    assert shortened(winners, 200)[-1] == "\n(Left out for length: the policy of c.)"
+
+
 def test_the_better_one_is_the_parent_and_of_equals_the_latest():
     bad, half = tried(1, [failed("stuck", "x")] * 2), tried(2, [won(), failed("stuck", "x")], parent=1)
     broken, again = tried(3, [], error="SyntaxError", parent=2), tried(3, [won(), failed("circle", "y")], parent=2)

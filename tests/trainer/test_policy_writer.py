@@ -10,12 +10,14 @@ import pytest
 from agent.llm import client as client_module
 from agent.llm.calls import CallFile
 from agent.llm.client import ModelClient, ModelSettings
+from agent.llm.policy_prompts import MOST_TOKENS, PICTURE_TOKENS
 from agent.llm.prices import Prices
+from agent.llm.prompts import estimated_tokens
 from common.runtime.main import Stopped
 from pokemon_env.gym_env import PokemonEnv
 from tools.model_server import Asked, ModelServer
 from trainer.attempts import folder_of, load_attempt
-from trainer.policy_writer import CannotAsk, OutOfMoney, PolicyWriter, Writing
+from trainer.policy_writer import SHOWN_STARTS, CannotAsk, OutOfMoney, PolicyWriter, Writing
 from trainer.trial import Limits
 
 pytest.importorskip("anthropic")
@@ -228,6 +230,15 @@ def test_winners_are_shown_the_nearest_three(kit):
     kit = kit([written(RIGHT)])
     kit.writer(winners=[(name, f"# won {name}") for name in ("LAB_ENTERED", "RIVAL_HOUSE", "LEAVE_HOUSE", "CLOCK_SET")]).write()
     assert kit.prompts[0].count("# A policy of yours that reaches") == 3 and "# won CLOCK_SET" not in kit.prompts[0]
+
+
+def test_a_prompt_has_a_length_with_all_that_stands_in_it(kit):
+    fixed = []
+    kit = kit(lambda asked: fixed.append(asked.fixed) or written(RIGHT))
+    names = ("LAB_ENTERED", "RIVAL_HOUSE", "LEAVE_HOUSE")
+    kit.writer(winners=[(name, "# won\n" * 2000) for name in names]).write()
+    assert estimated_tokens(fixed[0] + kit.prompts[0]) + SHOWN_STARTS * PICTURE_TOKENS <= MOST_TOKENS
+    assert kit.prompts[0].endswith("(Left out for length: the policy of LEAVE_HOUSE.)") and "reaches LAB_ENTERED" in kit.prompts[0]
 
 
 def test_a_model_that_cannot_be_asked_ends_it_with_nothing_lost(kit):
