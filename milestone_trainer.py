@@ -192,7 +192,7 @@ class Trainer:
             keep_policy(
                 result, milestone, args.expert_model, records.output, Path(args.policy_dir), Path(args.state_dir)
             )
-            records.put(milestone, result, cost_of(self.client.calls, self.client.run, milestone))
+            self.note(milestone, result)
             self.report(milestone, result)
             if result.status == "failed" and (ended := self.cannot_go_on(milestone, todo)):
                 return ended
@@ -211,8 +211,9 @@ class Trainer:
             winners = self.records.winners(milestone)
             output = self.records.output
             writer = PolicyWriter(
-                self.client, env, milestone, starts.files, limits, writing, output, winners=winners, should_stop=self.stop
-            )
+                self.client, env, milestone, starts.files, limits, writing, output, winners=winners, should_stop=self.stop,
+                on_attempt=lambda history: self.note(milestone, Result("under way", None, history)),
+            )  # fmt: skip
             return writer.write()
 
     def cannot_go_on(self, milestone: str, todo: list[str]) -> str:
@@ -225,16 +226,20 @@ class Trainer:
             return f"{milestone} has failed, and without its end there is no start for the next"
         return ""
 
+    def note(self, milestone: str, result: Result) -> None:
+        """Write what has come of a milestone so far into the records, and onto the page."""
+        self.records.put(milestone, result, cost_of(self.client.calls, self.client.run, milestone))
+        descriptions = {name: entry.description for name, entry in self.entries.items()}
+        write_report(self.records, self.args.expert_model, descriptions)
+
     def report(self, milestone: str, result: Result) -> None:
-        """Write the page and the logs."""
+        """Write the logs."""
         record, place = self.records.get(milestone) or {}, list(self.entries).index(milestone)
         self.log.add_scalar("trainer/attempts", len(result.attempts), place)
         self.log.add_scalar("trainer/won", float(result.status == "won"), place)
         for key in ("tokens_in", "tokens_out", "dollars"):
             if record.get(key) is not None:
                 self.log.add_scalar(f"trainer/{key}", record[key], place)
-        descriptions = {name: entry.description for name, entry in self.entries.items()}
-        write_report(self.records, self.args.expert_model, descriptions)
 
     def table(self) -> Table:
         """Return a table of all milestones that were worked on."""

@@ -75,7 +75,7 @@ class Writing:
 class Result:
     """What came of a milestone."""
 
-    status: Literal["won", "weak", "failed"]
+    status: Literal["won", "weak", "failed", "under way"]
     best: Attempt | None
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -92,6 +92,7 @@ class PolicyWriter:
         output: where `attempts/` lies. What is there is not made again.
         winners: milestones whose policies have won in this run, with their text; the nearest first.
         say: is told what happens.
+        on_attempt: called after each attempt with all so far; they are on disk.
         should_stop: when it returns True, Stopped is raised.
     """
 
@@ -107,11 +108,12 @@ class PolicyWriter:
         *,
         winners: Sequence[tuple[str, str]] = (),
         say: Callable[[str], None] = print,
+        on_attempt: Callable[[list[Attempt]], None] = lambda history: None,
         should_stop: Callable[[], bool] = never,
     ):
         self.client, self.env, self.game, self.milestone = client, env, env.game, milestone
         self.starts, self.limits, self.writing, self.output = starts, limits, writing, output
-        self.winners, self.say, self.should_stop = winners, say, should_stop
+        self.winners, self.say, self.on_attempt, self.should_stop = winners, say, on_attempt, should_stop
         self._rules = rules_of(self.game)
         self._about: list[Part] | None = None
 
@@ -129,6 +131,7 @@ class PolicyWriter:
                 save_attempt(folder, attempt)
             history.append(attempt)
             self.say(f"{self.milestone}, attempt {attempt.in_a_line()}")
+            self.on_attempt(history)
             if self.has_won(attempt):
                 return Result("won", attempt, history)
         best = max(history, key=_rank, default=None)

@@ -23,7 +23,7 @@ RECORDS, SETTINGS = "records.json", "settings.json"
 
 
 class TrainerRecords:
-    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each of them.
+    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each attempt.
 
     Args:
         output: the trainer's folder.
@@ -43,7 +43,7 @@ class TrainerRecords:
         return self._records.get(milestone)
 
     def status(self, milestone: str) -> str | None:
-        """Return "won", "weak" or "failed"; None for a milestone that was not worked on."""
+        """Return "won", "weak", "failed" or "under way"; None for a milestone that was not worked on."""
         return self._records.get(milestone, {}).get("status")
 
     def put(self, milestone: str, result: Result, cost: Mapping[str, Any]) -> None:

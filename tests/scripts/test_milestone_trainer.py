@@ -366,6 +366,9 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(train, capsys):
         assert train(server) == 128 + signal.SIGINT
         assert "stopped; the same command goes on" in capsys.readouterr().out
         assert Path("out/attempts/GAME_RUNNING/01/trial.json").is_file() and not Path("policies").exists()
+        record = json.loads(Path("out/records.json").read_text())["GAME_RUNNING"]
+        assert (record["status"], len(record["attempts"]), record["tokens_out"] > 0) == ("under way", 1, True)
+        assert "under way" in Path("out/report.html").read_text()
         assert train(server) == 0
     assert len(set(asked)) == 2
 
