@@ -2,7 +2,7 @@
 """Does the trainer tell a model what it needs? All milestones by a scripted model, and again with one kind of feedback left out.
 
     python -m benchmarks.policy_writing                          # all 24, and for each kind what its lack would mean
-    python -m benchmarks.policy_writing --ablation played        # the same with all policies played again (an hour)
+    python -m benchmarks.policy_writing --ablation played        # the same with all policies played again (about 20 minutes)
     python -m benchmarks.policy_writing --milestones CLOCK_SET ROUTE_1 --ablation played
 
 The scripted model (tools/scripted_model.py) writes wrong policies first, and a better one only where the prompt tells what that
