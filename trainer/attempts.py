@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from common.runtime.files import atomic_write, save_json, save_text
+from common.runtime.flag_types import FlagError
 from trainer.feedback import Attempt
 from trainer.trial import Episode, Picture, Step, Trial
 
@@ -24,6 +25,17 @@ from trainer.trial import Episode, Picture, Step, Trial
 def folder_of(output: Path, milestone: str, number: int) -> Path:
     """Return where an attempt lies."""
     return output / "attempts" / milestone / f"{number:02d}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a trainer's file. Raises FlagError if it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise FlagError(f"{path}: is damaged ({error}); restore it, or begin again with --overwrite") from error
+    if not isinstance(content, dict):
+        raise FlagError(f"{path}: is damaged (it is no object); restore it, or begin again with --overwrite")
+    return content
 
 
 def save_question(folder: Path, parts: Sequence[str | np.ndarray]) -> None:
@@ -54,7 +66,7 @@ def load_attempt(folder: Path) -> Attempt | None:
     path = folder / "trial.json"
     if not path.is_file():
         return None
-    content = json.loads(path.read_text())
+    content = read_json(path)
     trial, confirmed = (None if content[name] is None else _trial(folder, content[name]) for name in ("trial", "confirmed"))
     code = (folder / "policy.py").read_text()
     return Attempt(content["number"], content["plan"], code, content["error"], trial, confirmed, content["parent"])

@@ -13,7 +13,7 @@ from agent.llm.calls import CallFile
 from agent.llm.prices import usage_of
 from common.runtime.files import save_json, save_text
 from common.runtime.flag_types import FlagError
-from trainer.attempts import folder_of
+from trainer.attempts import folder_of, read_json
 from trainer.feedback import Attempt
 from trainer.policy_writer import Result
 
@@ -23,7 +23,7 @@ RECORDS, SETTINGS = "records.json", "settings.json"
 
 
 class TrainerRecords:
-    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each of them.
+    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each attempt.
 
     Args:
         output: the trainer's folder.
@@ -33,7 +33,7 @@ class TrainerRecords:
     def __init__(self, output: Path, story: list[str]):
         self.output, self.story = output, story
         path = output / RECORDS
-        self._records: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+        self._records: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
 
     def __iter__(self):
         return ((name, self._records[name]) for name in self.story if name in self._records)
@@ -43,7 +43,7 @@ class TrainerRecords:
         return self._records.get(milestone)
 
     def status(self, milestone: str) -> str | None:
-        """Return "won", "weak" or "failed"; None for a milestone that was not worked on."""
+        """Return "won", "weak", "failed" or "under way"; None for a milestone that was not worked on."""
         return self._records.get(milestone, {}).get("status")
 
     def put(self, milestone: str, result: Result, cost: Mapping[str, Any]) -> None:
@@ -102,6 +102,11 @@ def _is_ours(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER.encode()
+
+
+def has_kept(milestone: str, policy_dir: Path, state_dir: Path) -> bool:
+    """Return whether a milestone's policy and the state that it ends in are there."""
+    return (policy_dir / f"{milestone}.py").is_file() and (state_dir / f"{milestone}_completed.state").is_file()
 
 
 def keep_policy(result: Result, milestone: str, model: str, output: Path, policy_dir: Path, state_dir: Path) -> None:
