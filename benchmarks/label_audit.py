@@ -284,7 +284,7 @@ def lost(results: Sequence[Result]) -> list[str]:
     kinds = Counter(str(answer.kind) for answer in asked if answer.kind in ACCIDENTS)
     if not kinds:
         return []
-    counts = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
     return [f"{kinds.total():,} answers were lost by accident ({counts}): abstentions here, and the same command asks again"]
 
 
