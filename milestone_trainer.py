@@ -93,7 +93,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from agent.llm.client import ModelClient
+from agent.llm.client import ModelClient, Question
 from agent.llm.forecast import cost_table, forecast
 from agent.open_model import open_client
 from agent.sandbox.oracle import probe
@@ -112,7 +112,7 @@ from pokemon_env.rom import Rom
 from tasks.episode_starts import EpisodeStarts, choose_starts
 from tasks.milestone_config import MilestoneEntry, load_milestone_config, not_of_game, stops_on_failure
 from trainer.policy_writer import ASKED_AGAIN, OutOfMoney, PolicyWriter, Result, Writing
-from trainer.records import RECORDS, SETTINGS, TrainerRecords, check_policy_dir, cost_of, keep_policy
+from trainer.records import RECORDS, SETTINGS, TrainerRecords, check_policy_dir, cost_of, has_kept, keep_policy
 from trainer.report import write_report
 from trainer.trial import Limits
 
@@ -142,6 +142,8 @@ def main(args: Args) -> int:
         client.start(pictures=True)
         if args.preview:
             return preview(args, client, game, entries, todo)
+        if args.max_cost is not None and not (output / SETTINGS).exists():
+            check_money(args, client, first_question(args, client, game, entries, todo[0]))
         opened.enter_context(exclusive_lock(output / ".lock"))
         check_settings(args, output, rom)
         clear_temporaries(output)
@@ -183,13 +185,13 @@ class Trainer:
         """Write the policy of each milestone in turn. Returns why it ended before the last; "" if it did not."""
         args, records = self.args, self.records
         for milestone in todo:
-            if records.status(milestone) == "won":
+            if records.status(milestone) == "won" and has_kept(milestone, Path(args.policy_dir), Path(args.state_dir)):
                 continue
             # Write, try, tell what went wrong, write again
             result = self.write(milestone)
             # Keep what holds: the policy, and the states in which the next milestone begins
             keep_policy(result, milestone, args.expert_model, records.output, Path(args.policy_dir), Path(args.state_dir))
-            records.put(milestone, result, cost_of(self.client.calls, self.client.run, milestone))
+            self.note(milestone, result)
             self.report(milestone, result)
             if result.status == "failed" and (ended := self.cannot_go_on(milestone, todo)):
                 return ended
@@ -208,8 +210,9 @@ class Trainer:
             winners = self.records.winners(milestone)
             output = self.records.output
             writer = PolicyWriter(
-                self.client, env, milestone, starts.files, limits, writing, output, winners=winners, should_stop=self.stop
-            )
+                self.client, env, milestone, starts.files, limits, writing, output, winners=winners, should_stop=self.stop,
+                on_attempt=lambda history: self.note(milestone, Result("under way", None, history)),
+            )  # fmt: skip
             return writer.write()
 
     def cannot_go_on(self, milestone: str, todo: list[str]) -> str:
@@ -222,16 +225,20 @@ class Trainer:
             return f"{milestone} has failed, and without its end there is no start for the next"
         return ""
 
+    def note(self, milestone: str, result: Result) -> None:
+        """Write what has come of a milestone so far into the records, and onto the page."""
+        self.records.put(milestone, result, cost_of(self.client.calls, self.client.run, milestone))
+        descriptions = {name: entry.description for name, entry in self.entries.items()}
+        write_report(self.records, self.args.expert_model, descriptions)
+
     def report(self, milestone: str, result: Result) -> None:
-        """Write the page and the logs."""
+        """Write the logs."""
         record, place = self.records.get(milestone) or {}, list(self.entries).index(milestone)
         self.log.add_scalar("trainer/attempts", len(result.attempts), place)
         self.log.add_scalar("trainer/won", float(result.status == "won"), place)
         for key in ("tokens_in", "tokens_out", "dollars"):
             if record.get(key) is not None:
                 self.log.add_scalar(f"trainer/{key}", record[key], place)
-        descriptions = {name: entry.description for name, entry in self.entries.items()}
-        write_report(self.records, self.args.expert_model, descriptions)
 
     def table(self) -> Table:
         """Return a table of all milestones that were worked on."""
@@ -307,13 +314,30 @@ def check_settings(args: Args, output: Path, rom: Rom) -> None:
     save_json(path, settings)
 
 
+def first_question(
+    args: Args, client: ModelClient, game: Game, entries: dict[str, MilestoneEntry], milestone: str
+) -> Question:
+    """Return what is asked first of a milestone."""
+    starts = starts_of(args, game, entries, milestone)
+    with PokemonEnv(args.rom_path, target_milestone=milestone, **starts.settings) as env:
+        limits, writing = Limits(1, 1, 1.0), Writing(1, seed=args.seed)
+        return PolicyWriter(client, env, milestone, starts.files, limits, writing, Path(args.output_dir)).first_question()
+
+
+def check_money(args: Args, client: ModelClient, question: Question) -> None:
+    """Raise FlagError if `--max-cost` is not enough for one question, before anything is written for it."""
+    assert args.max_cost is not None
+    worst = client.worst_case(question)
+    if worst is not None and worst > args.max_cost and not args.replay:
+        raise FlagError(
+            f"--max-cost {args.max_cost:g}: one request may cost ${worst:.4f}, so none can be sent; give at least that, or a lower "
+            "--expert-max-tokens"
+        )
+
+
 def preview(args: Args, client: ModelClient, game: Game, entries: dict[str, MilestoneEntry], todo: list[str]) -> int:
     """Print what the policies will cost, by the first milestone's prompt. Asks nothing."""
-    starts = starts_of(args, game, entries, todo[0])
-    with PokemonEnv(args.rom_path, target_milestone=todo[0], **starts.settings) as env:
-        limits = Limits(1, 1, 1.0)
-        writing = Writing(1, seed=args.seed)
-        question = PolicyWriter(client, env, todo[0], starts.files, limits, writing, Path(args.output_dir)).first_question()
+    question = first_question(args, client, game, entries, todo[0])
     attempts = sum(1 + entries[name].max_retries for name in todo)
     numbers = {"likely": 2 * len(todo), "most": attempts * (1 + ASKED_AGAIN) * args.candidates}
     cases = {name: forecast(client, [question], number) for name, number in numbers.items()}

@@ -53,6 +53,8 @@ def is_script(command: list[str]) -> bool:
     words = [word for word in words if word not in ("-P", str(ATTACHED))]
     if python != sys.executable or not words or "--help" in words:
         return False
+    if words[:2] == ["-m", "agent.sandbox.worker"] and "openai" in sys.modules:
+        return False  # it names its modules in its first message, and the SDKs of language models bring a thousand
     return words[0] == "-m" or Path(words[0]).is_relative_to(ROOT) and Path(words[0]).parent in (ROOT, ROOT / "tools")
 
 

@@ -2,6 +2,7 @@
 """A server on this machine that answers like a language model's, to test with and to try things without a key.
 
 python -m tools.model_server --port 8787 --plan "7-9: reset; 12: 429 retry-after=2"
+python -m tools.model_server --scripted     # writes the policies of Tallgrass for milestone_trainer.py, see tools/scripted_model.py
 
 http://127.0.0.1:8787 is the base URL of its Messages API, http://127.0.0.1:8787/v1 that of its chat completions. It checks
 requests like the real servers, counts tokens of what it was sent, plays a prompt cache and limits of rate, and makes any mistake
@@ -180,6 +181,13 @@ def answer_by_schema(asked: Asked) -> str:
     if asked.schema is None:
         return 'Walking up may help.\n\n```python\ndef run(state):\n    return "UP"\n```\n'
     return json.dumps(instance(asked.schema, rng))
+
+
+def scripted_answer(asked: Asked) -> str:
+    """Return a policy as `tools.scripted_model` writes it, and to other questions what the schema allows."""
+    from tools.scripted_model import answer  # needs the libraries for pictures, which a server alone does not
+
+    return answer(asked) if asked.schema is None else answer_by_schema(asked)
 
 
 def instance(schema: Mapping[str, Any], rng: random.Random) -> Any:
@@ -858,13 +866,16 @@ class Args:
     """What is done with the schema of a request."""
     models: tuple[str, ...] = field(default_factory=tuple)
     """Further names of models that it has."""
+    scripted: bool = False
+    """Policies are written as a model would: wrong ones first, and better ones only if the prompt tells what went wrong."""
 
 
 def main(args: Args) -> int:
     """Serve until Ctrl-C."""
     server = ModelServer(
         plan=plan_of(args.plan), share=args.share, share_of=tuple(faults_of(args.faults)), seed=args.seed, seconds=args.seconds,
-        a_second=args.a_second, schemas=args.schemas, models={**MODELS, **dict.fromkeys(args.models, Model())}, port=args.port,
+        a_second=args.a_second, schemas=args.schemas, answer=scripted_answer if args.scripted else answer_by_schema, port=args.port,
+        models={**MODELS, **dict.fromkeys(args.models, Model())},
     )  # fmt: skip
     with server:
         print(f"A model listens at {server.url}, for chat completions at {server.url}/v1; Ctrl-C ends it", flush=True)

@@ -90,9 +90,9 @@ def feedback_parts(attempt: Attempt, earlier: Sequence[Attempt], pictures: int) 
 
 def _what_happened(attempt: Attempt) -> str:
     lines = ["\n# What happened"]
-    for trial, name in ((attempt.trial, "the trial's"), (attempt.confirmed, "other, to confirm")):
+    for trial, starts in ((attempt.trial, "from the trial's starts"), (attempt.confirmed, "from other starts, to confirm it")):
         if trial is not None:
-            text = f"It reached the milestone in {trial.successes} of {trial.planned} episodes ({name} starts)"
+            text = f"It reached the milestone in {trial.successes} of {trial.planned} episodes {starts}"
             text += f", in {trial.mean_steps:.0f} steps on average" if trial.successes else ""
             ended = len(trial.episodes) < trial.planned
             lines.append(f"{text}; after {len(trial.episodes)} it was ended." if ended else f"{text}.")

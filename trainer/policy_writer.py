@@ -6,6 +6,7 @@ run, self-correction. Selection is evolutionary: the next policy is written from
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.llm.client import ModelAnswer, ModelClient, Question
-from agent.llm.policy_prompts import Part, code_of, milestone_parts, policy_rules, shortened
+from agent.llm.policy_prompts import MOST_TOKENS, Part, code_of, milestone_parts, policy_rules, shortened
+from agent.llm.prompts import estimated_tokens
 from agent.oracle import PolicyError
 from agent.sandbox.oracle import PolicyOracle
 from agent.sandbox.worker import ALLOWED_IMPORTS
@@ -38,6 +40,12 @@ ASKED_AGAIN = 2
 SHOWN_STARTS, SHOWN_WINNERS = 3, 3
 WEAK_RATE = 0.6
 """A policy that confirms this rate is kept as weak: the gate of the pipeline."""
+NOT_REPEATABLE = (
+    "policy.py: asked again at the same states, it gave other answers: its answers depend on more than the state (a clock, id(), "
+    "what was asked before, or a generator of its own); let run(state) decide from the state alone, and draw lots by "
+    "random.random() or random.choice(), which are seeded from the state"
+)
+"""`ExpertOracle.withdrawn` names two answers as well, which are others each time: a prompt with them would not be found again."""
 ACCIDENT = "the model could not be asked for {milestone} ({kind}: {reason}); the same command goes on where it was"
 
 
@@ -69,7 +77,7 @@ class Writing:
 class Result:
     """What came of a milestone."""
 
-    status: Literal["won", "weak", "failed"]
+    status: Literal["won", "weak", "failed", "under way"]
     best: Attempt | None
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -86,6 +94,7 @@ class PolicyWriter:
         output: where `attempts/` lies. What is there is not made again.
         winners: milestones whose policies have won in this run, with their text; the nearest first.
         say: is told what happens.
+        on_attempt: called after each attempt with all so far; they are on disk.
         should_stop: when it returns True, Stopped is raised.
     """
 
@@ -101,11 +110,12 @@ class PolicyWriter:
         *,
         winners: Sequence[tuple[str, str]] = (),
         say: Callable[[str], None] = print,
+        on_attempt: Callable[[list[Attempt]], None] = lambda history: None,
         should_stop: Callable[[], bool] = never,
     ):
         self.client, self.env, self.game, self.milestone = client, env, env.game, milestone
         self.starts, self.limits, self.writing, self.output = starts, limits, writing, output
-        self.winners, self.say, self.should_stop = winners, say, should_stop
+        self.winners, self.say, self.on_attempt, self.should_stop = winners, say, on_attempt, should_stop
         self._rules = rules_of(self.game)
         self._about: list[Part] | None = None
 
@@ -123,6 +133,7 @@ class PolicyWriter:
                 save_attempt(folder, attempt)
             history.append(attempt)
             self.say(f"{self.milestone}, attempt {attempt.in_a_line()}")
+            self.on_attempt(history)
             if self.has_won(attempt):
                 return Result("won", attempt, history)
         best = max(history, key=_rank, default=None)
@@ -148,7 +159,10 @@ class PolicyWriter:
             if not attempt.error:
                 self._try(attempt, folder / "states" / str(candidate))
             tried.append((attempt, text))
-        attempt, text = max(tried, key=lambda one: one[0].score)
+        place, (attempt, text) = max(enumerate(tried, 1), key=lambda one: (one[1][0].score, -one[0]))
+        for other in range(1, len(tried) + 1):
+            if other != place:  # the next milestone begins in states that the policy which is kept has reached
+                shutil.rmtree(folder / "states" / str(other), ignore_errors=True)
         save_text(folder / "answer.md", text)
         return attempt
 
@@ -162,7 +176,7 @@ class PolicyWriter:
         elif history:
             lines = "\n".join(one.in_a_line() for one in history)
             told = [Part(f"\n# What was tried, without success\n{lines}\nBegin afresh, with another plan.")]
-        return shortened([*self._about, *told])
+        return shortened([*self._about, *told], MOST_TOKENS - estimated_tokens(self._rules))
 
     def _shown_starts(self) -> list[tuple[dict[str, Any], np.ndarray]]:
         shown = []
@@ -244,7 +258,7 @@ class PolicyWriter:
         )  # fmt: skip
         oracle.check()
         if oracle.withdrawn is not None:
-            raise PolicyError(oracle.withdrawn)
+            raise PolicyError(NOT_REPEATABLE)
         return trial
 
 

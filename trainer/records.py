@@ -34,7 +34,7 @@ _RECORD = {
 
 
 class TrainerRecords:
-    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each of them.
+    """The results of the milestones that were worked on, in `{output}/records.json`, which is whole after each attempt.
 
     Args:
         output: the trainer's folder.
@@ -59,7 +59,7 @@ class TrainerRecords:
         return self._records.get(milestone)
 
     def status(self, milestone: str) -> str | None:
-        """Return "won", "weak" or "failed"; None for a milestone that was not worked on."""
+        """Return "won", "weak", "failed" or "under way"; None for a milestone that was not worked on."""
         return self._records.get(milestone, {}).get("status")
 
     def put(self, milestone: str, result: Result, cost: Mapping[str, Any]) -> None:
@@ -129,6 +129,11 @@ def _may_replace_state(path: Path) -> bool:
         kept = read_kept(sidecar, {"details": {"recorder": str}})
         return not path.is_symlink() and kept is not None and kept["details"]["recorder"] == RECORDER
     return False
+
+
+def has_kept(milestone: str, policy_dir: Path, state_dir: Path) -> bool:
+    """Return whether a milestone's policy and the state that it ends in are there."""
+    return (policy_dir / f"{milestone}.py").is_file() and (state_dir / f"{milestone}_completed.state").is_file()
 
 
 def keep_policy(result: Result, milestone: str, model: str, output: Path, policy_dir: Path, state_dir: Path) -> None:

@@ -539,14 +539,19 @@ class CallFile:
             self._order(write).result()
         return None
 
-    def rows(self, run: str | None = None) -> Iterator[dict[str, Any]]:
-        """Return all calls, or those of one run, as they stand in the file, without request and reply."""
+    def rows(self, run: str | None = None, *, found: bool = False) -> Iterator[dict[str, Any]]:
+        """Return all calls, or those of one run, as they stand in the file, without request and reply.
+
+        found: with the answers that the run found instead of asking for them, which are other runs' calls.
+        """
         names = "id, run, role, milestone, backend, model, sample, try, sent, worst, state, status, kind, seconds, usage, dollars"
         names += ", batch"
+        where = "" if run is None else " WHERE run = :run"
+        if run is not None and found:
+            where += " OR (state = 'answered' AND request IN (SELECT request FROM found WHERE run = :run))"
         with self._lock, self._errors():
-            where = ("", []) if run is None else (" WHERE run = ?", [run])
-            found = self._connection.execute(f"SELECT {names} FROM calls{where[0]} ORDER BY id", where[1]).fetchall()
-        for row in found:
+            listed = self._connection.execute(f"SELECT {names} FROM calls{where} ORDER BY id", {"run": run}).fetchall()
+        for row in listed:
             call = dict(zip(names.split(", "), row, strict=True))
             self._usage(call["backend"], call["usage"])  # which then can be read
             yield call

@@ -96,15 +96,22 @@ def described(milestone: Milestone) -> str:
 
 
 def shortened(parts: Sequence[Part], most: int = MOST_TOKENS) -> list[str | np.ndarray]:
-    """Return the parts' contents, without as many of those that may be cut as are too much, and with a line that says so."""
+    """Return the parts' contents, without as many of those that may be cut as are too much, and with a line that says so.
+
+    Parts of one name are cut together: first those of the highest rank, of equal ones the longest, of equal ones the last.
+    """
     kept = list(parts)
     cut: list[str] = []
     while sum(part.tokens for part in kept) > most:
-        worst = max((part for part in kept if part.name), key=lambda part: (part.rank, part.tokens), default=None)
-        if worst is None:
+        groups: dict[str, tuple[int, int, int]] = {}  # rank, tokens, and the place of its last part: a screen goes with its caption
+        for place, part in enumerate(kept):
+            if part.name:
+                groups[part.name] = (part.rank, groups.get(part.name, (0, 0, 0))[1] + part.tokens, place)
+        if not groups:
             break
-        kept = [part for part in kept if part is not worst]
-        cut.append(worst.name)
+        worst = max(groups, key=groups.__getitem__)
+        kept = [part for part in kept if part.name != worst]
+        cut.append(worst)
     contents = [part.content for part in kept]
     return [*contents, f"\n(Left out for length: {', '.join(cut)}.)"] if cut else contents
 

@@ -213,7 +213,7 @@ def test_a_wrong_call_ends_with_one_line(tmp_path):
 WRONG = {
     "a name with a folder": (dict(exp_name="a/b"), "--exp-name: 'a/b' has a /, but is a part of file names"),
     "no milestone": (dict(milestone=None), "which milestone\\? Name one with --milestone; it has GAME_RUNNING"),
-    "code-agent": (dict(expert="code-agent"), "--expert code-agent is not available yet"),
+    "money without a model": (dict(max_cost=1.0), "--max-cost: only for a language model; give --expert code-agent"),
     "no ROM": (dict(rom_path="none.gb"), "none.gb"),
     "no checkpoint": (dict(init_from="none.pth"), "none.pth: no such checkpoint"),
     "no demonstrations": (dict(expert_data_dir="nowhere"), "nowhere: no such folder"),

@@ -30,7 +30,7 @@ from agent.answer_cache import AnswerCache, AnswerCacheError
 from agent.chain import ChainedStudents, MemoryRouter, PixelRouter
 from agent.human_player import saved_steps
 from agent.labelling import Labeller
-from agent.oracle import Answer, Situation
+from agent.oracle import Answer, ExpertOracle, Situation
 from agent.policy_expert import InProcessOracle, add_optimal
 from agent.sandbox.oracle import PolicyOracle
 from common.demonstrations import DemonstrationError, Episode, load_metadata, save_episode
@@ -544,13 +544,23 @@ def test_progress_of_a_clone_that_no_run_can_have_made(tmp_path, monkeypatch, ch
         bc_pokemon.main(replace(args, resume_from="models/x_last.pth", total_steps=2))
 
 
+class Nobody(ExpertOracle):
+    """An expert that nobody asks."""
+
+    identity = "nobody"
+
+    def label_batch(self, situations):
+        raise AssertionError("it was asked")
+
+
 @pytest.mark.parametrize("change", [
     {"abstained": 0}, {"abstained": {1: 2}}, {"abstained": {ESCAPE: 2}}, {"abstained": {"x": "y"}}, {"seconds": math.nan},
     {"labels": -(10**9)}, {"withdrawn": 10**30}, {"asked": None}, {"others": 1},
+    {"dollars": math.inf}, {"tokens": -1},
 ])  # fmt: skip
 def test_counts_of_labels_that_can_t_be(change):
     """A traceback in the middle of a rollout; a budget with a billion labels below nothing is none."""
-    labeller = Labeller(None, None, budget=10)
+    labeller = Labeller(Nobody(), None, budget=10)
     state = labeller.state_dict()
     labeller.load_state_dict(state | {"abstained": {"timeout": 1}})
     with pytest.raises(CheckpointError, match="x.pth: training cannot resume"), restoring("x.pth"):

@@ -61,6 +61,9 @@ def test_an_answer_is_found_again_by_any_run(tmp_path):
         assert calls.found_again("another run") == 1 and calls.found_again("a run") == 0
         assert calls.money("another run").held == 0
         assert [row["try"] for row in calls.rows("a run")] == [1, 1]
+        assert [row["run"] for row in calls.rows("another run")] == []
+        assert [(row["run"], row["dollars"]) for row in calls.rows("another run", found=True)] == [("a run", 0.5)]
+        assert list(calls.rows("a run", found=True)) == list(calls.rows("a run")) == list(calls.rows())
 
 
 def test_every_part_of_a_request_counts_and_nothing_else():

@@ -21,6 +21,13 @@ GUARDS = {
     "unsafe_policies": True,
     "expert": "code-agent",
     "expert_model": "dear",
+    "expert_backend": "openai",
+    "expert_base_url": "http://theirs.example/v1",
+    "expert_key_env": "YOUR_KEY",
+    "max_cost": 1e6,
+    "prices": "theirs.json",
+    "model_calls": "theirs.sqlite",
+    "replay": True,
     "track": True,
     "wandb_project_name": "theirs",
     "wandb_entity": "them",
@@ -75,7 +82,8 @@ def test_what_is_said_again_holds(resume, script, capsys):
         words = ["--track", "--wandb-project-name", "theirs", "--wandb-entity", "them"]
     else:
         words = ["--policy-dir", "theirs", "--unsafe-policies", "--no-track", "--wandb-project-name", "mine"]
-    guards = {name: value for name, value in of(script, GUARDS).items() if not name.startswith("expert")}
+    models = ("expert", "max_cost", "prices", "model_calls", "replay")
+    guards = {name: value for name, value in of(script, GUARDS).items() if not name.startswith(models)}
     args = resume(guards, *words)
     if script == "bc":
         assert args.track and args.wandb_entity == "them" and not not_given_again(args)
