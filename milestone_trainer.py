@@ -296,7 +296,8 @@ def check_settings(args: Args, output: Path, rom: Rom) -> None:
     path = output / SETTINGS
     made = ("attempts", "start_states", RECORDS, "report.html")
     if not path.is_file() and (others := [name for name in made if os.path.lexists(output / name)]):
-        raise FlagError(f"{output} holds {others[0]} but no {SETTINGS}, so no trainer made it; choose another --output-dir")
+        there = others[0] + "/" * (output / others[0]).is_dir()
+        raise FlagError(f"{output} holds {there} but no {SETTINGS}, so no trainer made it; choose another --output-dir")
     if args.overwrite:
         for name in (*made, SETTINGS):  # the settings last: a partly emptied folder is still known as a trainer's
             if (output / name).is_dir() and not (output / name).is_symlink():

@@ -77,7 +77,7 @@ SCHEMA = {"type": "object", "properties": {"reason": {"type": "string"}}, "requi
 
 
 @pytest.mark.parametrize(
-    "text", ["```" + "\n" * 30_000, "```json\n" * 10_000, "```" + " \n" * 20_000 + "x"], ids=["lines", "open", "space"]
+    "text", ["```" + " \n" * 20_000 + "x", "```json\n" * 10_000], ids=["space", "open"]
 )
 def test_fences_that_never_end_take_no_minutes(text):
     def read():
@@ -249,7 +249,7 @@ def test_overwrite_deletes_only_what_a_trainer_made(tmp_path):
     (tmp_path / "attempts").mkdir()
     (tmp_path / "attempts" / "mine.txt").write_text("mine")
     for overwrite in (True, False):
-        with pytest.raises(FlagError, match="holds attempts but no settings.json, so no trainer made it"):
+        with pytest.raises(FlagError, match="holds attempts/ but no settings.json, so no trainer made it"):
             trained_in(tmp_path, overwrite=overwrite)
     assert (tmp_path / "attempts" / "mine.txt").read_text() == "mine"
 
