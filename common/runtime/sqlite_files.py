@@ -85,10 +85,11 @@ def create(path: Path, application_id: int, version: int, script: str) -> bool:
     with exclusive_lock(_lock_of(temporary)):
         try:
             with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA application_id = {application_id}")
                 connection.execute(f"PRAGMA user_version = {version}")
                 connection.executescript(script)
+                # Only now: else all of it could still be in the log, which a full disk keeps from being moved into the file.
+                connection.execute("PRAGMA journal_mode = WAL")
             return name_new_file(temporary, path)
         finally:
             _delete(temporary)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import milestone_trainer
+from agent.llm import calls as calls_module
 from agent.llm import prompts
 from agent.llm.calls import Call, CallFile, CallFileError, Outcome, Request
 from agent.llm.client import ModelError, settings_from_flags
@@ -24,6 +25,7 @@ from agent.llm.replies import InvalidAnswerError, value_of
 from common.runtime.files import exclusive_lock
 from common.runtime.flag_types import FlagError, check_bounds
 from common.runtime.kept_files import KeptFileError
+from common.runtime.sqlite_files import create
 from pokemon_env.games.tallgrass import GAME
 from pokemon_env.rom import BUNDLED_ROM, Rom
 from tasks.milestone_config import MilestoneConfigError, load_milestone_config
@@ -421,3 +423,25 @@ def test_what_is_no_file_is_told_and_not_waited_for(what, tmp_path):
             exclusive_lock("/proc/.lock"),
         ):
             pass
+
+
+def test_a_file_that_is_made_on_a_full_disk_is_whole_or_not_there(tmp_path, monkeypatch):
+    """All that was in it could still be in its log when it got its name, and the log was deleted."""
+    connect, others = sqlite3.connect, []
+
+    class Watched(sqlite3.Connection):
+        """Its log is not moved into the file when it is closed, as on a full disk: another still reads."""
+
+        def executescript(self, script):
+            super().executescript(script)
+            (path,) = tmp_path.glob(".calls.sqlite.*.tmp")
+            others.append(connect(path))
+            assert others[0].execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 5
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **({"factory": Watched} | more)))
+    create(tmp_path / "calls.sqlite", 1, 1, calls_module._SCHEMA)
+    monkeypatch.undo()
+    with contextlib.closing(connect(tmp_path / "calls.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM calls").fetchone() == (0,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    others[0].close()
