@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from common.runtime.flag_types import Free
 from common.runtime.flags import parse_flags, resume_command
-from dagger.flags import DaggerFlags, check_flags
+from dagger.flags import DaggerFlags, check_flags, who_else_asks
 
 
 @dataclass
@@ -84,6 +84,8 @@ def main(args: Args) -> dict[str, Any]:
         oracle, last = parts.labeller.oracle, run.files["last"]
         where = f"{parts.task.milestone} on {parts.task.place}; expert {oracle.identity}; {run.device}, {run.threads} thread(s)"
         print(f"{run.name}: {where}")
+        if args.expert == "code-agent" and (text := who_else_asks(args)):
+            print(text)
         try:
             with ProgressReport("training", parts.progress.steps_in_all(args), start=parts.progress.step) as report:
                 dagger(args, run, parts, report)

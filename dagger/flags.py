@@ -93,15 +93,30 @@ def chooses(args: DaggerFlags) -> bool:
     return args.query_rate < 1 or args.query_budget is not None or args.query_budget_per_iteration is not None
 
 
+def expert_acts(args: DaggerFlags) -> bool:
+    """Return whether the expert acts in a rollout, so that it is queried at each of those steps."""
+    started = args.expert_data_dir is not None or args.init_from is not None
+    return args.beta_schedule in ("linear", "exponential") or (args.beta_schedule == "first" and not started)
+
+
+def who_else_asks(args: DaggerFlags) -> str:
+    """Return which questions a run asks besides those for labels of what the student visited; "" for none. They cost money, too."""
+    asked = []
+    if expert_acts(args):
+        steps = args.episodes_per_iter * args.max_episode_steps
+        most = f"up to {steps:,} in a rollout"
+        asked.append(f"--beta-schedule {args.beta_schedule}: where the expert acts, each step is a question, {most}")
+    if args.target_success_rate is not None:
+        asked.append("--target-success-rate: the expert plays 50 episodes, and each step is a question")
+    return "; ".join(asked)
+
+
 def check_flags(args: DaggerFlags) -> None:
     """Raise FlagError for flags that cannot be used, or not together. Call it before anything slow begins or is written."""
     if args.expert != "code-agent":
         if meant := [f"--{name.replace('_', '-')}" for name in ("max_cost", "replay", "preview") if getattr(args, name)]:
             raise FlagError(f"{', '.join(meant)}: only for a language model; give --expert code-agent, too, or leave it out")
-    acts = args.beta_schedule in ("linear", "exponential") or (
-        args.beta_schedule == "first" and args.expert_data_dir is None and args.init_from is None
-    )
-    if args.expert == "code-agent" and args.expert_batch and (acts or args.target_success_rate is not None):
+    if args.expert == "code-agent" and args.expert_batch and who_else_asks(args):
         raise FlagError(
             "--expert-batch: the expert acts, and a batch may take a day; give --beta-schedule none, and no --target-success-rate"
         )

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from agent import code_agent
 from agent.answer_cache import AnswerCache
 from agent.code_agent import CodeAgent
 from agent.labelling import Labeller
@@ -100,6 +101,22 @@ def test_a_models_buttons_are_labels_and_are_paid_once(tmp_path, visited, backen
         other = Labeller(agent, None)  # without that cache the file of calls has them
         other.label(visited)
         assert other.counts.asked == len(visited) and other.counts.tokens == 0 and len(server.seen) == len(visited)
+
+
+def test_a_rollouts_labels_may_be_asked_as_batches(tmp_path, visited, monkeypatch):
+    teacher = Teacher(visited)
+    monkeypatch.setattr(code_agent, "MOST_IN_A_BATCH", 25)
+    with ModelServer(answer=teacher) as server, ExitStack() as stack:
+        agent = opened(stack, tmp_path, server, batch=True)
+        labeller = Labeller(agent)
+        labelled = {}
+        for group in labeller.label_each(iter(visited)):
+            labelled |= group
+        assert [labelled[number].action for number in range(len(visited))] == list(teacher.right.values())
+        assert [len(batch[0]) for batch in server.batches.values()] == [25, 25, len(visited) - 50]
+        plain = Labeller(opened(stack, tmp_path / "plain", server))
+        plain.label(visited)
+        assert labeller.counts.dollars < 0.6 * plain.counts.dollars
 
 
 def test_it_is_shown_what_the_flag_says(tmp_path, visited):

@@ -102,9 +102,10 @@ def digest(name: str) -> str:
 
 def test_out_of_money_the_run_trains_on_what_it_has(learn, capsys):
     with ModelServer(answer=walker) as server:
-        result = learn(server, max_cost=0.005, expert_concurrency=2, n_iterations=3)
+        result = learn(server, max_cost=0.005, expert_concurrency=2, n_iterations=3, beta_schedule="linear")
     assert result["signal"] is None and 0 < result["labels"]["labels"] < 60
     said = capsys.readouterr().out
+    assert "--beta-schedule linear: where the expert acts, each step is a question, up to 30 in a rollout" in said
     assert "--max-cost 0.005: $" in said and "go on with a higher --max-cost" in said
     with pytest.raises(FlagError, match="begun with --max-cost 0.005"):
         resume("--n-iterations", "4", *asked_at(server))
@@ -167,6 +168,9 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(learn, monke
         for flag in ({"max_cost": 1.0}, {"replay": True}, {"preview": True}):
             with pytest.raises(FlagError, match="only for a language model"):
                 learn(server, expert="policy", **flag)
+        for flag in ({"beta_schedule": "linear"}, {"beta_schedule": "first"}, {"target_success_rate": 0.9}):
+            with pytest.raises(FlagError, match="--expert-batch: the expert acts, and a batch may take a day"):
+                learn(server, expert_batch=True, **flag)
         assert not server.seen
     assert not Path("models").exists() or not list(Path("models").glob("*.sqlite"))
     assert not Path("runs").exists()

@@ -519,6 +519,7 @@ def test_no_key_is_shown_or_written_anywhere(tmp_path, caplog, capfd, monkeypatc
 
 
 def test_stopping_ends_what_waits_and_keeps_what_comes(tmp_path):
+    before = threading.active_count()  # threads of other tests
     with ModelServer(seconds=0.2) as server, Asking(tmp_path, server, concurrency=4, timeout=5.0) as asking:
         asking.ask(0)
         futures = [asking.client.ask_soon(question(number)) for number in range(1, 30)]
@@ -526,7 +527,7 @@ def test_stopping_ends_what_waits_and_keeps_what_comes(tmp_path):
         asking.client.stop()
         kinds = [future.result(timeout=2).kind for future in futures]
         assert kinds.count(None) == 4 and kinds.count("stopped") == 25 and len(server.seen) == 5
-    assert threading.active_count() < 20
+    assert threading.active_count() <= before + 1
 
 
 def test_closing_leaves_what_was_under_way_as_unconfirmed(tmp_path):
