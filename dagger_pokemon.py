@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from common.runtime.flag_types import Free
 from common.runtime.flags import parse_flags, resume_command
-from dagger.flags import DaggerFlags, check_flags, who_else_asks
+from dagger.flags import DaggerFlags, check_flags, is_started, who_else_asks
 
 
 @dataclass
@@ -84,7 +84,7 @@ def main(args: Args) -> dict[str, Any]:
         oracle, last = parts.labeller.oracle, run.files["last"]
         where = f"{parts.task.milestone} on {parts.task.place}; expert {oracle.identity}; {run.device}, {run.threads} thread(s)"
         print(f"{run.name}: {where}")
-        if args.expert == "code-agent" and (text := who_else_asks(args)):
+        if text := who_else_asks(args):
             print(text)
         try:
             with ProgressReport("training", parts.progress.steps_in_all(args), start=parts.progress.step) as report:
@@ -163,10 +163,9 @@ def dagger(args: Args, run: TrainingRun, parts: Parts, report: ProgressReport) -
 
 def beta_of(args: Args, iteration: int) -> float:
     """Return the probability that the expert acts in an iteration's rollout."""
-    started = args.expert_data_dir is not None or args.init_from is not None
     match args.beta_schedule:
         case "first":
-            return float(iteration == 0 and not started)
+            return float(iteration == 0 and not is_started(args))
         case "linear":
             return 1 - iteration / args.n_iterations
         case "exponential":

@@ -93,16 +93,17 @@ def chooses(args: DaggerFlags) -> bool:
     return args.query_rate < 1 or args.query_budget is not None or args.query_budget_per_iteration is not None
 
 
-def expert_acts(args: DaggerFlags) -> bool:
-    """Return whether the expert acts in a rollout, so that it is queried at each of those steps."""
-    started = args.expert_data_dir is not None or args.init_from is not None
-    return args.beta_schedule in ("linear", "exponential") or (args.beta_schedule == "first" and not started)
+def is_started(args: DaggerFlags) -> bool:
+    """Return whether the student has learned something before the first rollout, or has demonstrations in its place."""
+    return args.expert_data_dir is not None or args.init_from is not None
 
 
 def who_else_asks(args: DaggerFlags) -> str:
-    """Return which questions a run asks besides those for labels of what the student visited; "" for none. They cost money, too."""
+    """Return which questions to a language model are not for labels of what the student visited; "" for none. They cost, too."""
+    if args.expert != "code-agent":
+        return ""
     asked = []
-    if expert_acts(args):
+    if args.beta_schedule in ("linear", "exponential") or (args.beta_schedule == "first" and not is_started(args)):
         steps = args.episodes_per_iter * args.max_episode_steps
         most = f"up to {steps:,} in a rollout"
         asked.append(f"--beta-schedule {args.beta_schedule}: where the expert acts, each step is a question, {most}")
@@ -116,7 +117,7 @@ def check_flags(args: DaggerFlags) -> None:
     if args.expert != "code-agent":
         if meant := [f"--{name.replace('_', '-')}" for name in ("max_cost", "replay", "preview") if getattr(args, name)]:
             raise FlagError(f"{', '.join(meant)}: only for a language model; give --expert code-agent, too, or leave it out")
-    if args.expert == "code-agent" and args.expert_batch and who_else_asks(args):
+    if args.expert_batch and who_else_asks(args):
         raise FlagError(
             "--expert-batch: the expert acts, and a batch may take a day; give --beta-schedule none, and no --target-success-rate"
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
+from common.picture_codec import encode_png
 from common.runtime.files import save_text
 from dagger.data import DaggerData, DaggerDataError
 
@@ -39,11 +38,9 @@ def write_reasons_page(path: Path, output: Path, count: int) -> Path:
 
 def _row(data: DaggerData, columns: dict[str, np.ndarray], row: int) -> dict[str, Any]:
     label, kind = int(columns["label"][row]), int(columns["kind"][row])
-    stream = io.BytesIO()
-    Image.fromarray(data.frames([row])[0]).save(stream, "PNG")
     return {
         "id": row,
-        "picture": base64.b64encode(stream.getvalue()).decode(),
+        "picture": base64.b64encode(encode_png(data.frames([row])[0])).decode(),
         "label": data.buttons[label] if label >= 0 else f"none: {data.names[kind] if kind >= 0 else 'withdrawn'}",
         "pressed": data.buttons[int(columns["action"][row])],
         "reason": data.names[int(columns["reason"][row])],
